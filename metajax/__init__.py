@@ -1,0 +1,88 @@
+"""metajax: high-throughput meta-reinforcement learning in JAX.
+
+A learner that adapts inside a task, and a rule that improves it across thousands
+of tasks, as one jitted program. This list is the public interface; names are
+loaded when they are first used, so that ``import metajax`` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "make": "metajax.algorithms",
+    "list_algorithms": "metajax.algorithms",
+    "compose": "metajax.composition",
+    "train": "metajax.training",
+    "evaluate": "metajax.evaluation",
+    "Evaluation": "metajax.evaluation",
+    "OptionError": "metajax.options",
+    "run_trial": "metajax.trial",
+    "replay": "metajax.trial",
+    "TaskMap": "metajax.batch",
+}
+_TYPES = (
+    "ActorOutput",
+    "Box",
+    "Chunk",
+    "Discrete",
+    "Estimator",
+    "Learner",
+    "MetaAlgorithm",
+    "MetaState",
+    "Objective",
+    "Outer",
+    "Outputs",
+    "Source",
+    "Spec",
+    "TaskFamily",
+    "TimeStep",
+    "Trial",
+)
+_ROOMS = ("algorithms", "inner", "losses", "networks", "outer", "report", "tasks", "types")
+_HOME.update(dict.fromkeys(_TYPES, "metajax.types"))
+
+__all__ = ["__version__", *_HOME, *_ROOMS]
+
+if TYPE_CHECKING:
+    from metajax import algorithms, inner, losses, networks, outer, report, tasks, types
+    from metajax.algorithms import list_algorithms, make
+    from metajax.batch import TaskMap
+    from metajax.composition import compose
+    from metajax.evaluation import Evaluation, evaluate
+    from metajax.options import OptionError
+    from metajax.training import train
+    from metajax.trial import replay, run_trial
+    from metajax.types import (
+        ActorOutput,
+        Box,
+        Chunk,
+        Discrete,
+        Estimator,
+        Learner,
+        MetaAlgorithm,
+        MetaState,
+        Objective,
+        Outer,
+        Outputs,
+        Source,
+        Spec,
+        TaskFamily,
+        TimeStep,
+        Trial,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"metajax.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'metajax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,48 @@
+"""Named algorithms: one short file each, built from the inner and the outer room.
+
+To add one: a file with a frozen dataclass of options whose ``build(family)``
+returns a ``MetaAlgorithm``, a line below, and a config.
+"""
+
+from typing import Any
+
+from metajax.options import build
+from metajax.registry import Registry
+from metajax.types import MetaAlgorithm, TaskFamily
+
+ALGORITHMS = Registry(
+    "algorithm",
+    {
+        "fomaml": "metajax.algorithms.fomaml:FOMAML",
+        "joint": "metajax.algorithms.joint:Joint",
+        "maml": "metajax.algorithms.maml:MAML",
+        "reptile": "metajax.algorithms.reptile:Reptile",
+    },
+)
+
+
+def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
+    """Builds an algorithm by its name.
+
+    Args:
+      name: one of ``list_algorithms()``.
+      family: the task family that it trains on.
+      **options: the fields of the algorithm's options; ``metajax list`` or
+        ``help(metajax.algorithms.ALGORITHMS.get(name))`` shows them. Numbers may be
+        traced, so that learning rates can be swept with ``jax.vmap``.
+
+    Raises:
+      OptionError: (a ``ValueError``) naming the option, what was given and what
+        is allowed.
+
+    Example:
+      >>> import metajax
+      >>> family = metajax.tasks.make("point-navigation")
+      >>> maml = metajax.make("maml", family, inner_steps=1, num_tasks=20)
+    """
+    return build(ALGORITHMS.get(name), options, where=name).build(family)
+
+
+def list_algorithms() -> tuple[str, ...]:
+    """Names that ``make`` knows."""
+    return ALGORITHMS.names()

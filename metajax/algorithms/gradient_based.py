@@ -1,0 +1,170 @@
+"""What MAML, FOMAML, Reptile and joint training have in common.
+
+Options are plain dataclasses and JAX is imported where it is first used, so that
+`metajax --help` and a mistake in a config file are answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+from metajax.options import check_number
+
+if TYPE_CHECKING:
+    import optax
+
+    from metajax.batch import TaskMap
+    from metajax.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+
+API = {"api": True}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientBased:
+    """Options of every algorithm that adapts by policy-gradient steps.
+
+    Attributes:
+      num_tasks: N, tasks of a meta-batch.
+      num_streams: E, episodes of a task before each adaptation.
+      horizon: T, steps; the family's episode length if not given.
+      inner_steps: K, adaptations of a trial, each on fresh episodes.
+      inner_lr: step size of the adaptation; a list gives a rate for each step,
+        and the last one holds from then on.
+      inner_clip: largest norm of an inner gradient; none for no clipping.
+      inner: an optax transformation or ``(key, theta, phi, chunk) -> phi`` instead
+        of SGD with ``inner_lr`` (Python only).
+      updates_per_step: gradient steps on each chunk.
+      network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
+        instead of the MLP (Python only).
+      hidden_sizes: units of the layers of the MLP.
+      activation: of the MLP.
+      initial_std: initial standard deviation of continuous actions.
+      min_std: its floor.
+      baseline: of the advantages: a linear fit to each chunk, a value network that
+        adapts with the policy, or none.
+      discount: per step.
+      gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
+      normalize_advantages: within each task.
+      learning_rate: of the meta-update.
+      optimizer: of the meta-update.
+      max_grad_norm: clips the meta-gradient; none for no clipping.
+      microbatch: tasks whose rollouts run as one block; chosen by itself.
+      gradient_microbatch: tasks whose meta-gradients are one block, likewise.
+      devices: that share the tasks; all that divide their number by default.
+    """
+
+    num_tasks: int = 40
+    num_streams: int = 20
+    horizon: int | None = None
+    inner_steps: int = 1
+    inner_lr: float | tuple[float, ...] = 0.1
+    inner_clip: float | None = None
+    inner: Any = dataclasses.field(default=None, metadata=API)
+    updates_per_step: int = 1
+    network: Any = dataclasses.field(default=None, metadata=API)
+    hidden_sizes: tuple[int, ...] = (100, 100)
+    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
+    initial_std: float = 1.0
+    min_std: float = 1e-6
+    baseline: Literal["linear", "value", "none"] = "linear"
+    discount: float = 0.99
+    gae_lambda: float = 1.0
+    normalize_advantages: bool = True
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    max_grad_norm: float | None = None
+    microbatch: int | None = None
+    gradient_microbatch: int | None = None
+    devices: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_tasks", "num_streams", "updates_per_step", "hidden_sizes"):
+            check_number(name, getattr(self, name), minimum=1)
+        for name in ("horizon", "microbatch", "gradient_microbatch", "devices"):
+            check_number(name, getattr(self, name), minimum=1)
+        check_number("inner_steps", self.inner_steps, minimum=0)
+        for name in ("inner_lr", "learning_rate"):
+            check_number(name, getattr(self, name), minimum=0)
+        for name in ("inner_clip", "max_grad_norm", "initial_std", "min_std"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("discount", "gae_lambda"):
+            check_number(name, getattr(self, name), minimum=0, maximum=1)
+
+    def build(self, family: TaskFamily) -> MetaAlgorithm:
+        """The algorithm on a task family.
+
+        Raises:
+          OptionError: for sizes that do not fit the family or the devices.
+        """
+        from metajax.batch import TaskMap
+        from metajax.composition import compose, episode_horizon
+        from metajax.source import episodes_of
+
+        learner = self.learner(family)
+        source = episodes_of(
+            family, learner, self.num_streams, episode_horizon(family, self.horizon)
+        )
+        layout = TaskMap.build(
+            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
+        )
+        return compose(
+            learner,
+            self.outer_rule(family, learner, source, layout),
+            family,
+            num_adaptations=self.inner_steps,
+            num_streams=self.num_streams,
+            horizon=self.horizon,
+        )
+
+    def outer_rule(
+        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
+    ) -> Outer:
+        """What improves the initial weights; each algorithm has its own."""
+        raise NotImplementedError
+
+    def inner_surrogate(self) -> str:
+        """Name of the loss that the adaptation descends."""
+        return "score"
+
+    def learner(self, family: TaskFamily) -> Learner:
+        """The policy of these options, adapted by gradient steps."""
+        import optax
+
+        from metajax import inner, networks
+
+        def torso():
+            return networks.MLP(self.hidden_sizes, self.activation)
+
+        policy = networks.policy(
+            family.spec,
+            torso() if self.network is None else self.network,
+            initial_std=self.initial_std,
+            min_std=self.min_std,
+            value_network=torso() if self.baseline == "value" else None,
+        )
+        rule = self.inner
+        if rule is None:
+            rule = optax.sgd(inner.step_sizes(self.inner_lr))
+        if self.inner_clip is not None:
+            rule = optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
+        return inner.gradient_learner(
+            policy,
+            inner=rule,
+            surrogate=self.inner_surrogate(),
+            updates=self.updates_per_step,
+            baseline=self.baseline,
+            discount=self.discount,
+            gae_lambda=self.gae_lambda,
+            normalize_advantages=self.normalize_advantages,
+        )
+
+    def meta_optimizer(self) -> optax.GradientTransformation:
+        """The optimiser of the meta-update."""
+        import optax
+
+        makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+        rule = makers[self.optimizer](self.learning_rate)
+        if self.max_grad_norm is not None:
+            rule = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)
+        return rule

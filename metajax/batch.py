@@ -1,0 +1,184 @@
+"""The one place that maps over tasks: blocks of vmap, scans of blocks, devices.
+
+A meta-gradient over N tasks is a mean, so tasks can be worked off a block at a
+time with memory set by the block. What is fastest differs: rollouts like wide
+blocks, which turn N small products into one, while a second-order gradient on a
+CPU is fastest one task at a time, when all it touches fits the cache.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
+
+from metajax.options import OptionError
+from metajax.types import Tree
+
+_AXIS = "tasks"
+
+
+def _num_rows(tree: Tree) -> int:
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def _blocks(tree: Tree, size: int) -> Tree:
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), tree)
+
+
+def _divisor(number: int, limit: int) -> int:
+    return max(size for size in range(1, min(number, limit) + 1) if number % size == 0)
+
+
+def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
+    """Makes ``jax.vmap`` of ``fn`` a loop where that is faster, which is on a CPU.
+
+    For gradient steps with weights of their own in every task: one task's
+    activations fit the cache, those of a block do not, and the batched products
+    of a block are slower than one product (2.4 times, for 20 tasks of 2000
+    samples and an MLP 100x100).
+    """
+    return jax.custom_batching.sequential_vmap(fn) if jax.default_backend() == "cpu" else fn
+
+
+def total(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
+    """Sum over blocks of ``fn``, one block in memory at a time.
+
+    Args:
+      fn: maps a block ``[block_size, ...]`` of ``rows`` to a sum over the block.
+      rows: leaves ``[n, ...]``, n a multiple of ``block_size``.
+      block_size: rows of a block.
+    """
+    if _num_rows(rows) == block_size:
+        return fn(rows)
+
+    def add(sums, block):
+        return jax.tree.map(jnp.add, sums, fn(block)), None
+
+    blocks = _blocks(rows, block_size)
+    first = jax.eval_shape(fn, jax.tree.map(lambda leaf: leaf[0], blocks))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
+    return jax.lax.scan(add, zeros, blocks)[0]
+
+
+def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
+    """Sum of ``fn(row)`` over rows, ``block_size`` of them vmapped at a time."""
+    if block_size == 1:
+        return total(lambda block: fn(jax.tree.map(lambda leaf: leaf[0], block)), rows, 1)
+
+    def block_sum(block):
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.vmap(fn)(block))
+
+    return total(block_sum, rows, block_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskMap:
+    """How N tasks are laid over blocks and devices. Results differ by rounding only.
+
+    Attributes:
+      num_tasks: N.
+      microbatch: tasks whose rollouts run as one block.
+      gradient_microbatch: tasks whose gradients are taken as one block.
+      num_devices: devices that share the tasks, over the mesh axis ``tasks``.
+    """
+
+    num_tasks: int
+    microbatch: int
+    gradient_microbatch: int
+    num_devices: int
+
+    @classmethod
+    def build(
+        cls,
+        num_tasks: int,
+        microbatch: int | None = None,
+        gradient_microbatch: int | None = None,
+        num_devices: int | None = None,
+    ) -> "TaskMap":
+        """Checks a layout, and chooses what is left out.
+
+        Default: every local device if their number divides N, else the largest
+        number that does. On a CPU blocks of at most 32 tasks for rollouts and of
+        one task for gradients; elsewhere at most 256 tasks for both.
+
+        Raises:
+          OptionError: naming the field, where sizes do not divide.
+        """
+        available = jax.local_device_count()
+        devices = _divisor(num_tasks, available) if num_devices is None else num_devices
+        if not 1 <= devices <= available or num_tasks % devices:
+            raise OptionError(
+                "devices",
+                f"{devices} is not possible; allowed: a divisor of num_tasks ({num_tasks}) up to "
+                f"the {available} that this process sees",
+            )
+        local = num_tasks // devices
+        wide, narrow = (32, 1) if jax.default_backend() == "cpu" else (256, 256)
+        size = _divisor(local, wide) if microbatch is None else microbatch
+        _check_block("microbatch", size, local, "the tasks of one device")
+        inner = _divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
+        _check_block("gradient_microbatch", inner, size, "the microbatch")
+        return cls(num_tasks, size, inner, devices)
+
+    def resized(self, num_tasks: int) -> "TaskMap":
+        """The same layout for another number of tasks, as far as it divides."""
+        devices = math.gcd(num_tasks, self.num_devices)
+        size = _divisor(num_tasks // devices, self.microbatch)
+        return TaskMap(num_tasks, size, _divisor(size, self.gradient_microbatch), devices)
+
+    def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
+        """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.
+
+        Args:
+          fn: as above.
+          shared: what every task sees (theta, ...), passed through.
+          rows: leaves ``[N, ...]``.
+        """
+
+        def local(shared, rows):
+            sums = total(lambda block: fn(shared, block), rows, self.microbatch)
+            if self.num_devices > 1:
+                sums = jax.lax.psum(sums, _AXIS)
+            return jax.tree.map(lambda leaf: leaf / self.num_tasks, sums)
+
+        return self._spread(local, PartitionSpec())(shared, rows)
+
+    def collect(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
+        """``fn(shared, row)`` of every task, outputs stacked to ``[N, ...]``."""
+
+        def local(shared, rows):
+            blocks = jax.lax.map(
+                jax.vmap(lambda row: fn(shared, row)), _blocks(rows, self.microbatch)
+            )
+            return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), blocks)
+
+        return self._spread(local, PartitionSpec(_AXIS))(shared, rows)
+
+    def _spread(self, local: Callable, out_specs: PartitionSpec) -> Callable:
+        if self.num_devices == 1:
+            return local
+        # Auto axes: under the default Explicit ones a vmapped scan fails. No
+        # varying-axes check: with it, gradients with respect to replicated values
+        # come already summed over devices, and the psum above would count twice.
+        mesh = jax.make_mesh(
+            (self.num_devices,),
+            (_AXIS,),
+            axis_types=(AxisType.Auto,),
+            devices=jax.local_devices()[: self.num_devices],
+        )
+        in_specs = (PartitionSpec(), PartitionSpec(_AXIS))
+        return jax.shard_map(
+            local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )
+
+
+def _check_block(field: str, size: int, whole: int, of_what: str) -> None:
+    if size < 1 or whole % size:
+        allowed = [number for number in range(1, whole + 1) if whole % number == 0]
+        raise OptionError(
+            field, f"{size} is not possible; allowed: a divisor of {of_what}, one of {allowed}"
+        )

@@ -1,0 +1,127 @@
+"""The meta-test protocol: how well theta adapts to tasks it has not seen."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from metajax.batch import TaskMap
+from metajax.options import OptionError
+from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree
+
+
+class Evaluation(NamedTuple):
+    """Returns of a meta-test.
+
+    Attributes:
+      returns: ``[num_tasks, K + 1]`` numpy; mean undiscounted return of the
+        episodes of a task after 0..K adaptations.
+      axis: what the second axis counts: "adaptations".
+      explore: whether the policy that was measured sampled its actions.
+      env_steps: transitions that happened, over all tasks.
+    """
+
+    returns: np.ndarray
+    axis: str
+    explore: bool
+    env_steps: int
+
+    @property
+    def num_adaptations(self) -> int:
+        """K."""
+        return self.returns.shape[1] - 1
+
+    def mean(self) -> np.ndarray:
+        """``[K + 1]``, over tasks."""
+        return self.returns.mean(axis=0)
+
+    def interval(self) -> np.ndarray:
+        """``[2, K + 1]``, 95% interval of the mean over tasks (normal approximation)."""
+        error = self.returns.std(axis=0, ddof=1) / np.sqrt(len(self.returns))
+        return self.mean() + np.outer([-1.96, 1.96], error)
+
+
+@functools.lru_cache(maxsize=32)
+def _meta_test(
+    algorithm: MetaAlgorithm,
+    family: TaskFamily,
+    layout: TaskMap,
+    num_adaptations: int | None,
+    num_streams: int | None,
+    explore: bool,
+) -> Callable:
+    def of_task(theta, key):
+        key_task, key_trial = jax.random.split(key)
+        trial = algorithm.adapt(
+            key_trial,
+            theta,
+            family.sample(key_task),
+            family=family,
+            num_adaptations=num_adaptations,
+            num_streams=num_streams,
+            explore=explore,
+        )
+        return trial.returns, trial.env_steps
+
+    def run(key, theta):
+        return layout.collect(of_task, theta, jax.random.split(key, layout.num_tasks))
+
+    return jax.jit(run)
+
+
+def evaluate(
+    algorithm: MetaAlgorithm,
+    key: Key,
+    theta: Tree,
+    family: TaskFamily | None = None,
+    *,
+    num_tasks: int = 100,
+    num_adaptations: int | None = None,
+    num_streams: int | None = None,
+    explore: bool = True,
+) -> Evaluation:
+    """Adapts to fresh tasks and measures the return after each adaptation.
+
+    Args:
+      algorithm: whose learner adapts.
+      key: of the tasks and all that happens in them.
+      theta: meta-parameters, for example ``state.theta``.
+      family: where the tasks come from; the training family by default. Task keys
+        are independent of those of training, so for a continuous distribution the
+        tasks are new ones; for a finite one give the held-out split.
+      num_tasks: tasks to average over.
+      num_adaptations: K, which may be more than in training; default as trained.
+      num_streams: E, episodes before each adaptation; default as trained.
+      explore: measure the policy that samples its actions. False measures its mode
+        in episodes of their own; adaptation still learns from sampled actions.
+
+    Returns:
+      the ``Evaluation``, on the host.
+
+    Raises:
+      OptionError: for impossible sizes or a family of other spaces.
+    """
+    for name, value in (("num_tasks", num_tasks), ("num_streams", num_streams)):
+        if value is not None and value < 1:
+            raise OptionError(name, f"{value} is not possible; allowed: at least 1")
+    if num_adaptations is not None and num_adaptations < 0:
+        raise OptionError(
+            "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
+        )
+    run = _meta_test(
+        algorithm,
+        algorithm.family if family is None else family,
+        TaskMap.build(num_tasks),
+        num_adaptations,
+        num_streams,
+        explore,
+    )
+    returns, env_steps = jax.device_get(run(key, theta))
+    return Evaluation(
+        returns=np.asarray(returns),
+        axis="adaptations",
+        explore=explore,
+        env_steps=int(np.sum(env_steps, dtype=np.int64)),
+    )

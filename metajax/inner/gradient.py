@@ -1,0 +1,184 @@
+"""The learner that adapts its weights by policy-gradient steps.
+
+It is the inner half of MAML, FOMAML and Reptile, and by itself plain REINFORCE
+fine-tuning of any trained weights.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metajax import losses
+from metajax.networks import Policy
+from metajax.options import OptionError
+from metajax.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
+
+
+class GradientState(NamedTuple):
+    """The fast state phi of one task.
+
+    Attributes:
+      weights: of the policy, starting at theta.
+      optimizer_state: of the inner optax transformation.
+    """
+
+    weights: Tree
+    optimizer_state: Tree
+
+
+def _score(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    return losses.score_surrogate(outputs.log_prob, chunk.advantage, chunk.mask)
+
+
+def _dice(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    return losses.dice_surrogate(outputs.log_prob, chunk.advantage, chunk.mask)
+
+
+def _lvc(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    return losses.likelihood_ratio_surrogate(
+        outputs.log_prob, chunk.log_prob, chunk.advantage, chunk.mask
+    )
+
+
+SURROGATES: dict[str, Callable[[Outputs, Chunk], jax.Array]] = {
+    "score": _score,
+    "dice": _dice,
+    "lvc": _lvc,
+    "emaml": _score,
+}
+"""Inner losses by the name of the surrogate. ``emaml`` differs on the outer side."""
+
+
+def step_sizes(rates: float | jax.Array | Sequence[float]) -> optax.Schedule:
+    """A rate for each adaptation; the last one holds from then on.
+
+    ``(0.1, 0.05)`` takes a first step of 0.1 and halves it afterwards, as Finn et
+    al. (2017) do when they adapt for more steps than they trained with.
+    """
+    values = jnp.atleast_1d(jnp.asarray(rates))
+    return lambda count: values[jnp.minimum(count, len(values) - 1)]
+
+
+def gradient_learner(
+    policy: Policy,
+    *,
+    inner: optax.GradientTransformation | Callable[[Key, Tree, Any, Chunk], Any],
+    surrogate: str = "score",
+    updates: int = 1,
+    baseline: str = "linear",
+    discount: float | jax.Array = 0.99,
+    gae_lambda: float | jax.Array = 1.0,
+    normalize_advantages: bool = True,
+    value_coefficient: float | jax.Array = 0.5,
+) -> Learner:
+    """A learner whose theta is the initial weights of a policy.
+
+    Args:
+      policy: the policy; with a value function if ``baseline`` is "value".
+      inner: an optax transformation, or a whole rule
+        ``(key, theta, phi, chunk) -> phi`` with phi a ``GradientState``.
+      surrogate: one of ``SURROGATES``, the loss that an optax rule descends.
+      updates: gradient steps on each chunk.
+      baseline: "linear" (fitted to each chunk when it is collected), "value" (the
+        policy's value function, adapted with the policy) or "none".
+      discount: per step, of the returns that advantages are made of.
+      gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
+      normalize_advantages: to mean 0 and deviation 1 within each task.
+      value_coefficient: weight of the squared value error in the inner loss.
+
+    Time limits: "value" bootstraps from the last observation of a truncated
+    episode. "linear" and "none" measure the return up to the time limit, which is
+    the objective of Finn et al. (2017): their horizon is part of the task.
+    """
+    value_of = policy.value
+    if baseline == "value" and value_of is None:
+        raise OptionError("baseline", '"value" needs a policy with a value network')
+    surrogate_loss = SURROGATES[surrogate]
+    distribution = policy.distribution
+
+    def begin(key, theta):
+        del key
+        state = inner.init(theta) if isinstance(inner, optax.GradientTransformation) else ()
+        return GradientState(theta, state)
+
+    def act(key, theta, phi, memory, timestep):
+        del theta
+        parameters = policy.apply(phi.weights, timestep.observation[None])
+        action = distribution.sample(key, parameters)
+        log_prob = distribution.log_prob(parameters, action)
+        output = ActorOutput(action[0], distribution.mode(parameters)[0], log_prob[0])
+        return output, memory
+
+    def unroll(theta, phi, memory, chunk):
+        del theta, memory
+        num_steps, num_streams = chunk.mask.shape
+
+        def flatten(leaf):
+            return leaf.reshape(num_steps * num_streams, *leaf.shape[2:])
+
+        def restore(leaf):
+            return leaf.reshape(num_steps, num_streams, *leaf.shape[1:])
+
+        observation = flatten(chunk.observation)
+        parameters = policy.apply(phi.weights, observation)
+        log_prob = distribution.log_prob(parameters, flatten(chunk.action))
+        entropy = distribution.entropy(parameters)
+        value = () if value_of is None else restore(value_of(phi.weights, observation))
+        return Outputs(
+            jax.tree.map(restore, parameters), restore(log_prob), restore(entropy), value
+        )
+
+    def annotate(theta, phi, chunk):
+        returns = losses.returns_to_go(chunk.reward, chunk.mask, discount)
+        bootstrap = jnp.zeros_like(chunk.reward[0])
+        if baseline == "value":
+            assert value_of is not None
+            values = unroll(theta, phi, (), chunk).value
+            ended = jnp.any(chunk.terminated & chunk.mask, axis=0)
+            bootstrap = jnp.where(ended, 0, value_of(phi.weights, chunk.last_observation))
+        elif baseline == "linear":
+            values = losses.linear_feature_values(chunk.observation, returns, chunk.mask)
+        else:
+            values = jnp.zeros_like(returns)
+        raw = losses.generalized_advantages(
+            chunk.reward, values, bootstrap, chunk.mask, discount, gae_lambda
+        )
+        advantage, scale = raw, jnp.ones_like(raw[0, 0])
+        if normalize_advantages:
+            advantage, scale = losses.normalize(raw, chunk.mask, returns)
+        return chunk._replace(advantage=advantage, target=raw + values, scale=scale)
+
+    def loss(weights, theta, chunk):
+        outputs = unroll(theta, GradientState(weights, ()), (), chunk)
+        total = surrogate_loss(outputs, chunk)
+        if baseline == "value":
+            error = losses.masked_mean(jnp.square(outputs.value - chunk.target), chunk.mask)
+            total = total + value_coefficient * error
+        return total
+
+    def descend(key, theta, phi, chunk):
+        del key
+
+        def update(phi, _):
+            gradients = jax.grad(loss)(phi.weights, theta, chunk)
+            step, state = inner.update(gradients, phi.optimizer_state, phi.weights)
+            return GradientState(optax.apply_updates(phi.weights, step), state), None
+
+        if updates == 1:
+            return update(phi, None)[0]
+        return jax.lax.scan(update, phi, length=updates)[0]
+
+    return Learner(
+        init=policy.init,
+        begin=begin,
+        memory=lambda theta: (),
+        act=act,
+        unroll=unroll,
+        annotate=annotate,
+        adapt=descend if isinstance(inner, optax.GradientTransformation) else inner,
+        weights=lambda phi: phi.weights,
+        divergence=distribution.divergence,
+    )

@@ -1,0 +1,22 @@
+"""Losses, advantages and baselines, one concept a file."""
+
+from metajax.losses.advantages import generalized_advantages, masked_mean, normalize, returns_to_go
+from metajax.losses.baseline import linear_feature_values
+from metajax.losses.policy_gradient import (
+    clipped_surrogate,
+    dice_surrogate,
+    likelihood_ratio_surrogate,
+    score_surrogate,
+)
+
+__all__ = [
+    "clipped_surrogate",
+    "dice_surrogate",
+    "generalized_advantages",
+    "likelihood_ratio_surrogate",
+    "linear_feature_values",
+    "masked_mean",
+    "normalize",
+    "returns_to_go",
+    "score_surrogate",
+]

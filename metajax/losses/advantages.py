@@ -1,0 +1,96 @@
+"""Returns and advantages of padded chunks ``[T, E]``."""
+
+import jax
+import jax.numpy as jnp
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of ``values`` where ``mask`` holds; 0 where it never does."""
+    weights = mask.astype(values.dtype)
+    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
+
+
+def returns_to_go(
+    r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0
+) -> jax.Array:
+    """Discounted sum of the rewards from each step to the end of its episode.
+
+    Args:
+      r_t: ``[T, E]`` rewards of fresh episodes, one a stream.
+      mask: ``[T, E]``, false after the end of the episode.
+      discount: per step.
+
+    Returns:
+      ``[T, E]``, 0 where the mask is false.
+    """
+
+    def backwards(following, reward):
+        total = reward + discount * following
+        return total, total
+
+    rewards = jnp.where(mask, r_t, 0)
+    _, totals = jax.lax.scan(backwards, jnp.zeros_like(r_t[0]), rewards, reverse=True)
+    return jnp.where(mask, totals, 0)
+
+
+def generalized_advantages(
+    r_t: jax.Array,
+    v_tm1: jax.Array,
+    bootstrap: jax.Array,
+    mask: jax.Array,
+    discount: float | jax.Array = 1.0,
+    lambda_: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Generalised advantage estimation over fresh, padded episodes.
+
+    ``A_t = sum_k (discount lambda)^k (r_{t+k} + discount v_{t+k+1} - v_{t+k})``
+
+    Args:
+      r_t: ``[T, E]`` rewards, one episode a stream.
+      v_tm1: ``[T, E]`` value of the observation that each action was taken in.
+      bootstrap: ``[E]`` value of where the episode stopped: 0 after a terminal
+        state, the value of the last observation after a truncation.
+      mask: ``[T, E]``, false after the end of the episode.
+      discount: per step.
+      lambda_: 1 gives Monte-Carlo returns minus the value.
+
+    Returns:
+      ``[T, E]``, 0 where the mask is false.
+
+    Source: Schulman et al. (2016), equation 16.
+    """
+    values = jnp.where(mask, v_tm1, bootstrap)
+    v_t = jnp.concatenate([values[1:], bootstrap[None]])
+    td_error = jnp.where(mask, r_t + discount * v_t - values, 0)
+
+    def backwards(following, error):
+        advantage = error + discount * lambda_ * following
+        return advantage, advantage
+
+    _, advantages = jax.lax.scan(backwards, jnp.zeros_like(bootstrap), td_error, reverse=True)
+    return jnp.where(mask, advantages, 0)
+
+
+def normalize(
+    advantage: jax.Array, mask: jax.Array, magnitude: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Shifts and scales the advantages of one task to mean 0 and deviation 1.
+
+    Args:
+      advantage: ``[T, E]``.
+      mask: ``[T, E]``, transitions that count.
+      magnitude: ``[T, E]`` of the order of the returns. Where a baseline explains
+        the returns up to rounding, what is left is noise, and dividing it by its
+        own deviation would turn it into a gradient of full size. The divisor
+        therefore never falls below 1e-5 of the largest magnitude.
+
+    Returns:
+      normalised advantages, 0 where the mask is false, and the divisor. All-zero
+      advantages stay 0.
+    """
+    mean = masked_mean(advantage, mask)
+    centred = jnp.where(mask, advantage - mean, 0)
+    deviation = jnp.sqrt(masked_mean(centred**2, mask))
+    floor = 1e-5 * jnp.max(jnp.abs(jnp.where(mask, magnitude, 0))) + 1e-8
+    scale = jnp.maximum(deviation, floor)
+    return centred / scale, scale

@@ -1,0 +1,80 @@
+"""Action distributions as pure functions of their parameters."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Distribution(NamedTuple):
+    """Functions of distribution parameters with any leading batch axes.
+
+    Attributes:
+      sample: ``(key, parameters) -> action``.
+      mode: ``(parameters) ->`` the most probable action.
+      log_prob: ``(parameters, action) ->`` log-probability or log-density.
+      entropy: ``(parameters) ->`` nats.
+      divergence: ``(old, new) -> KL(old || new)``, nats.
+    """
+
+    sample: Callable[[jax.Array, Any], jax.Array]
+    mode: Callable[[Any], jax.Array]
+    log_prob: Callable[[Any, jax.Array], jax.Array]
+    entropy: Callable[[Any], jax.Array]
+    divergence: Callable[[Any, Any], jax.Array]
+
+
+def categorical() -> Distribution:
+    """Categorical distribution; the parameters are logits ``[..., A]``."""
+
+    def log_prob(logits, action):
+        log_probs = jax.nn.log_softmax(logits)
+        return jnp.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0]
+
+    def entropy(logits):
+        log_probs = jax.nn.log_softmax(logits)
+        return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+
+    def divergence(old, new):
+        log_old, log_new = jax.nn.log_softmax(old), jax.nn.log_softmax(new)
+        return jnp.sum(jnp.exp(log_old) * (log_old - log_new), axis=-1)
+
+    return Distribution(
+        sample=lambda key, logits: jax.random.categorical(key, logits).astype(jnp.int32),
+        mode=lambda logits: jnp.argmax(logits, axis=-1).astype(jnp.int32),
+        log_prob=log_prob,
+        entropy=entropy,
+        divergence=divergence,
+    )
+
+
+def diagonal_gaussian() -> Distribution:
+    """Gaussian with independent axes.
+
+    The parameters are ``(mean [..., A], log_std [..., A])``.
+    """
+    half_log_two_pi = 0.5 * math.log(2 * math.pi)
+
+    def log_prob(parameters, action):
+        mean, log_std = parameters
+        scaled = (action - mean) * jnp.exp(-log_std)
+        return jnp.sum(-0.5 * scaled**2 - log_std - half_log_two_pi, axis=-1)
+
+    def entropy(parameters):
+        mean, log_std = parameters
+        del mean
+        return jnp.sum(log_std + 0.5 + half_log_two_pi, axis=-1)
+
+    def divergence(old, new):
+        (old_mean, old_log_std), (new_mean, new_log_std) = old, new
+        ratio = jnp.exp(2 * (old_log_std - new_log_std))
+        shift = (old_mean - new_mean) * jnp.exp(-new_log_std)
+        return jnp.sum(0.5 * (ratio + shift**2 - 1) + new_log_std - old_log_std, axis=-1)
+
+    def sample(key, parameters):
+        mean, log_std = parameters
+        return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+
+    return Distribution(sample, lambda parameters: parameters[0], log_prob, entropy, divergence)

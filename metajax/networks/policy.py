@@ -1,0 +1,108 @@
+"""A policy: a torso, a head for the family's actions, maybe a value network."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.types import Discrete, Spec
+
+
+class Policy(NamedTuple):
+    """A stochastic policy as pure functions of its weights.
+
+    Attributes:
+      init: ``(key) -> weights``, a dict of flax parameters.
+      apply: ``(weights, observation [B, O]) ->`` distribution parameters.
+      value: ``(weights, observation [B, O]) -> [B]``, or None.
+      distribution: what the parameters mean.
+    """
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, jax.Array], Any]
+    value: Callable[[Any, jax.Array], jax.Array] | None
+    distribution: Distribution
+
+
+class _CategoricalHead(nn.Module):
+    torso: nn.Module
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, observation):
+        dense = nn.Dense(self.num_actions, kernel_init=nn.initializers.glorot_uniform())
+        return dense(self.torso(observation))
+
+
+class _GaussianHead(nn.Module):
+    torso: nn.Module
+    size: int
+    initial_std: float
+    min_std: float
+
+    @nn.compact
+    def __call__(self, observation):
+        dense = nn.Dense(self.size, kernel_init=nn.initializers.glorot_uniform())
+        initial = nn.initializers.constant(math.log(self.initial_std))
+        log_std = self.param("log_std", initial, (self.size,))
+        mean = dense(self.torso(observation))
+        return mean, jnp.broadcast_to(jnp.maximum(log_std, math.log(self.min_std)), mean.shape)
+
+
+class _ValueHead(nn.Module):
+    torso: nn.Module
+
+    @nn.compact
+    def __call__(self, observation):
+        return nn.Dense(1)(self.torso(observation))[..., 0]
+
+
+def policy(
+    spec: Spec,
+    network: nn.Module,
+    *,
+    initial_std: float = 1.0,
+    min_std: float = 1e-6,
+    value_network: nn.Module | None = None,
+) -> Policy:
+    """Builds a policy for the actions of a task family.
+
+    Args:
+      spec: of the family; gives the observation shape and the action space.
+      network: any flax module from observations ``[B, O]`` to features
+        ``[B, F]``. The head is added: logits for ``Discrete`` actions, for
+        ``Box`` actions a mean and a learned, state-independent standard
+        deviation, as in Finn et al. (2017).
+      initial_std: initial standard deviation of ``Box`` actions, action units.
+      min_std: floor of the standard deviation, action units.
+      value_network: torso of a separate value network, features ``[B, F]``;
+        without it the policy has no value.
+    """
+    if isinstance(spec.action_space, Discrete):
+        head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions)
+        distribution = categorical()
+    else:
+        head = _GaussianHead(network, spec.action_space.size, initial_std, min_std)
+        distribution = diagonal_gaussian()
+    value_head = None if value_network is None else _ValueHead(value_network)
+
+    def init(key):
+        key_policy, key_value = jax.random.split(key)
+        observation = jnp.zeros((1, *spec.observation_shape))
+        weights = {"policy": head.init(key_policy, observation)["params"]}
+        if value_head is not None:
+            weights["value"] = value_head.init(key_value, observation)["params"]
+        return weights
+
+    def apply(weights, observation):
+        return head.apply({"params": weights["policy"]}, observation)
+
+    def value(weights, observation):
+        assert value_head is not None
+        return value_head.apply({"params": weights["value"]}, observation)
+
+    return Policy(init, apply, None if value_head is None else value, distribution)

@@ -1,0 +1,47 @@
+"""Reptile's direction: where adaptation leads."""
+
+import jax
+
+from metajax import batch
+from metajax.outer.once import finish_info, sum_info
+from metajax.trial import run_trial
+from metajax.types import Estimator, Learner, Source, TaskFamily
+
+
+def displacement(
+    learner: Learner,
+    source: Source,
+    family: TaskFamily,
+    tasks: batch.TaskMap,
+    *,
+    num_adaptations: int,
+) -> Estimator:
+    """``theta - mean(weights(phi_K))``: descending it moves theta to the adapted weights.
+
+    Nothing is differentiated but the inner loss, so memory and time per task are
+    those of the trial. With ``optax.sgd(rate)`` the update is that of Reptile,
+    ``theta + rate * mean(weights(phi_K) - theta)``.
+
+    Source: Nichol et al. (2018), "On first-order meta-learning algorithms",
+    algorithm 2.
+    """
+
+    def block_sum(theta, keys):
+        def of_task(key):
+            key_task, key_trial = jax.random.split(key)
+            task = family.sample(key_task)
+            trial = run_trial(
+                learner, source, key_trial, theta, task, num_adaptations=num_adaptations
+            )
+            weights = learner.weights(trial.phi)
+            direction = jax.tree.map(lambda start, end: start - end, theta, weights)
+            return direction, {"returns": trial.returns, "env_steps": trial.env_steps}
+
+        return sum_info(jax.vmap(of_task)(keys))
+
+    def estimate(key, theta, carry):
+        keys = jax.random.split(key, tasks.num_tasks)
+        direction, info = tasks.mean(block_sum, theta, keys)
+        return direction, carry, finish_info(info, tasks.num_tasks)
+
+    return Estimator(init=lambda key, theta: (), estimate=estimate)

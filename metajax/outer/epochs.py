@@ -1,0 +1,84 @@
+"""Several passes over one batch of collected trials."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metajax import batch
+from metajax.options import OptionError
+from metajax.types import Objective, Outer
+
+
+def collect_trials(objective: Objective, tasks: batch.TaskMap, key, theta):
+    """Collects N trials and prepares them; ``(items [N, ...], info)``."""
+    keys = jax.random.split(key, tasks.num_tasks)
+    items, info = tasks.collect(lambda theta, key: objective.collect(key, theta), theta, keys)
+    info = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), info)
+    info["env_steps"] = info["env_steps"] * tasks.num_tasks
+    return objective.prepare(items), info
+
+
+def epochs(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    tasks: batch.TaskMap,
+    *,
+    num_epochs: int = 4,
+    num_minibatches: int = 1,
+) -> Outer:
+    """Collects N trials, then takes ``num_epochs`` passes of minibatches of tasks.
+
+    All N trials are kept until the update ends: memory grows with N, by about 160
+    KB a task for 20 episodes of 100 steps in the plane.
+
+    Args:
+      objective: its loss should bound how far several steps may go, as
+        ``clipped_loss`` does.
+      optimizer: any optax transformation.
+      tasks: layout over blocks and devices.
+      num_epochs: passes over the trials.
+      num_minibatches: of each pass; divides the number of tasks.
+
+    Source: Schulman et al. (2017); over meta-batches, Rothfuss et al. (2019),
+    "ProMP", algorithm 1.
+    """
+    if tasks.num_tasks % num_minibatches:
+        raise OptionError(
+            "num_minibatches",
+            f"{num_minibatches} is not possible; allowed: a divisor of num_tasks "
+            f"({tasks.num_tasks})",
+        )
+    size = tasks.num_tasks // num_minibatches
+    minibatch = tasks.resized(size)
+    gradient = jax.grad(objective.loss, has_aux=True)
+
+    def minibatch_step(carry, items):
+        theta, state = carry
+
+        def block_sum(theta, block):
+            return batch.total_of(
+                lambda item: gradient(theta, item), block, minibatch.gradient_microbatch
+            )
+
+        gradients, info = minibatch.mean(block_sum, theta, items)
+        updates, state = optimizer.update(gradients, state, theta)
+        info["gradient_norm"] = optax.tree.norm(gradients)
+        return (optax.apply_updates(theta, updates), state), info
+
+    def update(key, theta, state):
+        key_collect, key_order = jax.random.split(key)
+        items, collected = collect_trials(objective, tasks, key_collect, theta)
+
+        def epoch(carry, key):
+            order = jax.random.permutation(key, tasks.num_tasks)
+
+            def step(carry, rows):
+                return minibatch_step(carry, jax.tree.map(lambda leaf: leaf[rows], items))
+
+            return jax.lax.scan(step, carry, order.reshape(num_minibatches, size))
+
+        keys = jax.random.split(key_order, num_epochs)
+        (theta, state), info = jax.lax.scan(epoch, (theta, state), keys)
+        return theta, state, {**collected, **jax.tree.map(jnp.mean, info)}
+
+    return Outer(init=lambda key, theta: optimizer.init(theta), update=update)

@@ -1,0 +1,142 @@
+"""Meta-objectives over collected trials."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metajax import losses
+from metajax.trial import DERIVATIVES, replay, run_trial
+from metajax.types import Chunk, Key, Learner, Objective, Outputs, Source, TaskFamily, Tree
+
+
+class TrialItem(NamedTuple):
+    """A collected trial, as the objective of ``post_adaptation`` needs it.
+
+    Attributes:
+      support: chunks that were adapted to, leaves ``[K, T, E, ...]``.
+      query: the chunk after the last adaptation, leaves ``[T, E, ...]``.
+      key: replays the adaptations.
+      prediction: action distribution that acted in the query chunk.
+      credit: what the ``emaml`` term multiplies the log-probability of the
+        support chunks with (scalar, 0 unless an estimator fills it in).
+    """
+
+    support: Chunk
+    query: Chunk
+    key: Key
+    prediction: Tree
+    credit: jax.Array
+
+
+def policy_gradient_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    """``-mean(log_prob * advantage)``, for one gradient step from fresh trials."""
+    return losses.score_surrogate(outputs.log_prob, chunk.advantage, chunk.mask)
+
+
+def ratio_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    """The likelihood-ratio surrogate, for a trust region."""
+    return losses.likelihood_ratio_surrogate(
+        outputs.log_prob, chunk.log_prob, chunk.advantage, chunk.mask
+    )
+
+
+def clipped_loss(clip: float | jax.Array) -> Callable[[Outputs, Chunk], jax.Array]:
+    """PPO's clipped surrogate, for several passes over the same trials."""
+
+    def loss(outputs, chunk):
+        return losses.clipped_surrogate(
+            outputs.log_prob, chunk.log_prob, chunk.advantage, chunk.mask, clip
+        )
+
+    return loss
+
+
+def post_adaptation(
+    learner: Learner,
+    source: Source,
+    family: TaskFamily,
+    *,
+    num_adaptations: int,
+    loss: Callable[[Outputs, Chunk], jax.Array] = policy_gradient_loss,
+    derivative: str = "exact",
+    entropy_coefficient: float | jax.Array = 0.0,
+) -> Objective:
+    """The return after K adaptations, as a function of theta: the goal of MAML.
+
+    Args:
+      learner: what adapts.
+      source: where its chunks come from.
+      family: where its tasks come from.
+      num_adaptations: K. With 0 this is joint training on all tasks.
+      loss: of the adapted learner on the query chunk.
+      derivative: one of ``metajax.trial.DERIVATIVES``.
+      entropy_coefficient: weight of the entropy of the adapted policy, nats.
+
+    Source: Finn et al. (2017), equation 5 and algorithm 3.
+    """
+    adapt = DERIVATIVES[derivative](learner.adapt)
+
+    def adapted(theta, item):
+        phi, _ = replay(learner, adapt, theta, item.support, item.key)
+        return learner.unroll(theta, phi, learner.memory(theta), item.query)
+
+    def collect(key, theta):
+        key_task, key_trial = jax.random.split(key)
+        task = family.sample(key_task)
+        trial = run_trial(
+            learner, source, key_trial, theta, task, num_adaptations=num_adaptations
+        )
+        prediction = learner.unroll(theta, trial.phi, learner.memory(theta), trial.query)
+        item = TrialItem(
+            trial.support, trial.query, trial.key, prediction.distribution, jnp.zeros(())
+        )
+        info = {"returns": trial.returns, "env_steps": trial.env_steps}
+        return jax.lax.stop_gradient((item, info))
+
+    def meta_loss(theta, item):
+        outputs = adapted(theta, item)
+        entropy = losses.masked_mean(outputs.entropy, item.query.mask)
+        value = loss(outputs, item.query) - entropy_coefficient * entropy
+        return value, {"loss": value, "entropy": entropy}
+
+    def divergence(item, old, new):
+        return losses.masked_mean(learner.divergence(old, new), item.query.mask)
+
+    return Objective(
+        collect=collect,
+        prepare=lambda items: items,
+        loss=meta_loss,
+        predict=lambda theta, item: adapted(theta, item).distribution,
+        divergence=divergence,
+    )
+
+
+def with_sampling_credit(
+    objective: Objective, learner: Learner, derivative: str = "exact"
+) -> Objective:
+    """Adds E-MAML's term: credit for which samples the adaptation was given.
+
+    ``-credit * sum log_prob(support)``, where the credit of a task is its return
+    after adaptation less a baseline, in the units of the objective (``backprop``
+    fills it in). Together with the ``score`` surrogate the gradient is that of the
+    objective with sampled updates, ``E over support of V(adapted theta)``, and not
+    of the one with expected updates that ``dice`` is right for.
+
+    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018),
+    equation 7. We keep the sum over all support samples that the derivation
+    gives, where published code takes a mean.
+    """
+    adapt = DERIVATIVES[derivative](learner.adapt)
+
+    def loss(theta, item):
+        def log_prob(phi, chunk):
+            outputs = learner.unroll(theta, phi, learner.memory(theta), chunk)
+            return jnp.sum(jnp.where(chunk.mask, outputs.log_prob, 0))
+
+        value, info = objective.loss(theta, item)
+        _, log_probs = replay(learner, adapt, theta, item.support, item.key, log_prob)
+        return value - item.credit * jnp.sum(log_probs), info
+
+    return objective._replace(loss=loss)

@@ -1,0 +1,91 @@
+"""Training: a scan of meta-iterations, in blocks."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.options import OptionError
+from metajax.types import Key, MetaAlgorithm, MetaState
+
+Infos = dict[str, Any]
+
+
+def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
+    """The state that ``train`` starts from with this key."""
+    return algorithm.init(jax.random.split(key)[0])
+
+
+@functools.lru_cache(maxsize=32)
+def _block(algorithm: MetaAlgorithm, length: int) -> Callable:
+    def run(key, state, start):
+        key_steps = jax.random.split(key)[1]
+
+        def iteration(state, index):
+            return algorithm.step(jax.random.fold_in(key_steps, index), state)
+
+        return jax.lax.scan(iteration, state, start + jnp.arange(length, dtype=jnp.uint32))
+
+    return jax.jit(run, donate_argnums=1)
+
+
+def train(
+    algorithm: MetaAlgorithm,
+    key: Key,
+    num_iterations: int,
+    *,
+    state: MetaState | None = None,
+    start: int = 0,
+    block_size: int | None = None,
+    on_block: Callable[[int, MetaState, Infos], bool | None] | None = None,
+) -> tuple[MetaState, Infos]:
+    """Runs meta-iterations ``start .. num_iterations - 1``.
+
+    The iterations of a block are one ``lax.scan`` that never leaves the device.
+    Iteration i draws its randomness from ``key`` and i alone, so how a run is cut
+    into blocks, or whether it was resumed, does not change a bit of the result.
+
+    Args:
+      algorithm: what to train.
+      key: of the whole run; the same one when a run is continued.
+      num_iterations: where to end, counted from the beginning of the run.
+      state: where to go on from, which ``train`` then owns and overwrites; by
+        default a new one.
+      start: the iteration that ``state`` has reached.
+      block_size: iterations between two calls of ``on_block``; by default all.
+      on_block: ``(reached, state, infos)`` on the host, with numpy ``infos`` of the
+        block's iterations; a true result stops the run. ``state`` is on loan: copy
+        what should outlive the call.
+
+    Returns:
+      the last state, and a history: each ``info`` of ``algorithm.step`` stacked to
+      ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted). Without
+      ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
+    """
+    if num_iterations < start:
+        raise OptionError(
+            "num_iterations", f"{num_iterations} is not possible; allowed: at least {start}"
+        )
+    if block_size is not None and block_size < 1:
+        raise OptionError("block_size", f"{block_size} is not possible; allowed: at least 1")
+    if state is None:
+        state = initial_state(algorithm, key)
+    total = num_iterations - start
+    size = total if block_size is None else min(block_size, total)
+    history = []
+    while start < num_iterations:
+        length = min(size, num_iterations - start)
+        state, infos = _block(algorithm, length)(key, state, jnp.uint32(start))
+        start += length
+        history.append(infos)
+        if on_block is not None:
+            history[-1] = infos = jax.device_get(infos)
+            if on_block(start, state, infos):
+                break
+    if len(history) == 1:
+        return state, history[0]
+    stack = np.concatenate if on_block is not None else jnp.concatenate
+    return state, jax.tree.map(lambda *leaves: stack(leaves), *history) if history else {}

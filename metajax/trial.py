@@ -1,0 +1,154 @@
+"""The one inner loop: collect, annotate, adapt, again; and its exact replay."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from metajax.batch import one_task_at_a_time
+from metajax.types import Chunk, Key, Learner, Source, Tree, Trial
+
+Adapt = Callable[[Key, Tree, Tree, Chunk], Tree]
+
+
+def chunk_return(chunk: Chunk) -> jax.Array:
+    """Mean undiscounted return of the E episodes of a chunk (scalar)."""
+    return jnp.mean(jnp.sum(chunk.reward, axis=0))
+
+
+def _count(chunk: Chunk) -> jax.Array:
+    return jnp.sum(chunk.mask, dtype=jnp.int32)
+
+
+def _adaptation_keys(key: Key, num_adaptations: int) -> Key:
+    return jax.random.split(key, num_adaptations)
+
+
+def run_trial(
+    learner: Learner,
+    source: Source,
+    key: Key,
+    theta: Tree,
+    task: Tree,
+    *,
+    num_adaptations: int,
+    judge: Source | None = None,
+) -> Trial:
+    """Runs one trial: K times (collect, annotate, adapt), then a last chunk.
+
+    Args:
+      learner: what adapts.
+      source: where its chunks come from.
+      key: one per trial.
+      theta: the meta-parameters.
+      task: the task of this trial.
+      num_adaptations: K.
+      judge: if given, returns are measured on chunks from this source, collected
+        beside those that are adapted to.
+
+    Returns:
+      the ``Trial``; nothing in it carries gradients to theta (see ``replay``).
+    """
+    theta = jax.lax.stop_gradient(theta)
+    adapt = one_task_at_a_time(learner.adapt)
+    key_open, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
+    phi = learner.begin(key_begin, theta)
+    state = source.open(key_open, theta, task)
+    judge_state = () if judge is None else judge.open(key_open, theta, task)
+    chunk_keys = jax.random.split(key_chunks, num_adaptations + 1)
+    judge_keys = jax.random.split(key_judge, num_adaptations + 1)
+
+    def collect(phi, state, keys):
+        state, chunk = source.next(keys[0], theta, phi, task, state)
+        if judge is None:
+            measured = chunk_return(chunk)
+        else:
+            measured = chunk_return(judge.next(keys[1], theta, phi, task, judge_state)[1])
+        return state, learner.annotate(theta, phi, chunk), measured
+
+    def adaptation(carry, keys):
+        phi, state = carry
+        state, chunk, measured = collect(phi, state, keys[:2])
+        phi = adapt(keys[2], theta, phi, chunk)
+        return (phi, state), (chunk, measured)
+
+    keys = (chunk_keys[:-1], judge_keys[:-1], _adaptation_keys(key_adapt, num_adaptations))
+    (phi, state), (support, returns) = jax.lax.scan(adaptation, (phi, state), keys)
+    state, query, last_return = collect(phi, state, (chunk_keys[-1], judge_keys[-1]))
+    return Trial(
+        returns=jnp.append(returns, last_return),
+        env_steps=jnp.sum(jax.vmap(_count)(support)) + _count(query),
+        phi=phi,
+        support=support,
+        query=query,
+        key=jax.random.key_data(jnp.stack([key_begin, key_adapt])),
+    )
+
+
+def replay(
+    learner: Learner,
+    adapt: Adapt,
+    theta: Tree,
+    support: Chunk,
+    key: Key,
+    observe: Callable[[Tree, Chunk], Tree] = lambda phi, chunk: (),
+) -> tuple[Tree, Tree]:
+    """Repeats the adaptations of a trial as a differentiable function of theta.
+
+    Args:
+      learner: the learner of the trial.
+      adapt: its ``adapt``, perhaps wrapped to say how to differentiate it.
+      theta: where to evaluate; at the trial's own theta the result is its phi.
+      support: ``Trial.support``, leaves ``[K, T, E, ...]``.
+      key: ``Trial.key``.
+      observe: ``(phi, chunk) -> output``, of each chunk before it is adapted to.
+
+    Returns:
+      phi after the K adaptations, and the outputs of ``observe``, ``[K, ...]``.
+    """
+    key_begin, key_adapt = jax.random.wrap_key_data(key)
+    num_adaptations = support.mask.shape[0]
+
+    def adaptation(phi, inputs):
+        key, chunk = inputs
+        return adapt(key, theta, phi, chunk), observe(phi, chunk)
+
+    keys = _adaptation_keys(key_adapt, num_adaptations)
+    return jax.lax.scan(adaptation, learner.begin(key_begin, theta), (keys, support))
+
+
+def exact(adapt: Adapt) -> Adapt:
+    """Differentiates through the adaptation as it is: second order."""
+    return adapt
+
+
+def first_order(adapt: Adapt) -> Adapt:
+    """Takes the Jacobian of each adaptation in phi for the identity.
+
+    Source: first-order MAML, Finn et al. (2017), section 5.2.
+    """
+
+    def wrapped(key, theta, phi, chunk):
+        adapted = adapt(key, *jax.lax.stop_gradient((theta, phi)), chunk)
+
+        def straight_through(new, old):
+            if not jnp.issubdtype(jnp.asarray(old).dtype, jnp.inexact):
+                return new
+            return jax.lax.stop_gradient(new) + (old - jax.lax.stop_gradient(old))
+
+        return jax.tree.map(straight_through, adapted, phi)
+
+    return wrapped
+
+
+def rematerialized(adapt: Adapt) -> Adapt:
+    """Recomputes each adaptation in the backward pass: memory flat in K."""
+    return jax.checkpoint(adapt)
+
+
+DERIVATIVES: dict[str, Callable[[Adapt], Adapt]] = {
+    "exact": exact,
+    "first-order": first_order,
+    "exact-remat": rematerialized,
+}
+"""How to differentiate through the inner loop, by name."""

@@ -1,0 +1,346 @@
+"""The contracts of the package: what a task family, a learner and an outer rule are.
+
+Every contract is a ``NamedTuple`` of pure functions. A random key always comes
+first, then the slow parameters ``theta``, the fast state ``phi``, then data.
+
+Shape letters, used in every docstring:
+
+====  =====================================================================
+N     tasks in a meta-batch
+E     parallel streams of experience inside one task
+T     environment steps of one chunk
+K     adaptations in one trial
+A     actions: the number of choices, or the length of the action vector
+O     features of one observation (stands for the whole observation shape)
+====  =====================================================================
+
+Words: a *task* is one pytree of arrays that fixes one MDP; an *episode* runs
+from reset to termination or truncation; a *trial* is all interaction with one
+task; a *chunk* is the experience between two adaptations. *theta* is learned
+across tasks, *phi* is the state of the learner inside one task, *memory* is
+the carry of one stream of experience. A *return* is undiscounted unless its
+name says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Key = jax.Array
+Tree = Any
+
+
+# --- Spaces and task families -------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """Actions are the integers ``0 .. num_actions - 1`` (int32 scalars)."""
+
+    num_actions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Actions are float32 vectors; ``low`` and ``high`` are per-axis bounds.
+
+    The bounds describe the actuators. Families clip what they are given, so a
+    policy may propose values outside.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Length A of the action vector."""
+        return len(self.low)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What is static about a task family.
+
+    Attributes:
+      name: how messages and result files call the family.
+      observation_shape: shape of one observation.
+      action_space: ``Discrete`` or ``Box``.
+      episode_length: time limit of one episode, in steps.
+      episodes_per_trial: episodes that a trial of the family is made of by
+        its own definition.
+      random_return: expected return of the uniform random policy, if known.
+      oracle_return: expected return of the policy that knows the task, if known.
+      plane: for families whose observation starts with a position in the
+        plane, the goal of a task, ``task -> [2]``; plots use it.
+    """
+
+    name: str
+    observation_shape: tuple[int, ...]
+    action_space: Discrete | Box
+    episode_length: int
+    episodes_per_trial: int = 1
+    random_return: float | None = None
+    oracle_return: float | None = None
+    plane: Callable[[Tree], jax.Array] | None = None
+
+
+class TimeStep(NamedTuple):
+    """What the environment tells after a reset or a step, for one stream.
+
+    Attributes:
+      observation: ``[O]``, what the learner acts on next. After the end of an
+        episode, ``TaskFamily.step`` puts the first observation of the next one
+        here.
+      reward: float32 scalar; 0 after a reset.
+      terminated: bool; the episode ended in a terminal state (no bootstrap).
+      truncated: bool; the time limit cut the episode (bootstrap).
+      final_observation: ``[O]``, where the step led before any reset. Equal to
+        ``observation`` except at the end of an episode. Costs nothing inside
+        ``jax.jit`` where it is not read.
+    """
+
+    observation: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    final_observation: jax.Array
+
+    @property
+    def done(self) -> jax.Array:
+        """Whether the episode ended with this step, for either reason."""
+        return self.terminated | self.truncated
+
+
+class TaskFamily(NamedTuple):
+    """An environment and a distribution of tasks over it.
+
+    Attributes:
+      spec: what is static.
+      sample: ``(key) -> task``.
+      reset: ``(key, task) -> (state, timestep)``.
+      step: ``(key, task, state, action) -> (state, timestep)``; starts the next
+        episode of the same task by itself.
+      advance: the same without the reset: after the end of an episode the
+        state is the terminal one. Fresh trials use it, since drawing a reset at
+        every step can cost more than the step (see ``with_auto_reset``).
+    """
+
+    spec: Spec
+    sample: Callable[[Key], Tree]
+    reset: Callable[[Key, Tree], tuple[Tree, TimeStep]]
+    step: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
+    advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
+
+
+# --- Learners -----------------------------------------------------------------
+
+
+class ActorOutput(NamedTuple):
+    """One decision for one stream.
+
+    Attributes:
+      action: the sampled action.
+      mode: the most probable action, for evaluation without exploration.
+      log_prob: log-probability (density) of ``action``.
+      value: value estimate of the observation, or ``()``.
+    """
+
+    action: jax.Array
+    mode: jax.Array
+    log_prob: jax.Array
+    value: Any = ()
+
+
+class Chunk(NamedTuple):
+    """The experience between two adaptations, time first.
+
+    Attributes:
+      observation: ``[T, E, O]``.
+      action: ``[T, E]`` or ``[T, E, A]``.
+      reward: ``[T, E]``, 0 where ``mask`` is false.
+      terminated, truncated: ``[T, E]``.
+      mask: ``[T, E]``, true for transitions that happened. In a fresh trial an
+        episode's padding after its end is false.
+      log_prob: ``[T, E]`` under the policy that acted.
+      last_observation: ``[E, O]``, the observation after the last transition of
+        each stream: what a truncated episode bootstraps from.
+      advantage, target: ``[T, E]`` once annotated, before that ``()``.
+      scale: what the advantages were divided by (1 without normalisation), once
+        annotated; before that ``()``.
+    """
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    mask: jax.Array
+    log_prob: jax.Array
+    last_observation: jax.Array
+    advantage: Any = ()
+    target: Any = ()
+    scale: Any = ()
+
+
+class Outputs(NamedTuple):
+    """What ``Learner.unroll`` says of a chunk under the present parameters.
+
+    Attributes:
+      distribution: parameters of the action distribution, leaves ``[T, E, ...]``.
+      log_prob: ``[T, E]`` of the chunk's actions.
+      entropy: ``[T, E]``, nats.
+      value: ``[T, E]``, or ``()`` for a learner without a value function.
+    """
+
+    distribution: Tree
+    log_prob: jax.Array
+    entropy: jax.Array
+    value: Any = ()
+
+
+class Learner(NamedTuple):
+    """A policy that adapts inside one task.
+
+    Attributes:
+      init: ``(key) -> theta``.
+      begin: ``(key, theta) -> phi``, at the start of a trial.
+      memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
+      act: ``(key, theta, phi, memory, timestep) -> (ActorOutput, memory)`` for
+        one stream.
+      unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks.
+      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets,
+        once at collection and never inside ``adapt``.
+      adapt: ``(key, theta, phi, chunk) -> phi``, differentiable in theta, phi.
+      weights: ``(phi) ->`` what has the structure of the initial weights.
+      divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between
+        two ``Outputs.distribution``.
+    """
+
+    init: Callable[[Key], Tree]
+    begin: Callable[[Key, Tree], Tree]
+    memory: Callable[[Tree], Tree]
+    act: Callable[[Key, Tree, Tree, Tree, TimeStep], tuple[ActorOutput, Tree]]
+    unroll: Callable[[Tree, Tree, Tree, Chunk], Outputs]
+    annotate: Callable[[Tree, Tree, Chunk], Chunk]
+    adapt: Callable[[Key, Tree, Tree, Chunk], Tree]
+    weights: Callable[[Tree], Tree]
+    divergence: Callable[[Tree, Tree], jax.Array]
+
+
+class Source(NamedTuple):
+    """Where chunks come from.
+
+    Attributes:
+      open: ``(key, theta, task) -> s`` at the start of a trial.
+      next: ``(key, theta, phi, task, s) -> (s, chunk)``.
+    """
+
+    open: Callable[[Key, Tree, Tree], Tree]
+    next: Callable[[Key, Tree, Tree, Tree, Tree], tuple[Tree, Chunk]]
+
+
+class Trial(NamedTuple):
+    """One trial of a learner in one task: K adaptations, K + 1 chunks.
+
+    Inside ``jax.jit`` only the parts that are read cost memory.
+
+    Attributes:
+      returns: ``[K + 1]``, mean return of the E episodes after k adaptations.
+      env_steps: int32, transitions that happened.
+      phi: the adapted state, after K adaptations.
+      support: the chunks that were adapted to, leaves ``[K, T, E, ...]``.
+      query: the chunk collected by the adapted learner, leaves ``[T, E, ...]``.
+      key: the key with which ``replay`` repeats the adaptations exactly.
+    """
+
+    returns: jax.Array
+    env_steps: jax.Array
+    phi: Tree
+    support: Chunk
+    query: Chunk
+    key: Key
+
+
+# --- Outer rules and whole algorithms -----------------------------------------
+
+
+class Estimator(NamedTuple):
+    """Meta-gradients from fresh trials.
+
+    Attributes:
+      init: ``(key, theta) -> carry``.
+      estimate: ``(key, theta, carry) -> (gradients, carry, info)``.
+    """
+
+    init: Callable[[Key, Tree], Tree]
+    estimate: Callable[[Key, Tree, Tree], tuple[Tree, Tree, dict[str, jax.Array]]]
+
+
+class Objective(NamedTuple):
+    """A meta-objective over collected trials.
+
+    Attributes:
+      collect: ``(key, theta) -> (item, info)`` for one task: everything that the
+        loss needs, without gradients.
+      prepare: ``(items) -> items``, the one place that may mix tasks.
+      loss: ``(theta, item) -> (loss, info)``; differentiable in theta.
+      predict: ``(theta, item) ->`` action distribution on the query chunk.
+      divergence: ``(item, old, new) ->`` mean KL(old || new) of two predictions.
+    """
+
+    collect: Callable[[Key, Tree], tuple[Tree, dict[str, jax.Array]]]
+    prepare: Callable[[Tree], Tree]
+    loss: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]]
+    predict: Callable[[Tree, Tree], Tree]
+    divergence: Callable[[Tree, Tree, Tree], jax.Array]
+
+
+class Outer(NamedTuple):
+    """How theta improves.
+
+    Attributes:
+      init: ``(key, theta) -> carry``.
+      update: ``(key, theta, carry) -> (theta, carry, info)``.
+    """
+
+    init: Callable[[Key, Tree], Tree]
+    update: Callable[[Key, Tree, Tree], tuple[Tree, Tree, dict[str, jax.Array]]]
+
+
+class MetaState(NamedTuple):
+    """All that training carries: a checkpoint holds this and nothing else.
+
+    Attributes:
+      theta: the meta-parameters.
+      carry: the outer rule's state (optimiser moments, running baselines, ...).
+    """
+
+    theta: Tree
+    carry: Tree
+
+
+class MetaAlgorithm(NamedTuple):
+    """A learner under an outer rule on a task family: what users hold.
+
+    Attributes:
+      family: the family it trains on.
+      learner: the inner half.
+      init: ``(key) -> MetaState``.
+      step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps
+        names to scalars, except ``returns``, ``[K + 1]``: mean return of the
+        training tasks after 0..K adaptations; ``env_steps`` counts transitions.
+      adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
+        num_streams=None, explore=True) -> Trial``: a whole trial in one task.
+        With ``explore=False`` returns are those of the policy's mode, measured
+        in episodes of their own; adaptation still uses sampled actions.
+    """
+
+    family: TaskFamily
+    learner: Learner
+    init: Callable[[Key], MetaState]
+    step: Callable[[Key, MetaState], tuple[MetaState, dict[str, jax.Array]]]
+    adapt: Callable[..., Trial]
