@@ -1,0 +1,68 @@
+"""Task families: what a trial can be about.
+
+Every family is a frozen dataclass of options in a file of its own, with
+``build() -> TaskFamily``, and one line in ``FAMILIES``. Importing them costs
+nothing: JAX and gymnax are imported by ``build``, after the options are checked.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+from metajax.options import build
+from metajax.registry import Registry
+
+if TYPE_CHECKING:
+    from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
+    from metajax.tasks.gymnax import from_gymnax as from_gymnax
+    from metajax.types import TaskFamily
+
+__all__ = ["FAMILIES", "from_gymnax", "list", "make", "with_auto_reset"]
+
+FAMILIES = Registry(
+    "family",
+    {
+        "cartpole": "metajax.tasks.cartpole:CartPole",
+        "pendulum": "metajax.tasks.pendulum:Pendulum",
+        "point-navigation": "metajax.tasks.point_navigation:PointNavigation",
+        "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
+    },
+)
+
+_LAZY = {"from_gymnax": "gymnax", "with_auto_reset": "auto_reset"}
+
+
+def make(name: str, **options: Any) -> TaskFamily:
+    """The family of that name.
+
+    Args:
+      name: one of ``metajax.tasks.list()``.
+      **options: fields of the family's options, for example
+        ``make("cartpole", mirrored=True)``.
+
+    Returns:
+      The ``TaskFamily``.
+
+    Raises:
+      OptionError: a ``ValueError`` that names the family or option that is
+        unknown or impossible, and what is allowed.
+    """
+    return build(FAMILIES.get(name), options, where="family").build()
+
+
+def list() -> builtins.list[str]:
+    """Names of all families that ``make`` knows."""
+    return [*FAMILIES.names()]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> builtins.list[str]:
+    return sorted({*globals(), *_LAZY})

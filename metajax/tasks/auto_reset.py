@@ -1,0 +1,52 @@
+"""Families from three functions: the step that resets itself is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+
+from metajax.types import Key, Spec, TaskFamily, TimeStep, Tree
+
+
+def with_auto_reset(
+    spec: Spec,
+    sample: Callable[[Key], Tree],
+    reset: Callable[[Key, Tree], tuple[Tree, TimeStep]],
+    advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
+) -> TaskFamily:
+    """A ``TaskFamily`` whose ``step`` starts the next episode of the same task.
+
+    ``step`` computes a reset at every step and selects, since under ``vmap``
+    both sides of a condition run anyway. Where the reset draws random numbers
+    that can cost more than the step itself, so code that needs one episode only
+    should use ``advance``. A reset without randomness costs nothing.
+
+    Args:
+      spec: what is static about the family.
+      sample: ``(key) -> task``.
+      reset: ``(key, task) -> (state, timestep)``.
+      advance: ``(key, task, state, action) -> (state, timestep)``, one transition
+        without any reset. States and timesteps must have the shapes and dtypes
+        of those that ``reset`` returns.
+
+    Returns:
+      The family. Its ``step`` splits the key it is given: ``advance`` receives
+      the first half.
+    """
+
+    def step(key, task, state, action):
+        key_advance, key_reset = jax.random.split(key)
+        state, timestep = advance(key_advance, task, state, action)
+        first_state, first = reset(key_reset, task)
+
+        # lax.select, unlike jnp.where, refuses to promote: an environment whose
+        # state changes its dtype fails here and not in the scan around it.
+        def select(fresh: jax.Array, ended: jax.Array) -> jax.Array:
+            return jax.lax.select(timestep.done, fresh, ended)
+
+        next_state = jax.tree.map(select, first_state, state)
+        observation = jax.tree.map(select, first.observation, timestep.observation)
+        return next_state, timestep._replace(observation=observation)
+
+    return TaskFamily(spec=spec, sample=sample, reset=reset, step=step, advance=advance)
