@@ -78,13 +78,13 @@ def check_number(
     """Raises ``OptionError`` unless the number (or every one of a tuple) is in range.
 
     ``minimum`` and ``maximum`` are inside the range, ``above`` and ``below`` are
-    not. NaN is never in range. ``None`` and traced values pass.
+    not. NaN is never in range, infinity may be. ``None`` and traced values pass.
     """
     if value is None:
         return
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     given = {words: bound for words, bound in bounds.items() if bound is not None}
-    allowed = "a number " + " and ".join(f"{words} {bound:g}" for words, bound in given.items())
+    allowed = "a number, " + " and ".join(f"{words} {bound:g}" for words, bound in given.items())
     tests = {
         "at least": lambda v, b: v >= b,
         "above": lambda v, b: v > b,
@@ -93,7 +93,7 @@ def check_number(
     }
     for item in value if isinstance(value, tuple | list) else (value,):
         if isinstance(item, float):
-            check(math.isfinite(item), field, value, "a finite number")
+            check(not math.isnan(item), field, value, allowed)
         for words, bound in given.items():
             check(tests[words](item, bound), field, value, allowed)
 
@@ -182,6 +182,8 @@ def convert(value: Any, kind: Any) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
     elif origin in (Union, types.UnionType):
+        if value == "none" and type(None) in arguments:
+            return None
         for choice in arguments:
             try:
                 return convert(value, choice)
@@ -197,7 +199,7 @@ def convert(value: Any, kind: Any) -> Any:
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return kind(value)
-        if kind is float and isinstance(value, float):
+        if kind is float and isinstance(value, float) and not math.isnan(value):
             return value
     elif isinstance(kind, type) and origin is None:
         if isinstance(value, kind):

@@ -1,0 +1,245 @@
+"""The command line: ``metajax train | evaluate | plot | list | bench``.
+
+Nothing here imports jax before a command has checked all that it was given, so
+``--help`` and mistakes are answered at once. Exit codes: 0 done, 1 failed, 2 a
+mistake in the arguments or the config, 130 and 143 interrupted and saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from metajax.options import OptionError
+
+_EXAMPLES = """\
+examples:
+  metajax train configs/maml-point-navigation.toml
+  metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
+  metajax train --run-dir runs/maml-point-navigation-seed-0 --resume
+  metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
+  metajax list
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code.
+
+    Args:
+      arguments: words after ``metajax``; by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["bench"]:
+        return _bench(arguments[1:])
+    try:
+        options = _parser().parse_args(arguments)
+        return options.run(options)
+    except OptionError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of the output left; let nothing be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _train(options: argparse.Namespace) -> int:
+    from metajax import config as configs
+    from metajax.runs.directory import RunDirectory
+    from metajax.runs.loggers import check_installed
+
+    run = RunDirectory(options.run_dir or _default_run_dir(options))
+    run.check_free(options.resume, options.overwrite)
+    if options.checkpoint is not None and not options.resume:
+        raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
+    if options.config is None:
+        text = run.read_config().to_toml()
+        config = configs.parse(text, options.set, source=str(run.config))
+    else:
+        config = configs.load(options.config, options.set)
+    check_installed(config.train)
+    _prepare_jax(options)
+    from metajax.runs.commands import train_command
+
+    return train_command(run, config, options)
+
+
+def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
+    from metajax import config as configs
+
+    if options.config is None:
+        hint = (
+            "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
+        )
+        raise OptionError("CONFIG", f"is missing; {hint}")
+    seed = configs.load(options.config, options.set).train.seed
+    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{seed}"
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from metajax import config as configs
+    from metajax.runs.directory import RunDirectory
+
+    run = RunDirectory(options.run_dir)
+    overrides = [
+        f"evaluate.{name}={getattr(options, name.replace('-', '_'))}"
+        for name in ("num-tasks", "num-adaptations", "num-streams", "seed")
+        if getattr(options, name.replace("-", "_")) is not None
+    ]
+    if options.mode:
+        overrides.append("evaluate.explore=false")
+    text = run.read_config().to_toml()
+    config = configs.parse(text, overrides, source=str(run.config))
+    _prepare_jax(options)
+    from metajax.runs.commands import evaluate_command
+
+    return evaluate_command(run, config, options)
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from metajax.runs.directory import RunDirectory
+
+    run = RunDirectory(options.run_dir)
+    config = run.read_config()
+    if not run.evaluation.is_file():
+        raise OptionError(
+            str(run.path), f"has no evaluation to plot; first metajax evaluate {run.path}"
+        )
+    _prepare_jax(options)
+    from metajax.runs.commands import plot_command
+
+    return plot_command(run, config, options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from metajax import catalogue
+
+    print(json.dumps(catalogue.catalogue()) if options.json else catalogue.render(options.name))
+    return 0
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    _prepare_jax(argparse.Namespace(cache=True))
+    from metajax.report import throughput
+
+    return throughput.main(arguments) or 0
+
+
+def _prepare_jax(options: argparse.Namespace) -> None:
+    """Environment variables that must be set before jax is imported.
+
+    What the user has set stays as it is.
+    """
+    environ = os.environ
+    flag = "--xla_force_host_platform_device_count"
+    if flag not in environ.get("XLA_FLAGS", ""):
+        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={_num_cores()}"
+        environ["XLA_FLAGS"] = flags.strip()
+    if options.cache and environ.get("METAJAX_CACHE", "on") != "off":
+        home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home, "metajax", "xla")))
+        environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"metajax: {message}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes end in one message on standard error, like those in a config."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"metajax: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="metajax",
+        description="High-throughput meta-reinforcement learning in JAX.",
+        epilog=_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str, **more: Any) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            name, help=text, description=text, formatter_class=raw, allow_abbrev=False, **more
+        )
+        one.set_defaults(run=run)
+        return one
+
+    _train_arguments(command("train", _train, "meta-train from a config, then meta-test"))
+    _evaluate_arguments(command("evaluate", _evaluate, "meta-test a trained run"))
+    plot = command("plot", _plot, "draw a run's evaluation again")
+    plot.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
+    _common_arguments(plot)
+    listing = command("list", _list, "algorithms and task families, with their options")
+    listing.add_argument("name", nargs="?", help="only this algorithm, family or section")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    command("bench", None, "measure throughput; metajax bench --help shows its options")
+    return parser
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", metavar="CONFIG", nargs="?", help="TOML file; not needed with --resume"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.OPTION=VALUE",
+        action="append",
+        default=[],
+        help="change one setting of the config, for example algorithm.num-tasks=64; "
+        "may be given many times; metajax list shows every option",
+    )
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="where to write; by default runs/CONFIG-seed-SEED"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--checkpoint", metavar="N", type=int, help="with --resume: continue from this one"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    _common_arguments(parser)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
+    parser.add_argument(
+        "--checkpoint", metavar="N", type=int, help="which checkpoint; by default the last"
+    )
+    parser.add_argument("--num-tasks", metavar="N", help="held-out tasks")
+    parser.add_argument("--num-adaptations", metavar="K", help="adaptations in each")
+    parser.add_argument("--num-streams", metavar="E", help="episodes before each adaptation")
+    parser.add_argument("--seed", metavar="SEED", help="of the held-out tasks")
+    parser.add_argument(
+        "--mode", action="store_true", help="measure the policy's mode, not sampled actions"
+    )
+    _common_arguments(parser)
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="compile anew; METAJAX_CACHE=off does the same",
+    )

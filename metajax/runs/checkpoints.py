@@ -1,0 +1,251 @@
+"""Checkpoints: the whole training state on disk, complete or not there at all.
+
+A checkpoint is a directory named by its iteration. orbax writes the arrays into
+a temporary directory; a manifest with a digest of every file goes beside them;
+one rename makes it a checkpoint. So a run killed at any moment leaves no half of
+one, and a byte that changes later is found when the checkpoint is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+
+_MANIFEST = "manifest.json"
+_TEMPORARY = "unfinished-"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be read or written; the message says what to do."""
+
+
+def iterations(directory: pathlib.Path) -> list[int]:
+    """The iterations of all complete checkpoints, in order."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> pathlib.Path:
+    """Writes a checkpoint, then removes all but the ``keep`` latest.
+
+    Args:
+      directory: where the run's checkpoints are.
+      iteration: how many iterations ``state`` has seen.
+      state: any pytree of arrays; typed keys are allowed.
+      keep: at least 1.
+
+    Returns:
+      The checkpoint's path.
+
+    Raises:
+      CheckpointError: if it cannot be written, with earlier ones untouched.
+    """
+    directory = directory.resolve()
+    temporary = directory / f"{_TEMPORARY}{iteration}"
+    path = _path(directory, iteration)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write_arrays(temporary / "state", _leaves(state))
+        _write_manifest(temporary, iteration)
+        remove(directory, iteration)
+        temporary.rename(path)
+        _sync(directory)
+    # tensorstore reports a full disk as a ValueError, orbax as what it meets
+    except Exception as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        kept = iterations(directory)
+        earlier = f"checkpoint {kept[-1]} is intact" if kept else "there is no earlier one"
+        raise CheckpointError(
+            f"checkpoint {iteration} cannot be written to {directory} ({_reason(error)}); {earlier}"
+        ) from error
+    for old in iterations(directory)[:-keep]:
+        remove(directory, old)
+    return path
+
+
+def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
+    """Reads a checkpoint back, bit for bit.
+
+    Args:
+      directory: where the run's checkpoints are.
+      iteration: which.
+      template: a pytree of the same structure; its leaves need only ``shape`` and
+        ``dtype`` (``jax.eval_shape`` of the algorithm's ``init``).
+
+    Raises:
+      CheckpointError: if it is missing, damaged, or of another structure; the
+        message names the checkpoint and offers the one before it.
+    """
+    directory = directory.resolve()
+    if iteration not in iterations(directory):
+        kept = ", ".join(map(str, iterations(directory))) or "none"
+        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
+    problem = damage(directory, iteration)
+    if problem:
+        raise CheckpointError(_damaged(directory, iteration, problem))
+    try:
+        arrays = _read_arrays(_path(directory, iteration) / "state")
+    except Exception as error:
+        raise CheckpointError(_damaged(directory, iteration, _reason(error))) from error
+    return _rebuild(template, arrays, f"checkpoint {iteration} in {directory}")
+
+
+def damage(directory: pathlib.Path, iteration: int) -> str:
+    """What is wrong with a checkpoint's files, in words; empty if nothing is."""
+    path = _path(directory, iteration)
+    try:
+        manifest = json.loads((path / _MANIFEST).read_bytes())
+        files, digest = manifest["files"], manifest["digest"]
+        if manifest["iteration"] != iteration or _digest_of(files, iteration) != digest:
+            return f"{_MANIFEST} has changed"
+    except OSError as error:
+        return f"{_MANIFEST} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{_MANIFEST} has changed"
+    for name, expected in files.items():
+        try:
+            if _digest(path / name) != expected:
+                return f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+    return ""
+
+
+def remove(directory: pathlib.Path, iteration: int) -> None:
+    """Removes a checkpoint; one that is half removed is none."""
+    path = _path(directory, iteration)
+    doomed = directory / f"{_TEMPORARY}removal-{iteration}"
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def clean(directory: pathlib.Path) -> None:
+    """Removes what a killed run had not finished writing."""
+    for path in directory.glob(f"{_TEMPORARY}*") if directory.is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _path(directory: pathlib.Path, iteration: int) -> pathlib.Path:
+    return directory / f"{iteration:08d}"
+
+
+def _damaged(directory: pathlib.Path, iteration: int, problem: str) -> str:
+    sound = [one for one in iterations(directory) if one < iteration and not damage(directory, one)]
+    offer = (
+        f"the one before it is sound: --checkpoint {sound[-1]}"
+        if sound
+        else "no earlier one is sound; start again with --overwrite"
+    )
+    return f"checkpoint {iteration} in {directory} is damaged: {problem}; {offer}"
+
+
+def _leaves(state: Any) -> dict[str, np.ndarray]:
+    """Every array by its path. Empty ones are left out: orbax refuses them."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    arrays = {}
+    for path, leaf in flat:
+        if _is_key(leaf):
+            leaf = jax.random.key_data(leaf)
+        arrays[jax.tree_util.keystr(path)] = np.asarray(jax.numpy.asarray(leaf))
+    return {name: array for name, array in arrays.items() if array.size}
+
+
+def _rebuild(template: Any, arrays: dict[str, np.ndarray], what: str) -> Any:
+    flat, treedef = jax.tree_util.tree_flatten_with_path(template)
+    leaves = []
+    for path, like in flat:
+        name = jax.tree_util.keystr(path)
+        if _is_key(like):
+            data = arrays.pop(name, None)
+            leaf = None if data is None else _as_keys(data, like)
+        elif np.prod(like.shape) == 0:
+            leaf = np.zeros(like.shape, like.dtype)
+        else:
+            leaf = arrays.pop(name, None)
+        if leaf is None or leaf.shape != like.shape or leaf.dtype != like.dtype:
+            found = "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+            raise CheckpointError(
+                f"{what} belongs to another configuration: {name} should be "
+                f"{like.dtype}{list(like.shape)}, and is {found}"
+            )
+        leaves.append(jax.numpy.asarray(leaf))
+    if arrays:
+        raise CheckpointError(
+            f"{what} belongs to another configuration: it also holds {', '.join(sorted(arrays))}"
+        )
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _as_keys(data: np.ndarray, like: Any) -> jax.Array:
+    implementation = jax.random.key_impl(jax.numpy.empty((), like.dtype))
+    return jax.random.wrap_key_data(jax.numpy.asarray(data), impl=implementation)
+
+
+def _write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    with _orbax() as checkpointer:
+        checkpointer.save(path, arrays)
+        checkpointer.wait_until_finished()
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with _orbax() as checkpointer:
+        return {name: np.asarray(array) for name, array in checkpointer.restore(path).items()}
+
+
+def _orbax() -> Any:
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    import orbax.checkpoint as ocp
+
+    return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
+
+
+def _write_manifest(path: pathlib.Path, iteration: int) -> None:
+    names = sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
+    files = {name: _digest(path / name) for name in names}
+    manifest = {"iteration": iteration, "files": files, "digest": _digest_of(files, iteration)}
+    for name in names:
+        _sync(path / name)
+    with open(path / _MANIFEST, "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(files: dict[str, str], iteration: int) -> str:
+    return hashlib.sha256(json.dumps([iteration, sorted(files.items())]).encode()).hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,153 @@
+"""What the commands do once their arguments are checked and jax may be imported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from metajax.config import Config
+from metajax.evaluation import Evaluation
+from metajax.options import OptionError
+from metajax.runs import checkpoints, loop, meta_test
+from metajax.runs.directory import RunDirectory
+
+
+def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
+    """``metajax train``; returns the exit code."""
+    algorithm, held_out = config.build()
+    checkpoint = _resume_point(run, config, options) if options.resume else None
+    run.claim()
+    try:
+        if options.overwrite:
+            run.clear()
+        run.write_config(config)
+        outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
+        if outcome.exit_code:
+            _say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
+            _print_json(options, _summary(run, outcome))
+            return outcome.exit_code
+        evaluation = meta_test.meta_test(config, algorithm, held_out, outcome.state.theta)
+        record = meta_test.to_record(evaluation, config, outcome.iteration)
+        run.write_evaluation(record)
+        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, outcome.state.theta)
+    except (checkpoints.CheckpointError, loop.NotFinite) as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(
+            f"{error.filename or run.path} cannot be written ({error.strerror}); earlier "
+            f"checkpoints are intact; when there is room, continue with: {_resume(run)}"
+        )
+    finally:
+        run.release()
+    _report(options, record, evaluation, [run.evaluation, *paths], _summary(run, outcome))
+    return 0
+
+
+def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
+    """``metajax evaluate``; returns the exit code."""
+    algorithm, held_out = config.build()
+    checkpoint = _chosen(run, options.checkpoint)
+    if checkpoint is None:
+        raise OptionError(str(run.path), "has no checkpoint yet; let it train further")
+    try:
+        state = loop.restore_state(run, algorithm, checkpoint)
+        evaluation = meta_test.meta_test(config, algorithm, held_out, state.theta)
+        record = meta_test.to_record(evaluation, config, checkpoint)
+        run.write_evaluation(record)
+        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, state.theta)
+    except checkpoints.CheckpointError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+    _report(options, record, evaluation, [run.evaluation, *paths], {"run_dir": str(run.path)})
+    return 0
+
+
+def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
+    """``metajax plot``; returns the exit code."""
+    try:
+        record = json.loads(run.evaluation.read_text(encoding="utf-8"))
+        evaluation = meta_test.from_record(record)
+        checkpoint = int(record["checkpoint"])
+    except (ValueError, KeyError, TypeError):
+        raise OptionError(
+            str(run.evaluation), f"is damaged; write it again: metajax evaluate {run.path}"
+        ) from None
+    algorithm, held_out = config.build()
+    try:
+        state = loop.restore_state(run, algorithm, checkpoint)
+        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, state.theta)
+    except checkpoints.CheckpointError as error:
+        return _failed(str(error))
+    if options.json:
+        print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
+    else:
+        print("\n".join(f"wrote {path}" for path in paths))
+    return 0
+
+
+def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:
+    checkpoint = _chosen(run, options.checkpoint)
+    loop.check_continuation(run.read_config(), config, checkpoint or 0)
+    _say(f"continuing {run.path} at iteration {checkpoint or 0}")
+    return checkpoint
+
+
+def _chosen(run: RunDirectory, asked: int | None) -> int | None:
+    kept = checkpoints.iterations(run.checkpoints)
+    if asked is None:
+        return kept[-1] if kept else None
+    if asked not in kept:
+        have = ", ".join(map(str, kept)) or "none yet"
+        raise OptionError("--checkpoint", f"{asked} is not there; kept in {run.path}: {have}")
+    return asked
+
+
+def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
+    rate = outcome.env_steps_per_second
+    return {
+        "run_dir": str(run.path),
+        "iteration": outcome.iteration,
+        "interrupted": bool(outcome.exit_code),
+        "env_steps": outcome.env_steps,
+        "seconds": round(outcome.seconds, 3),
+        "env_steps_per_second": None if rate != rate else round(rate, 1),
+    }
+
+
+def _report(
+    options: argparse.Namespace,
+    record: dict[str, Any],
+    evaluation: Evaluation,
+    paths: list[Any],
+    summary: dict[str, Any],
+) -> None:
+    if options.json:
+        short = {name: value for name, value in record.items() if name not in ("returns", "config")}
+        files = [str(path) for path in paths]
+        print(json.dumps({**summary, "evaluation": short, "files": files}))
+        return
+    from metajax.report import tables
+
+    print(tables.adaptation_table(evaluation))
+    print("\n".join(f"wrote {path}" for path in paths))
+
+
+def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
+    if options.json:
+        print(json.dumps(summary))
+
+
+def _resume(run: RunDirectory) -> str:
+    return f"metajax train --run-dir {run.path} --resume"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _failed(message: str) -> int:
+    _say(f"metajax: {message}")
+    return 1

@@ -1,0 +1,110 @@
+"""Progress on standard error: a bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+class Display:
+    """Plain lines: the first block, then at most one line every ``interval`` seconds.
+
+    Args:
+      start: iterations done before.
+      total: iterations in all.
+      interval: seconds.
+    """
+
+    def __init__(self, start: int, total: int, interval: float = 5.0) -> None:
+        self.start = start
+        self.total = total
+        self._interval = interval
+        self._next = 0.0
+        self._began: tuple[float, int] | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, iteration: int, returns: Any, rate: float) -> None:
+        """Shows the state of the run.
+
+        Args:
+          iteration: iterations done.
+          returns: ``[K + 1]`` returns after 0..K adaptations, of the last iteration.
+          rate: environment steps a second.
+        """
+        now = time.monotonic()
+        if now < self._next and iteration < self.total:
+            return
+        self._next = now + self._interval
+        left = self._left(now, iteration)
+        self.message(
+            f"iteration {iteration}/{self.total}  {_returns(returns)}  {_rate(rate)}  {left}"
+        )
+
+    def message(self, text: str) -> None:
+        """Prints a line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def _left(self, now: float, iteration: int) -> str:
+        # The first block compiles, so that its speed says nothing of the rest.
+        if self._began is None:
+            self._began = (now, iteration)
+        began, first = self._began
+        if iteration <= first:
+            return ""
+        seconds = round((now - began) / (iteration - first) * (self.total - iteration))
+        return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+class Bar(Display):
+    """A bar by rich; see ``Display``."""
+
+    def __enter__(self) -> Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[returns]}  {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(
+            "train", total=self.total, completed=self.start, returns="compiling", rate=""
+        )
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, iteration: int, returns: Any, rate: float) -> None:
+        self._progress.update(
+            self._task, completed=iteration, returns=_returns(returns), rate=_rate(rate)
+        )
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def display(start: int, total: int) -> Display:
+    """The display that fits standard error."""
+    return Bar(start, total) if sys.stderr.isatty() else Display(start, total)
+
+
+def _returns(returns: Any) -> str:
+    if returns is None or len(returns) == 0:
+        return ""
+    if len(returns) == 1:
+        return f"return {returns[0]:.2f}"
+    return f"return {returns[0]:.2f} before, {returns[-1]:.2f} after adaptation"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate / 1000:.0f} thousand steps/s" if rate >= 10_000 else f"{rate:.0f} steps/s"

@@ -1,0 +1,261 @@
+"""Training into a run directory, block by block."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.config import Config
+from metajax.options import OptionError
+from metajax.runs import checkpoints
+from metajax.runs.directory import RunDirectory
+from metajax.runs.display import Display, display
+from metajax.runs.loggers import Logger, open_loggers
+from metajax.runs.signals import Interruption
+from metajax.training import initial_state, train
+from metajax.types import MetaAlgorithm, MetaState
+
+
+class NotFinite(Exception):
+    """Training met a value that is not a number; the message names the iteration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      state: the training state.
+      iteration: iterations done; the last checkpoint holds them.
+      env_steps: environment steps of all of them, over all processes.
+      seconds: spent on them, compilation and checkpoints included.
+      env_steps_per_second: of the median block of this process.
+      exit_code: 0, or 130 and 143 after a signal.
+    """
+
+    state: MetaState
+    iteration: int
+    env_steps: int
+    seconds: float
+    env_steps_per_second: float
+    exit_code: int
+
+
+def run_key(config: Config) -> jax.Array:
+    """The key of a whole run."""
+    return jax.random.key(config.train.seed)
+
+
+def train_run(
+    run: RunDirectory,
+    config: Config,
+    algorithm: MetaAlgorithm,
+    *,
+    checkpoint: int | None = None,
+) -> Outcome:
+    """Trains to ``config.train.num_iterations``, starting from a checkpoint if given.
+
+    The directory must be claimed. ``metrics.jsonl`` is cut back to the checkpoint,
+    so that a run killed at any moment and continued writes the same lines as one
+    that was not, but for the seconds.
+
+    Args:
+      run: where to write.
+      config: of the run.
+      algorithm: ``config.build()``'s.
+      checkpoint: the iteration to continue from; ``None`` starts anew.
+
+    Raises:
+      NotFinite: when theta or a metric stops being a number.
+      CheckpointError: when a checkpoint cannot be read or written.
+      OSError: when the disk is full.
+    """
+    start = checkpoint or 0
+    key = run_key(config)
+    state = restore_state(run, algorithm, start) if start else initial_state(algorithm, key)
+    checkpoints.clean(run.checkpoints)
+    for later in [one for one in checkpoints.iterations(run.checkpoints) if one > start]:
+        checkpoints.remove(run.checkpoints, later)
+    last = run.cut_metrics(start)
+    loggers = open_loggers(run, config, start)
+    with (
+        display(start, config.train.num_iterations) as screen,
+        Interruption(lambda number: screen.message(_announcement(number))) as interruption,
+    ):
+        blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
+        try:
+            state, _ = train(
+                algorithm,
+                key,
+                config.train.num_iterations,
+                state=state,
+                start=start,
+                block_size=config.train.block_size,
+                on_block=blocks,
+            )
+        finally:
+            for logger in loggers:
+                logger.close()
+    return Outcome(
+        state=state,
+        iteration=blocks.iteration,
+        env_steps=blocks.env_steps,
+        seconds=blocks.seconds,
+        env_steps_per_second=float(np.median(blocks.rates)) if blocks.rates else math.nan,
+        exit_code=0 if interruption.received is None else interruption.exit_code,
+    )
+
+
+def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -> MetaState:
+    """The training state of a checkpoint.
+
+    Raises:
+      CheckpointError: if it is missing, damaged or of another configuration.
+    """
+    like = jax.eval_shape(algorithm.init, jax.random.key(0))
+    return checkpoints.restore(run.checkpoints, iteration, like)
+
+
+def check_continuation(before: Config, now: Config, reached: int) -> None:
+    """Refuses to continue a run with settings that would make it another run.
+
+    How long it trains, what it keeps and how it is measured may change.
+
+    Raises:
+      OptionError: naming the first setting that differs.
+    """
+    for section in ("family", "algorithm", "train"):
+        old, new = before.to_dict()[section], now.to_dict()[section]
+        names = ("seed",) if section == "train" else {**old, **new}
+        for name in names:
+            if old.get(name) != new.get(name):
+                raise OptionError(
+                    f"{section}.{name}",
+                    f"{new.get(name)!r} differs from {old.get(name)!r}, with which the run was "
+                    "started; leave it, or start a new run in another directory",
+                )
+    if now.train.num_iterations < reached:
+        raise OptionError(
+            "train.num-iterations",
+            f"{now.train.num_iterations} is not possible; allowed: at least {reached}, which the "
+            "run has reached",
+        )
+
+
+class _Blocks:
+    """What happens on the host after each block of iterations."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: Config,
+        screen: Display,
+        loggers: list[Logger],
+        interruption: Interruption,
+        start: int,
+        last: dict[str, Any],
+    ) -> None:
+        self._run, self._config, self._screen = run, config, screen
+        self._loggers, self._interruption = loggers, interruption
+        self._saved = self.iteration = start
+        self._clock = time.monotonic()
+        self.env_steps = int(last.get("env_steps", 0))
+        self.seconds = float(last.get("seconds", 0.0))
+        self.rates: list[float] = []
+
+    def __call__(self, reached: int, state: MetaState, infos: dict[str, Any]) -> bool:
+        bad = _first_not_finite(infos)
+        theta_is_finite = bool(_all_finite(state.theta))
+        records = self._records(reached, infos)
+        self._write(records if bad is None else records[: bad[0] + 1])
+        if bad is not None:
+            raise NotFinite(self._message(f"{bad[1]} at iteration {self.iteration + bad[0] + 1}"))
+        if not theta_is_finite:
+            raise NotFinite(self._message(f"theta at iteration {reached}"))
+        self.iteration = reached
+        stop = self._interruption.received is not None
+        every = self._config.train.checkpoint_every
+        due = reached // every > self._saved // every
+        if due or stop or reached == self._config.train.num_iterations:
+            keep = self._config.train.keep_checkpoints
+            checkpoints.save(self._run.checkpoints, reached, state, keep)
+            self._saved = reached
+        return stop
+
+    def _records(self, reached: int, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        now = time.monotonic()
+        block_seconds, self._clock = now - self._clock, now
+        length = reached - self.iteration
+        before = self.env_steps
+        counts = np.asarray(infos.get("env_steps", np.zeros(length)))
+        total = before + np.cumsum(counts.astype(np.int64))
+        self.env_steps = int(total[-1])
+        self.rates.append((self.env_steps - before) / max(block_seconds, 1e-9))
+        self.seconds += block_seconds
+        returns = infos.get("returns")
+        self._screen.update(reached, None if returns is None else returns[-1], self.rates[-1])
+        return [
+            {
+                "iteration": self.iteration + i + 1,
+                **{name: _plain(value[i]) for name, value in infos.items()},
+                "env_steps": int(total[i]),
+                "seconds": round(self.seconds - block_seconds * (1 - (i + 1) / length), 4),
+            }
+            for i in range(length)
+        ]
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        self._run.append_metrics(records)
+        for logger in self._loggers:
+            logger.write(records)
+
+    def _message(self, what: str) -> str:
+        kept = checkpoints.iterations(self._run.checkpoints)
+        good = f"checkpoint {kept[-1]} is the last good one" if kept else "no checkpoint was due"
+        return (
+            f"{what} is not a finite number; training stopped, and {good} in "
+            f"{self._run.path}. Smaller learning rates or gradient clipping may help"
+        )
+
+
+def _announcement(number: int) -> str:
+    name = signal.Signals(number).name
+    again = "; Ctrl-C again exits at once" if number == signal.SIGINT else ""
+    return f"{name}: finishing this block, then saving{again}"
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
+    """Index in the block and name of the first metric that is not finite."""
+    found = []
+    for name, value in infos.items():
+        value = np.asarray(value)
+        if np.issubdtype(value.dtype, np.inexact):
+            rows = ~np.isfinite(value.reshape(len(value), -1)).all(axis=1)
+            if rows.any():
+                found.append((int(rows.argmax()), name))
+    return min(found, default=None)
+
+
+def _plain(value: Any) -> Any:
+    """A number or nested list for JSON, which knows no NaN: that becomes null."""
+    listed = np.asarray(value).tolist()
+
+    def clean(one: Any) -> Any:
+        if isinstance(one, list):
+            return [clean(item) for item in one]
+        return None if isinstance(one, float) and not math.isfinite(one) else one
+
+    return clean(listed)
