@@ -3,7 +3,7 @@
 import jax
 
 from metajax.options import OptionError
-from metajax.source import episodes_of
+from metajax.source import fresh_episodes
 from metajax.trial import run_trial
 from metajax.types import Key, Learner, MetaAlgorithm, MetaState, Outer, TaskFamily, Tree, Trial
 
@@ -56,8 +56,8 @@ def compose(
         check_same_spaces(held_out, trained)
         count = default_adaptations if num_adaptations is None else num_adaptations
         streams = default_streams if num_streams is None else num_streams
-        source = episodes_of(held_out, learner, streams, length)
-        judge = None if explore else episodes_of(held_out, learner, streams, length, False)
+        source = fresh_episodes(held_out, learner, streams, length)
+        judge = None if explore else fresh_episodes(held_out, learner, streams, length, False)
         return run_trial(
             learner, source, key, theta, task, num_adaptations=count, judge=judge
         )

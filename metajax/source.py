@@ -1,7 +1,5 @@
 """Where chunks of experience come from: rollouts of a learner in a task."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -24,13 +22,7 @@ def _freeze(alive: jax.Array, new: Tree, old: Tree) -> Tree:
 
 
 def fresh_episodes(
-    family: TaskFamily,
-    act: Callable,
-    memory: Callable[[Tree], Tree],
-    *,
-    num_streams: int,
-    horizon: int,
-    explore: bool = True,
+    family: TaskFamily, learner: Learner, num_streams: int, horizon: int, explore: bool = True
 ) -> Source:
     """Chunks of one episode a stream, each from reset, padded and masked.
 
@@ -39,7 +31,7 @@ def fresh_episodes(
 
     Args:
       family: the environment.
-      act, memory: of the learner.
+      learner: acts, with a memory for each stream.
       num_streams: E, episodes in a chunk.
       horizon: T, steps of a chunk; episodes that are longer are cut (a
         truncation).
@@ -48,22 +40,22 @@ def fresh_episodes(
 
     def next_chunk(key, theta, phi, task, state):
         theta, phi = jax.lax.stop_gradient((theta, phi))
-        key_reset, key_steps = jax.random.split(key)
+        key_reset, key_noise, key_steps = jax.random.split(key, 3)
         reset = jax.vmap(family.reset, (0, None))
         env_state, timestep = reset(jax.random.split(key_reset, num_streams), task)
-        streams = broadcast_memory(memory(theta), num_streams)
+        streams = broadcast_memory(learner.memory(theta), num_streams)
         alive = jnp.ones(num_streams, bool)
 
-        def stream_step(keys, env_state, timestep, stream):
-            output, stream = act(keys[0], theta, phi, stream, timestep)
+        def stream_step(noise, key, env_state, timestep, stream):
+            output, stream = learner.act(noise, theta, phi, stream, timestep)
             action = output.action if explore else output.mode
-            env_state, timestep = family.advance(keys[1], task, env_state, action)
+            env_state, timestep = family.advance(key, task, env_state, action)
             return env_state, timestep, stream, action, output.log_prob
 
-        def step(carry, keys):
+        def step(carry, randomness):
             env_state, timestep, streams, alive = carry
             new_state, new_timestep, streams, action, log_prob = jax.vmap(stream_step)(
-                keys, env_state, timestep, streams
+                *randomness, env_state, timestep, streams
             )
             transition = (
                 timestep.observation,
@@ -79,23 +71,12 @@ def fresh_episodes(
             )
             return (new_state, new_timestep, streams, alive & ~new_timestep.done), transition
 
-        keys = jax.random.split(key_steps, (horizon, num_streams, 2))
-        carry, transitions = jax.lax.scan(step, (env_state, timestep, streams, alive), keys)
+        noise_keys = jax.random.split(key_noise, (horizon, num_streams))
+        noise = jax.vmap(jax.vmap(learner.noise))(noise_keys)
+        step_keys = jax.random.split(key_steps, (horizon, num_streams))
+        start = (env_state, timestep, streams, alive)
+        carry, transitions = jax.lax.scan(step, start, (noise, step_keys))
         chunk = Chunk(*transitions, last_observation=carry[1].observation)
         return state, jax.lax.stop_gradient(chunk)
 
     return Source(open=lambda key, theta, task: (), next=next_chunk)
-
-
-def episodes_of(
-    family: TaskFamily, learner: Learner, num_streams: int, horizon: int, explore: bool = True
-) -> Source:
-    """``fresh_episodes`` of a learner."""
-    return fresh_episodes(
-        family,
-        learner.act,
-        learner.memory,
-        num_streams=num_streams,
-        horizon=horizon,
-        explore=explore,
-    )

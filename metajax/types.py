@@ -209,7 +209,7 @@ class Learner(NamedTuple):
       init: ``(key) -> theta``.
       begin: ``(key, theta) -> phi``, at the start of a trial.
       memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
-      act: ``(key, theta, phi, memory, timestep) -> (ActorOutput, memory)`` for
+      act: ``(noise, theta, phi, memory, timestep) -> (ActorOutput, memory)`` for
         one stream.
       unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks.
       annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets,
@@ -218,6 +218,9 @@ class Learner(NamedTuple):
       weights: ``(phi) ->`` what has the structure of the initial weights.
       divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between
         two ``Outputs.distribution``.
+      noise: ``(key) ->`` the randomness of one decision, which ``act`` gets. The
+        engine draws that of a whole rollout before its loop: a random generator
+        inside costs more than a small policy. By default the key itself.
     """
 
     init: Callable[[Key], Tree]
@@ -229,6 +232,7 @@ class Learner(NamedTuple):
     adapt: Callable[[Key, Tree, Tree, Chunk], Tree]
     weights: Callable[[Tree], Tree]
     divergence: Callable[[Tree, Tree], jax.Array]
+    noise: Callable[[Key], Tree] = lambda key: key
 
 
 class Source(NamedTuple):

@@ -99,10 +99,10 @@ class GradientBased:
         """
         from metajax.batch import TaskMap
         from metajax.composition import compose, episode_horizon
-        from metajax.source import episodes_of
+        from metajax.source import fresh_episodes
 
         learner = self.learner(family)
-        source = episodes_of(
+        source = fresh_episodes(
             family, learner, self.num_streams, episode_horizon(family, self.horizon)
         )
         layout = TaskMap.build(

@@ -104,10 +104,10 @@ def gradient_learner(
         state = inner.init(theta) if isinstance(inner, optax.GradientTransformation) else ()
         return GradientState(theta, state)
 
-    def act(key, theta, phi, memory, timestep):
+    def act(noise, theta, phi, memory, timestep):
         del theta
         parameters = policy.apply(phi.weights, timestep.observation[None])
-        action = distribution.sample(key, parameters)
+        action = distribution.sample(noise, parameters)
         log_prob = distribution.log_prob(parameters, action)
         output = ActorOutput(action[0], distribution.mode(parameters)[0], log_prob[0])
         return output, memory
@@ -181,4 +181,5 @@ def gradient_learner(
         adapt=descend if isinstance(inner, optax.GradientTransformation) else inner,
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
+        noise=distribution.noise,
     )

@@ -12,13 +12,15 @@ class Distribution(NamedTuple):
     """Functions of distribution parameters with any leading batch axes.
 
     Attributes:
-      sample: ``(key, parameters) -> action``.
+      noise: ``(key) ->`` the randomness of one sample.
+      sample: ``(noise, parameters) -> action``.
       mode: ``(parameters) ->`` the most probable action.
       log_prob: ``(parameters, action) ->`` log-probability or log-density.
       entropy: ``(parameters) ->`` nats.
       divergence: ``(old, new) -> KL(old || new)``, nats.
     """
 
+    noise: Callable[[jax.Array], jax.Array]
     sample: Callable[[jax.Array, Any], jax.Array]
     mode: Callable[[Any], jax.Array]
     log_prob: Callable[[Any, jax.Array], jax.Array]
@@ -26,8 +28,11 @@ class Distribution(NamedTuple):
     divergence: Callable[[Any, Any], jax.Array]
 
 
-def categorical() -> Distribution:
+def categorical(num_choices: int) -> Distribution:
     """Categorical distribution; the parameters are logits ``[..., A]``."""
+
+    def sample(noise, logits):
+        return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
 
     def log_prob(logits, action):
         log_probs = jax.nn.log_softmax(logits)
@@ -42,7 +47,8 @@ def categorical() -> Distribution:
         return jnp.sum(jnp.exp(log_old) * (log_old - log_new), axis=-1)
 
     return Distribution(
-        sample=lambda key, logits: jax.random.categorical(key, logits).astype(jnp.int32),
+        noise=lambda key: jax.random.gumbel(key, (num_choices,)),
+        sample=sample,
         mode=lambda logits: jnp.argmax(logits, axis=-1).astype(jnp.int32),
         log_prob=log_prob,
         entropy=entropy,
@@ -50,7 +56,7 @@ def categorical() -> Distribution:
     )
 
 
-def diagonal_gaussian() -> Distribution:
+def diagonal_gaussian(size: int) -> Distribution:
     """Gaussian with independent axes.
 
     The parameters are ``(mean [..., A], log_std [..., A])``.
@@ -73,8 +79,15 @@ def diagonal_gaussian() -> Distribution:
         shift = (old_mean - new_mean) * jnp.exp(-new_log_std)
         return jnp.sum(0.5 * (ratio + shift**2 - 1) + new_log_std - old_log_std, axis=-1)
 
-    def sample(key, parameters):
+    def sample(noise, parameters):
         mean, log_std = parameters
-        return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+        return mean + jnp.exp(log_std) * noise
 
-    return Distribution(sample, lambda parameters: parameters[0], log_prob, entropy, divergence)
+    return Distribution(
+        noise=lambda key: jax.random.normal(key, (size,)),
+        sample=sample,
+        mode=lambda parameters: parameters[0],
+        log_prob=log_prob,
+        entropy=entropy,
+        divergence=divergence,
+    )

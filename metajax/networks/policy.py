@@ -84,10 +84,10 @@ def policy(
     """
     if isinstance(spec.action_space, Discrete):
         head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions)
-        distribution = categorical()
+        distribution = categorical(spec.action_space.num_actions)
     else:
         head = _GaussianHead(network, spec.action_space.size, initial_std, min_std)
-        distribution = diagonal_gaussian()
+        distribution = diagonal_gaussian(spec.action_space.size)
     value_head = None if value_network is None else _ValueHead(value_network)
 
     def init(key):
