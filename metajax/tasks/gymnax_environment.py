@@ -124,10 +124,13 @@ def time_limit(nominal: Any, episode_length: int | None, sample_params: SamplePa
 
 
 def limit_time(params: Any, episode_length: int) -> Any:
-    """Parameters with that time limit."""
+    """Parameters with that time limit, a float where the environment has one."""
     if not hasattr(params, "max_steps_in_episode"):
         return params
-    return replace(params, max_steps_in_episode=episode_length)
+    is_float = isinstance(params.max_steps_in_episode, float)
+    return replace(
+        params, max_steps_in_episode=float(episode_length) if is_float else episode_length
+    )
 
 
 def action_space(env: Any, params: Any) -> Discrete | Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from metajax.options import check, check_number
@@ -28,7 +29,7 @@ class Pendulum:
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
-        check_number("scale_range", self.scale_range, above=0)
+        check_number("scale_range", self.scale_range, above=0, below=math.inf)
         check(low <= high, "scale_range", self.scale_range, "the lower factor first")
         check_number("episode_length", self.episode_length, minimum=1)
 

@@ -1,0 +1,129 @@
+"""What every registered family must keep to, and gymnax families with quirks too."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metajax import tasks
+from metajax.tasks import from_gymnax
+from metajax.types import Discrete, TaskFamily
+
+SHORT = 6
+FROM_GYMNAX = ("BernoulliBandit-misc", "FourRooms-misc", "FrozenLake-misc", "UmbrellaChain-bsuite")
+
+
+@pytest.fixture(scope="module", params=[*tasks.list(), *FROM_GYMNAX])
+def family(request, jitted) -> TaskFamily:
+    """The family with episodes of 6 steps, so that short walks see several."""
+    if request.param in tasks.list():
+        return jitted(tasks.make(request.param, episode_length=SHORT))
+    return jitted(from_gymnax(request.param, episode_length=SHORT))
+
+
+def _zero_action(family):
+    space = family.spec.action_space
+    return jnp.int32(0) if isinstance(space, Discrete) else jnp.zeros(space.size)
+
+
+def _signature(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), tree)
+
+
+def test_reset_and_step_have_the_same_shapes_and_strong_dtypes(family, key):
+    task = jax.eval_shape(family.sample, key)
+    first = jax.eval_shape(family.reset, key, task)
+    stepped = jax.eval_shape(family.step, key, task, first[0], _zero_action(family))
+    advanced = jax.eval_shape(family.advance, key, task, first[0], _zero_action(family))
+
+    assert _signature(first) == _signature(stepped) == _signature(advanced)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((task, first)))
+    timestep = first[1]
+    assert timestep.observation.shape == family.spec.observation_shape
+    assert timestep.final_observation.shape == family.spec.observation_shape
+    assert timestep.observation.dtype == timestep.reward.dtype == jnp.float32
+    assert timestep.terminated.dtype == timestep.truncated.dtype == jnp.bool
+    assert timestep.reward.shape == timestep.terminated.shape == timestep.truncated.shape == ()
+
+
+def test_a_walk_over_several_episodes(family, key, random_walk):
+    """Runs one compiled walk and checks everything that it must show."""
+    num_tasks, num_steps = 3, 3 * SHORT + 2
+    task = jax.vmap(family.sample)(jax.random.split(key, num_tasks))
+    walk = jax.jit(jax.vmap(lambda k, t: random_walk(family.step, family, k, t, num_steps)))
+    (_, first), (state, timestep) = walk(jax.random.split(key, num_tasks), task)
+
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, timestep)))
+    assert not (timestep.terminated & timestep.truncated).any()
+    assert (timestep.done.sum(axis=1) >= 3).all(), "a time limit of 6 ends 3 episodes in 20 steps"
+    assert (first.reward == 0).all() and not first.done.any()
+    different = (timestep.observation != timestep.final_observation).reshape(
+        num_tasks, num_steps, -1
+    )
+    assert not (different.any(-1) & ~timestep.done).any()
+    lengths = np.diff(np.flatnonzero(np.asarray(timestep.done[0])), prepend=-1)
+    assert lengths.max() <= SHORT
+    if hasattr(state, "time"):
+        assert (state.time[timestep.done] == 0).all()
+
+
+def test_step_is_advance_until_the_end_and_then_reset(family, key, random_action):
+    task = family.sample(key)
+    key_advance, key_reset = jax.random.split(key)
+    state, _ = family.reset(key, task)
+    ended = False
+    for index in range(SHORT):
+        action = random_action(jax.random.fold_in(key, index), family)
+        next_state, timestep = family.advance(key_advance, task, state, action)
+        stepped_state, stepped = family.step(key, task, state, action)
+        np.testing.assert_array_equal(stepped.final_observation, timestep.observation)
+        assert stepped.reward == timestep.reward and stepped.done == timestep.done
+        if timestep.done:
+            reset_state, reset = family.reset(key_reset, task)
+            np.testing.assert_allclose(stepped.observation, reset.observation, rtol=1e-6)
+            jax.tree.map(np.testing.assert_allclose, stepped_state, reset_state)
+            ended = True
+            break
+        jax.tree.map(np.testing.assert_array_equal, stepped_state, next_state)
+        np.testing.assert_array_equal(stepped.observation, timestep.observation)
+        state = next_state
+    assert ended
+
+
+def test_one_trace_for_all_tasks_and_states(family, key):
+    traces = []
+
+    @jax.jit
+    def step(key, task, state, action):
+        traces.append(1)
+        return family.step(key, task, state, action)
+
+    for index in range(3):
+        task = family.sample(jax.random.fold_in(key, index))
+        state, _ = family.reset(key, task)
+        for _ in range(2):
+            state, _ = step(key, task, state, _zero_action(family))
+    assert len(traces) == 1
+
+
+def test_sampling_is_determined_by_the_key(family, key):
+    one, same, other = (family.sample(jax.random.key(seed)) for seed in (1, 1, 2))
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    different = [
+        bool((a != b).any())
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    ]
+    has_one_task = family.spec.name in (
+        "BernoulliBandit-misc",  # two tasks: the seeds may give the same
+        "FourRooms-misc",
+        "FrozenLake-misc",
+        "UmbrellaChain-bsuite",
+    )
+    assert any(different) or has_one_task
+
+
+def test_one_task_alone_equals_it_in_a_batch(family, key):
+    keys = jax.random.split(key, 3)
+    batch = jax.vmap(family.sample)(keys)
+    alone = family.sample(keys[1])
+    jax.tree.map(lambda b, a: np.testing.assert_allclose(b[1], a, rtol=1e-6), batch, alone)

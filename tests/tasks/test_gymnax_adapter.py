@@ -1,0 +1,304 @@
+"""The adapter against gymnax itself, and what it promises beyond gymnax."""
+
+import doctest
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from gymnax.environments import environment, spaces
+
+import metajax.tasks.gymnax
+from metajax import tasks
+from metajax.options import OptionError
+from metajax.tasks.gymnax import GymnaxTask, default_params, from_gymnax
+from metajax.types import Box, Discrete
+
+# Options under which every one of them draws its task in reset.
+DRAWS_ITS_TASK_IN_RESET = {
+    "BernoulliBandit-misc": {},
+    "DeepSea-bsuite": {"sample_action_map": True},
+    "FourRooms-misc": {"resample_goal_pos": True},
+    "GaussianBandit-misc": {},
+    "MetaMaze-misc": {},
+    "PointRobot-misc": {},
+    "Reacher-misc": {},
+    "SimpleBandit-bsuite": {},
+    "Swimmer-misc": {},
+}
+
+
+@pytest.mark.parametrize("env_id", DRAWS_ITS_TASK_IN_RESET)
+def test_the_task_never_changes_within_a_trial(env_id, key, random_walk):
+    changes = DRAWS_ITS_TASK_IN_RESET[env_id]
+    params = default_params(env_id).replace(**changes)
+    # DeepSea's grid decides when its episode ends; the others end by the limit.
+    family = from_gymnax(env_id, params=params, episode_length=8 if "DeepSea" in env_id else 3)
+
+    @jax.jit
+    def trial(key):
+        task = family.sample(key)
+        return task, *random_walk(family.step, family, key, task, 24)
+
+    task, first, (states, timestep) = trial(key)
+    assert timestep.done.sum() >= 3
+    assert task.fields
+    for name, value in task.fields.items():
+        np.testing.assert_array_equal(getattr(first[0], name), value)
+        np.testing.assert_array_equal(
+            getattr(states, name), np.broadcast_to(value, (24, *value.shape))
+        )
+    other = family.sample(jax.random.key(3))
+    assert any((other.fields[name] != task.fields[name]).any() for name in task.fields)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_transitions_agree_with_gymnax(env_id, key, random_action):
+    env, params = gymnax.make(env_id)
+    params = params.replace(max_steps_in_episode=60)
+    family = from_gymnax(env_id, episode_length=60)
+    task = family.sample(key)
+    advance = jax.jit(family.advance)
+    _, state = env.reset(key, params)
+    num_terminated = num_truncated = 0
+    for index in range(130):
+        key_action, key_step = jax.random.split(jax.random.fold_in(key, index))
+        action = random_action(key_action, family)
+        ours, timestep = advance(key_step, task, state, action)
+        _, state, reward, terminated, truncated, info = env.step(key_step, state, action, params)
+        np.testing.assert_allclose(
+            timestep.observation, info["final_observation"], rtol=1e-5, atol=1e-6
+        )
+        np.testing.assert_allclose(timestep.reward, reward, rtol=1e-5)
+        assert bool(timestep.terminated) == bool(terminated)
+        assert bool(timestep.truncated) == (bool(truncated) and not bool(terminated))
+        if not timestep.done:
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, state)
+        num_terminated += int(terminated)
+        num_truncated += int(truncated)
+    assert num_truncated if env_id == "Pendulum-v1" else num_terminated
+
+
+def test_cartpole_derives_masses_from_the_scaled_ones(key):
+    family = tasks.make("cartpole", scale_range=(0.5, 2.0))
+    params = jax.vmap(family.sample)(jax.random.split(key, 200)).params
+    np.testing.assert_allclose(params.total_mass, params.masscart + params.masspole, rtol=1e-6)
+    np.testing.assert_allclose(params.polemass_length, params.masspole * params.length, rtol=1e-6)
+    default = default_params("CartPole-v1")
+    for name in ("gravity", "masscart", "masspole", "length", "force_mag"):
+        scale = getattr(params, name) / getattr(default, name)
+        assert 0.5 <= scale.min() < 0.6 and 1.9 < scale.max() <= 2.0
+    assert (params.max_steps_in_episode == 200).all() and family.spec.episode_length == 200
+    np.testing.assert_array_equal(params.tau, np.float32(default.tau))
+
+
+def test_mirrored_cartpole_swaps_the_actions_in_half_of_the_tasks(key):
+    keys = jax.random.split(key, 400)
+    signs = np.sign(jax.vmap(tasks.make("cartpole", mirrored=True).sample)(keys).params.force_mag)
+    assert 0.4 < (signs < 0).mean() < 0.6
+    assert (jax.vmap(tasks.make("cartpole").sample)(keys).params.force_mag > 0).all()
+
+
+def test_pendulum_clips_to_the_torque_of_the_task():
+    family = tasks.make("pendulum", scale_range=(2.0, 2.0))
+    task = family.sample(jax.random.key(0))
+    assert task.params.max_torque == 4 and task.params.g == 20
+    state, _ = family.reset(jax.random.key(1), task)
+    assert family.advance(jax.random.key(2), task, state, jnp.array([9.0]))[0].last_u == 4
+    assert family.advance(jax.random.key(2), task, state, jnp.array([3.5]))[0].last_u == 3.5
+
+
+def test_meta_maze_terminates_by_time_only(key, random_walk):
+    """The goal is put where the agent starts: gymnax says terminated at once."""
+    family = from_gymnax("MetaMaze-misc", episode_length=5)
+    state, _ = family.reset(key, family.sample(key))
+    task = family.sample(key)._replace(fields={"goal": state.pos})
+    _, (_, timestep) = random_walk(family.step, family, key, task, 10)
+    assert not timestep.terminated.any()
+    np.testing.assert_array_equal(np.flatnonzero(timestep.truncated), [4, 9])
+
+
+def test_discrete_observations_are_one_hot():
+    family = from_gymnax("FrozenLake-misc")
+    assert family.spec.observation_shape == (16,)
+    _, timestep = family.reset(jax.random.key(0), family.sample(jax.random.key(0)))
+    np.testing.assert_array_equal(timestep.observation, np.eye(16)[0])
+
+
+def test_transform_observation_masks_the_goal():
+    family = from_gymnax("Reacher-misc", transform_observation=lambda observation: observation[:6])
+    assert family.spec.observation_shape == (6,)
+    assert family.spec.action_space == Box((-1.0, -1.0), (1.0, 1.0))
+
+
+def test_actions_are_clipped_where_gymnax_does_not():
+    family = from_gymnax("Reacher-misc")
+    task = family.sample(jax.random.key(0))
+    state, _ = family.reset(jax.random.key(1), task)
+    far = family.advance(jax.random.key(2), task, state, jnp.array([50.0, -50.0]))
+    near = family.advance(jax.random.key(2), task, state, jnp.array([1.0, -1.0]))
+    jax.tree.map(np.testing.assert_array_equal, far, near)
+
+
+def test_scaled_parameters_keep_their_kinds():
+    default = default_params("DeepSea-bsuite")
+
+    def scale_everything(key):
+        del key
+        return jax.tree.map(lambda leaf: leaf * 1.3, default)
+
+    family = from_gymnax("DeepSea-bsuite", sample_params=scale_everything, episode_length=8)
+    params = family.sample(jax.random.key(0)).params
+    assert params.deterministic.dtype == jnp.bool and bool(params.deterministic)
+    assert not params.sample_action_map
+    np.testing.assert_allclose(params.unscaled_move_cost, 0.013, rtol=1e-6)
+
+    chain = default_params("UmbrellaChain-bsuite")
+    longer = from_gymnax(
+        "UmbrellaChain-bsuite", sample_params=lambda key: chain.replace(chain_length=10 * 1.27)
+    )
+    length = longer.sample(jax.random.key(0)).params.chain_length
+    assert length.dtype == jnp.int32 and length == 13
+
+
+# --- An environment of a user's own ----------------------------------------------
+
+
+@struct.dataclass
+class WalkState(environment.EnvState):
+    position: jax.Array
+    target: jax.Array
+
+
+@struct.dataclass
+class WalkParams(environment.EnvParams):
+    stride: float = 1  # a whole number where a float is meant
+    max_steps_in_episode: int = 7
+
+
+@struct.dataclass
+class NoLimitParams(environment.EnvParams):
+    stride: float = 1.0
+
+
+class Walk(environment.Environment):
+    """Moves left or right; its state begins as an integer and goes on as a float."""
+
+    parameters = WalkParams()
+
+    @property
+    def default_params(self):
+        return self.parameters
+
+    def reset_env(self, key, params):
+        target = jax.random.choice(key, jnp.array([-3, 3]))
+        state = WalkState(time=0, position=0, target=target)
+        return self.observe(key, state, None, params), state
+
+    def step_env(self, key, state, action, params):
+        position = state.position + params.stride * (2 * action - 1)
+        target = state.target + 100  # a step that disturbs the task
+        state = WalkState(time=state.time + 1, position=position, target=target)
+        reward = jnp.abs(position) < 5
+        return self.observe(key, state, action, params), state, reward, jnp.array([False]), {}
+
+    def observe(self, key, state, action, params):
+        return {"position": jnp.array([state.position]), "target": jnp.array([state.target])}
+
+    def action_space(self, params=None):
+        return spaces.Discrete(2)
+
+
+class NoLimitWalk(Walk):
+    parameters = NoLimitParams()
+
+
+class MultiAction(Walk):
+    def action_space(self, params=None):
+        return spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
+
+
+def _flatten(observation):
+    return jnp.concatenate([observation["position"], observation["target"]])
+
+
+def test_an_environment_of_a_users_own(random_walk):
+    family = from_gymnax(
+        Walk(),
+        sample_params=lambda key: WalkParams(stride=jax.random.uniform(key, minval=0.5)),
+        task_fields=("target",),
+        transform_observation=_flatten,
+        name="walk",
+    )
+    assert family.spec.name == "walk" and family.spec.observation_shape == (2,)
+    assert family.spec.episode_length == 7 and family.spec.action_space == Discrete(2)
+    task = family.sample(jax.random.key(0))
+    assert isinstance(task, GymnaxTask)
+    assert 0.5 <= task.params.stride < 1, "a float parameter must not be rounded"
+    _, (states, timestep) = random_walk(family.step, family, jax.random.key(1), task, 20)
+    assert states.position.dtype == jnp.float32
+    assert (states.target == task.fields["target"]).all()
+    assert (timestep.final_observation[:, 1] == task.fields["target"]).all()
+    np.testing.assert_array_equal(np.flatnonzero(timestep.truncated), [6, 13])
+    assert (timestep.reward == 1).any() and timestep.reward.dtype == jnp.float32
+
+
+def test_families_may_be_built_while_something_is_traced():
+    @jax.jit
+    def observe(key):
+        family = from_gymnax(Walk(), task_fields=("target",), transform_observation=_flatten)
+        return family.reset(key, family.sample(key))[1].observation
+
+    assert observe(jax.random.key(0)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "words"),
+    [
+        ("CartPole-v2", {}, ["env", '"CartPole-v2"', "did you mean CartPole-v1?"]),
+        (3, {}, ["env: 3", "gymnax environment"]),
+        (Walk, {}, ["env", "an instance of"]),
+        (
+            "PointRobot-misc",
+            {"task_fields": ("gaol",)},
+            ["task_fields", "did you mean goal?", "last_action"],
+        ),
+        ("PointRobot-misc", {"task_fields": "goal"}, ["task_fields", "tuple"]),
+        (
+            "CartPole-v1",
+            {"sample_params": lambda key: {"gravity": 9.0}},
+            ["sample_params", "returns a dict", "cartpole.EnvParams"],
+        ),
+        ("CartPole-v1", {"sample_params": 3}, ["sample_params", "3", "function"]),
+        (
+            "CartPole-v1",
+            {
+                "sample_params": lambda key: default_params("CartPole-v1").replace(
+                    max_steps_in_episode=9
+                )
+            },
+            ["sample_params", "to 9", "500", "give episode_length"],
+        ),
+        ("CartPole-v1", {"episode_length": 0}, ["episode_length", "0", "at least 1"]),
+        ("CartPole-v1", {"episodes_per_trial": 0}, ["episodes_per_trial", "at least 1"]),
+        (NoLimitWalk(), {"transform_observation": _flatten}, ["episode_length", "is missing"]),
+        (Walk(), {}, ["transform_observation", "2 arrays"]),
+        (MultiAction(), {}, ["env", "action space", "Discrete or Box"]),
+    ],
+)
+def test_wrong_arguments_are_named(env, options, words):
+    with pytest.raises(OptionError) as error:
+        from_gymnax(env, **options)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_limit_can_be_given():
+    family = from_gymnax(NoLimitWalk(), episode_length=4, transform_observation=_flatten)
+    assert family.sample(jax.random.key(0)).params.max_steps_in_episode == 4
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(metajax.tasks.gymnax).failed == 0
