@@ -47,6 +47,8 @@ class GradientBased:
       gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
       normalize_advantages: within each task.
       learning_rate: of the meta-update.
+      decay_iterations: meta-iterations over which the learning rate falls linearly
+        to 0; none keeps it.
       optimizer: of the meta-update.
       max_grad_norm: clips the meta-gradient; none for no clipping.
       microbatch: tasks whose rollouts run as one block; chosen by itself.
@@ -72,6 +74,7 @@ class GradientBased:
     gae_lambda: float = 1.0
     normalize_advantages: bool = True
     learning_rate: float = 1e-3
+    decay_iterations: int | None = None
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = None
     microbatch: int | None = None
@@ -81,7 +84,7 @@ class GradientBased:
     def __post_init__(self) -> None:
         for name in ("num_tasks", "num_streams", "updates_per_step", "hidden_sizes"):
             check_number(name, getattr(self, name), minimum=1)
-        for name in ("horizon", "microbatch", "gradient_microbatch", "devices"):
+        for name in ("horizon", "decay_iterations", "microbatch", "gradient_microbatch", "devices"):
             check_number(name, getattr(self, name), minimum=1)
         check_number("inner_steps", self.inner_steps, minimum=0)
         for name in ("inner_lr", "learning_rate"):
@@ -164,7 +167,10 @@ class GradientBased:
         import optax
 
         makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
-        rule = makers[self.optimizer](self.learning_rate)
+        rate = self.learning_rate
+        if self.decay_iterations is not None:
+            rate = optax.linear_schedule(rate, 0.0, self.decay_iterations)
+        rule = makers[self.optimizer](rate)
         if self.max_grad_norm is not None:
             rule = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)
         return rule
