@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from metajax.types import Discrete, Key, TaskFamily
-
-
-def _random_action(key: Key, family: TaskFamily) -> jax.Array:
-    space = family.spec.action_space
-    if isinstance(space, Discrete):
-        return jax.random.randint(key, (), 0, space.num_actions)
-    low, high = jnp.array(space.low), jnp.array(space.high)
-    return jax.random.uniform(key, low.shape, minval=low, maxval=high)
-
-
-def _random_walk(transition, family: TaskFamily, key: Key, task, num_steps: int):
-    def body(state, key):
-        key_action, key_step = jax.random.split(key)
-        state, timestep = transition(key_step, task, state, _random_action(key_action, family))
-        return state, (state, timestep)
-
-    key_reset, key_steps = jax.random.split(key)
-    first = family.reset(key_reset, task)
-    _, walk = jax.lax.scan(body, first[0], jax.random.split(key_steps, num_steps))
-    return first, walk
 
 
 def _jitted(family: TaskFamily) -> TaskFamily:
@@ -36,10 +17,22 @@ def _jitted(family: TaskFamily) -> TaskFamily:
     return family._replace(**{name: jax.jit(getattr(family, name)) for name in functions})
 
 
-@pytest.fixture(scope="session")
-def jitted() -> Callable:
-    """``family -> family`` with compiled functions, which tests may share."""
-    return _jitted
+def _random_actions(family: TaskFamily, num_steps: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    space = family.spec.action_space
+    if isinstance(space, Discrete):
+        return random.integers(space.num_actions, size=num_steps, dtype=np.int32)
+    return random.uniform(space.low, space.high, (num_steps, space.size)).astype(np.float32)
+
+
+def _random_walk(family: TaskFamily, key: Key, task: Any, num_steps: int) -> tuple[Any, Any]:
+    keys = jax.random.split(key, num_steps)
+    first = family.reset(key, task)
+    state, walk = first[0], []
+    for key_step, action in zip(keys, _random_actions(family, num_steps), strict=True):
+        state, timestep = family.step(key_step, task, state, action)
+        walk.append((state, timestep))
+    return jax.device_get((first, jax.tree.map(lambda *leaves: np.stack(leaves), *walk)))
 
 
 @pytest.fixture
@@ -47,17 +40,23 @@ def key() -> Key:
     return jax.random.key(0)
 
 
+@pytest.fixture(scope="session")
+def jitted() -> Callable:
+    """``family -> family`` with compiled functions: small ones compile fastest."""
+    return _jitted
+
+
 @pytest.fixture
-def random_action() -> Callable:
-    """``(key, family) -> action``, uniform over the action space."""
-    return _random_action
+def random_actions() -> Callable:
+    """``(family, num_steps) -> [T, ...]``, uniform over the action space."""
+    return _random_actions
 
 
 @pytest.fixture
 def random_walk() -> Callable:
-    """``(transition, family, key, task, num_steps) -> (first, walk)``.
+    """``(family, key, task, num_steps) -> (first, walk)``, on the host.
 
     ``first`` is what reset returned, ``walk`` the states and timesteps ``[T, ...]``
-    of uniform random actions; ``transition`` is ``family.step`` or ``.advance``.
+    that uniform random actions led to through ``family.step``.
     """
     return _random_walk

@@ -39,7 +39,8 @@ def test_point_navigation_step(goal, position, action, moved_to, reward, termina
     np.testing.assert_allclose(timestep.observation, moved_to, atol=1e-7)
     np.testing.assert_allclose(timestep.reward, reward, atol=1e-6)
     assert bool(timestep.terminated) == terminated
-    assert not timestep.truncated and state.time == 1
+    assert not timestep.truncated
+    assert state.time == 1
 
 
 def test_point_navigation_time_limit_is_truncation():
@@ -47,9 +48,11 @@ def test_point_navigation_time_limit_is_truncation():
     assert family.spec.episode_length == 100
     assert not _step(family, (0.4, 0.4), (0, 0), (0, 0), time=98)[1].done
     last = _step(family, (0.4, 0.4), (0, 0), (0, 0), time=99)[1]
-    assert last.truncated and not last.terminated
+    assert last.truncated
+    assert not last.terminated
     at_goal = _step(family, (0.05, 0.05), (0, 0), (0.05, 0.05), time=99)[1]
-    assert at_goal.terminated and not at_goal.truncated
+    assert at_goal.terminated
+    assert not at_goal.truncated
 
 
 @settings(max_examples=30, deadline=None)
@@ -64,8 +67,11 @@ def test_point_navigation_reward_is_minus_the_distance_after_a_bounded_move(goal
 
 def test_goals_of_point_navigation_fill_the_square(key):
     family = tasks.make("point-navigation")
+    assert family.spec.plane is not None
+    assert family.spec.plane is not None
     goals = family.spec.plane(jax.vmap(family.sample)(jax.random.split(key, 4000)))
-    assert goals.shape == (4000, 2) and goals.dtype == jnp.float32
+    assert goals.shape == (4000, 2)
+    assert goals.dtype == jnp.float32
     assert (np.abs(goals) <= 0.5).all()
     np.testing.assert_allclose(goals.mean(axis=0), 0, atol=0.02)
     np.testing.assert_allclose(goals.var(axis=0), 1 / 12, atol=0.005)
@@ -106,9 +112,13 @@ def test_fixed_goals_split_into_train_and_test(key):
         return {tuple(goal) for goal in np.round(np.asarray(goals), 5).tolist()}
 
     train, test, every = drawn("train"), drawn("test"), drawn("all")
-    assert len(train) == 7 and len(test) == 3 and len(every) == 10
-    assert train | test == every and not train & test
-    assert (1.0, 0.0) in every and (-1.0, 0.0) in {(x, abs(y)) for x, y in every}
+    assert len(train) == 7
+    assert len(test) == 3
+    assert len(every) == 10
+    assert train | test == every
+    assert not train & test
+    assert (1.0, 0.0) in every
+    assert (-1.0, 0.0) in {(x, abs(y)) for x, y in every}
 
 
 @pytest.mark.parametrize(
@@ -138,4 +148,6 @@ def test_oracle_return_is_what_walking_straight_earns(name, options, key):
 
     returns = jax.jit(jax.vmap(episode))(jax.random.split(key, 4000))
     standard_error = float(returns.std()) / 4000**0.5
+    assert family.spec.oracle_return is not None
+    assert family.spec.oracle_return is not None
     assert abs(float(returns.mean()) - family.spec.oracle_return) < 4 * standard_error

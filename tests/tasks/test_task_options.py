@@ -14,7 +14,8 @@ def test_list_names_what_make_builds():
     assert tasks.list() == ["cartpole", "pendulum", "point-navigation", "sparse-point-robot"]
     for name in ("point-navigation", "sparse-point-robot"):
         family = tasks.make(name)
-        assert isinstance(family, TaskFamily) and family.spec.name == name
+        assert isinstance(family, TaskFamily)
+        assert family.spec.name == name
 
 
 @pytest.mark.parametrize(
