@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
 from typing import Any
 
@@ -84,7 +85,11 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 
 def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+    """What a class is in one line; where it only says "Options of", what its file is."""
+    doc = inspect.getdoc(cls) or ""
+    if not doc or doc.startswith("Options of"):
+        doc = sys.modules[cls.__module__].__doc__ or doc
+    return " ".join(doc.strip().split("\n\n")[0].split())
 
 
 def _attribute_docs(cls: type) -> dict[str, str]:

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         return options.run(options)
+    except SystemExit as exit:  # argparse has printed its help or a mistake
+        return exit.code if isinstance(exit.code, int) else 2
     except OptionError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:

@@ -67,7 +67,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_number("num_iterations", self.num_iterations, minimum=1, maximum=2**31 - 2)
-        check_number("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        check_number("seed", self.seed, minimum=0)
         check_number("block_size", self.block_size, minimum=1)
         check_number("checkpoint_every", self.checkpoint_every, minimum=1)
         check_number("keep_checkpoints", self.keep_checkpoints, minimum=1)
@@ -92,10 +92,10 @@ class EvaluateOptions:
     explore: bool = True
 
     def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        check_number("num_adaptations", self.num_adaptations, minimum=0)
-        check_number("num_streams", self.num_streams, minimum=1)
-        check_number("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        check_number("num_tasks", self.num_tasks, minimum=1, maximum=10**7)
+        check_number("num_adaptations", self.num_adaptations, minimum=0, maximum=10**5)
+        check_number("num_streams", self.num_streams, minimum=1, maximum=10**6)
+        check_number("seed", self.seed, minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import difflib
+import json
 import math
 import sys
 import types
@@ -20,6 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
+
+# Seeds are unsigned 32-bit integers, and no count or size in a program is larger.
+_LARGEST = 2**32 - 1
 
 
 class OptionError(ValueError):
@@ -84,7 +88,7 @@ def check_number(
         return
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     given = {words: bound for words, bound in bounds.items() if bound is not None}
-    allowed = "a number, " + " and ".join(f"{words} {bound:g}" for words, bound in given.items())
+    allowed = "a number, " + " and ".join(f"{words} {bound}" for words, bound in given.items())
     tests = {
         "at least": lambda v, b: v >= b,
         "above": lambda v, b: v > b,
@@ -144,7 +148,7 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
             values[name] = convert(value, annotation(cls, settable[name]))
         except _Mismatch as mismatch:
             raise OptionError(
-                named(name), f"{_show(value)} has the wrong type; allowed: {mismatch}"
+                named(name), f"{_show(value)} does not fit; allowed: {mismatch}"
             ) from None
     for name, field in fields.items():
         if name not in values and not _has_default(field):
@@ -198,6 +202,8 @@ def convert(value: Any, kind: Any) -> Any:
         if hasattr(value, "dtype"):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) > _LARGEST:
+                raise _Mismatch(f"{words(kind)} of at most {_LARGEST} in size")
             return kind(value)
         if kind is float and isinstance(value, float) and not math.isnan(value):
             return value
@@ -263,5 +269,5 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     return repr(value)

@@ -7,6 +7,8 @@ import json
 import sys
 from typing import Any
 
+import jax
+
 from metajax.config import Config
 from metajax.evaluation import Evaluation
 from metajax.options import OptionError
@@ -17,6 +19,7 @@ from metajax.runs.directory import RunDirectory
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax train``; returns the exit code."""
     algorithm, held_out = config.build()
+    loop.check_sizes(algorithm)
     checkpoint = _resume_point(run, config, options) if options.resume else None
     run.claim()
     try:
@@ -39,6 +42,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             f"{error.filename or run.path} cannot be written ({error.strerror}); earlier "
             f"checkpoints are intact; when there is room, continue with: {_resume(run)}"
         )
+    except jax.errors.JaxRuntimeError as error:
+        return _failed(_out_of_memory(error))
     finally:
         run.release()
     _report(options, record, evaluation, [run.evaluation, *paths], _summary(run, outcome))
@@ -103,6 +108,15 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
         have = ", ".join(map(str, kept)) or "none yet"
         raise OptionError("--checkpoint", f"{asked} is not there; kept in {run.path}: {have}")
     return asked
+
+
+def _out_of_memory(error: jax.errors.JaxRuntimeError) -> str:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    return (
+        f"out of memory ({str(error).splitlines()[0]}); fewer tasks, streams or steps, or a "
+        "smaller algorithm.microbatch need less"
+    )
 
 
 def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:

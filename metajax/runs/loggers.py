@@ -61,7 +61,7 @@ class _TensorBoard:
 
 class _WandB:
     def __init__(self, run: RunDirectory, config: Config) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         name = run.path.resolve().name
         self._run = wandb.init(

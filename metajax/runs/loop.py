@@ -113,6 +113,22 @@ def train_run(
     )
 
 
+def check_sizes(algorithm: MetaAlgorithm) -> None:
+    """Traces one iteration without running it, so that nothing is written before.
+
+    Raises:
+      OptionError: for sizes that fit each option but not each other.
+    """
+    try:
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        jax.eval_shape(algorithm.step, key, jax.eval_shape(algorithm.init, key))
+    except OptionError:
+        raise
+    except (ValueError, OverflowError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise OptionError("algorithm", f"these sizes do not work together: {first}") from error
+
+
 def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -> MetaState:
     """The training state of a checkpoint.
 

@@ -1,0 +1,194 @@
+"""A tiny algorithm and family under the names "fake", for tests of the run.
+
+As a program it is ``metajax`` with both registered. ``FAKE_KILL=point`` then
+kills the process with SIGKILL at that point, the second time it comes there;
+``FAKE_SLOW`` makes it wait after each block, ``FAKE_SLOW_SECONDS`` long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import signal
+import sys
+import time
+import types
+from typing import Any, Literal
+
+from metajax.options import check_number
+
+CONFIG = """
+[family]
+name = "fake"
+
+[algorithm]
+name = "fake"
+
+[train]
+num-iterations = 12
+block-size = 2
+checkpoint-every = 4
+
+[evaluate]
+num-tasks = 4
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakeFamily:
+    """Numbers to guess.
+
+    Attributes:
+      scale: how far apart they are.
+    """
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.scale, above=0)
+
+    def build(self) -> Any:
+        import jax
+
+        from metajax.types import Discrete, Spec, TaskFamily
+
+        def sample(key):
+            return self.scale * jax.random.normal(key, (3,))
+
+        def unused(*_):
+            raise NotImplementedError
+
+        return TaskFamily(Spec("fake", (3,), Discrete(2), 5), sample, unused, unused, unused)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fake:
+    """Guesses numbers.
+
+    Attributes:
+      num_tasks: guessed at once.
+      rate: step size.
+      kind: of guess.
+      sizes: of nothing.
+      nan_at: the iteration whose ``nan_in`` is not a number.
+      network: (Python only).
+    """
+
+    num_tasks: int = 4
+    rate: float = 0.1
+    kind: Literal["good", "bad"] = "good"
+    sizes: tuple[int, ...] = (2, 2)
+    nan_at: int | None = None
+    nan_in: Literal["theta", "loss"] = "theta"
+    network: Any = dataclasses.field(default=None, metadata={"api": True})
+
+    def __post_init__(self) -> None:
+        check_number("num_tasks", self.num_tasks, minimum=1)
+        check_number("sizes", self.sizes, minimum=1)
+        check_number("rate", self.rate, above=0)
+
+    def build(self, family: Any) -> Any:
+        import jax
+        import jax.numpy as jnp
+
+        from metajax.types import MetaAlgorithm, MetaState, Trial
+
+        def init(key):
+            carry = {"key": jax.random.split(key)[0], "count": jnp.int32(0), "none": jnp.zeros(0)}
+            return MetaState({"w": jax.random.normal(key, (3,))}, carry)
+
+        def step(key, state):
+            keys = jax.random.split(jax.random.fold_in(key, state.carry["count"]), self.num_tasks)
+            goal = jax.vmap(family.sample)(keys).mean(axis=0)
+            noise = jax.random.normal(jax.random.fold_in(state.carry["key"], 1), (3,))
+            count = state.carry["count"] + 1
+            bad = jnp.where(count == (self.nan_at or -1), jnp.nan, 0.0)
+            w = state.theta["w"] * (1 - self.rate) + self.rate * (goal + 0.1 * noise)
+            loss = jnp.sum(w**2)
+            w, loss = (w + bad, loss) if self.nan_in == "theta" else (w, loss + bad)
+            carry = {**state.carry, "key": jax.random.split(state.carry["key"])[0], "count": count}
+            info = {"returns": -jnp.stack([loss, loss / 2]), "loss": loss}
+            return MetaState({"w": w}, carry), {**info, "env_steps": jnp.int32(10)}
+
+        def adapt(key, theta, task, *, num_adaptations=None, **_):
+            k = 1 if num_adaptations is None else num_adaptations
+            left = (1 - self.rate) ** jnp.arange(k + 1)
+            returns = -jnp.sum((theta["w"] - task) ** 2) * left
+            nothing: Any = ()
+            return Trial(returns, jnp.int32(10), theta, nothing, nothing, key)
+
+        learner: Any = None
+        return MetaAlgorithm(family, learner, init, step, adapt)
+
+
+def register() -> None:
+    """Makes "fake" known to configs; a second call does nothing."""
+    from metajax.algorithms import ALGORITHMS
+    from metajax.tasks import FAMILIES
+
+    if "fake" not in ALGORITHMS:
+        ALGORITHMS.register("fake", Fake)
+        FAMILIES.register("fake", FakeFamily)
+
+
+def report() -> dict[str, types.ModuleType]:
+    """Stand-ins for what draws and prints results, quick to import."""
+    parts = {
+        name: types.ModuleType(f"metajax.report.{name}") for name in ("records", "plots", "tables")
+    }
+    whole = types.ModuleType("metajax.report")
+    for name, part in parts.items():
+        setattr(whole, name, part)
+    vars(parts["records"])["environment"] = dict
+    vars(parts["plots"])["adaptation_curve"] = lambda path, _: pathlib.Path(path).write_text("png")
+    vars(parts["tables"])["adaptation_table"] = lambda evaluation: f"returns {evaluation.mean()}"
+    return {"metajax.report": whole, **{part.__name__: part for part in parts.values()}}
+
+
+def _kill_at(point: str) -> None:
+    from metajax.runs import checkpoints, directory
+
+    module, name = {
+        "metrics": (directory.RunDirectory, "append_metrics"),
+        "arrays": (checkpoints, "_write_manifest"),
+        "rename": (checkpoints, "remove"),
+    }[point]
+    original = getattr(module, name)
+    calls = []
+
+    def die(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            if point == "metrics":
+                with open(arguments[0].metrics, "a") as file:
+                    file.write('{"iteration": 3, "lo')
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(module, name, die)
+
+
+def _slow_down() -> None:
+    from metajax.runs import loop
+
+    original = loop._Blocks.__call__
+
+    def slowly(*arguments: Any) -> bool:
+        print("waiting", file=sys.stderr, flush=True)
+        time.sleep(float(os.environ.get("FAKE_SLOW_SECONDS", "0.1")))
+        return original(*arguments)
+
+    loop._Blocks.__call__ = slowly
+
+
+if __name__ == "__main__":
+    register()
+    sys.modules.update(report())
+    if point := os.environ.get("FAKE_KILL"):
+        _kill_at(point)
+    if os.environ.get("FAKE_SLOW"):
+        _slow_down()
+    from metajax.cli import main
+
+    raise SystemExit(main())

@@ -1,0 +1,314 @@
+"""Training into a directory: metrics, checkpoints, resuming, and what goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metajax.runs import checkpoints
+from metajax.runs.directory import RunDirectory
+
+TRAIN = ("train", "fake.toml", "--run-dir", "run")
+RESUME = ("train", "--run-dir", "run", "--resume")
+
+
+def lines(path):
+    """``metrics.jsonl`` without what depends on the clock."""
+    records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def arrays(path, iteration):
+    return checkpoints._read_arrays((path / "checkpoints" / f"{iteration:08d}" / "state").resolve())
+
+
+def assert_same_run(one, other, iteration=12):
+    assert lines(one) == lines(other)
+    a, b = arrays(one, iteration), arrays(other, iteration)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture
+def whole(command, workplace):
+    """A run that nothing has interrupted."""
+    result = command("train", "fake.toml", "--run-dir", "whole")
+    assert result.code == 0, result.err
+    return workplace / "whole"
+
+
+def test_run_directory(whole, command):
+    names = {path.name for path in whole.iterdir()}
+    assert names >= {"config.toml", "metrics.jsonl", "checkpoints", "evaluation.json"}
+    assert checkpoints.iterations(whole / "checkpoints") == [4, 8, 12]
+    records = lines(whole)
+    assert [one["iteration"] for one in records] == list(range(1, 13))
+    assert records[-1]["env_steps"] == 120
+    assert len(records[0]["returns"]) == 2
+    evaluation = json.loads((whole / "evaluation.json").read_text())
+    assert np.shape(evaluation["returns"]) == (4, 2) and len(evaluation["mean"]) == 2
+    assert evaluation["checkpoint"] == 12
+
+
+def test_only_the_latest_checkpoints_are_kept(command, workplace):
+    command(*TRAIN, "--set", "train.checkpoint-every=2", "--set", "train.keep-checkpoints=2")
+    assert checkpoints.iterations(workplace / "run" / "checkpoints") == [10, 12]
+
+
+def test_blocks_do_not_change_the_result(whole, command, workplace):
+    command(*TRAIN, "--set", "train.block-size=3")
+    assert_same_run(whole, workplace / "run")
+
+
+def test_json_is_one_object(command):
+    result = command(*TRAIN, "--json")
+    record = json.loads(result.out)
+    assert record["iteration"] == 12 and record["env_steps"] == 120
+    assert len(record["evaluation"]["mean"]) == 2
+    result = command("evaluate", "run", "--checkpoint", 8, "--num-adaptations", 3, "--json")
+    record = json.loads(result.out)["evaluation"]
+    assert record["checkpoint"] == 8 and len(record["mean"]) == 4
+    assert json.loads(command("plot", "run", "--json").out)["files"]
+
+
+def test_used_directory_is_refused(whole, command):
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    result = command("train", "fake.toml", "--run-dir", "whole")
+    assert result.code == 2
+    assert "--resume" in result.err and "--overwrite" in result.err
+    assert before == {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+
+
+def test_overwrite_starts_anew_and_leaves_the_rest(whole, command, workplace):
+    (whole / "notes.txt").write_text("mine")
+    result = command(
+        "train", "fake.toml", "--run-dir", "whole", "--overwrite", "--set", "train.num-iterations=4"
+    )
+    assert result.code == 0
+    assert checkpoints.iterations(whole / "checkpoints") == [4]
+    assert len(lines(whole)) == 4
+    assert (whole / "notes.txt").read_text() == "mine"
+
+
+def test_directory_in_use_is_refused(command, workplace):
+    run = RunDirectory(workplace / "run")
+    run.claim()
+    (workplace / "run" / "config.toml").write_text((workplace / "fake.toml").read_text())
+    result = command(*RESUME)
+    assert result.code == 2 and "another process" in result.err
+    run.release()
+    assert command(*RESUME).code == 0
+
+
+def test_longer_run_continues(whole, command, workplace):
+    assert command(*TRAIN, "--set", "train.num-iterations=6").code == 0
+    assert command(*RESUME, "--set", "train.num-iterations=12").code == 0
+    assert_same_run(whole, workplace / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("algorithm.rate=0.2", "algorithm.rate"),
+        ("family.scale=2", "family.scale"),
+        ("train.seed=3", "train.seed"),
+        ("train.num-iterations=3", "train.num-iterations"),
+    ],
+)
+def test_another_run_is_not_a_continuation(whole, command, override, field):
+    before = (whole / "config.toml").read_text()
+    result = command("train", "--run-dir", "whole", "--resume", "--set", override)
+    assert result.code == 2 and field in result.err
+    assert (whole / "config.toml").read_text() == before
+
+
+@pytest.mark.parametrize("point", ["metrics", "arrays", "rename"])
+def test_killed_run_continues_bit_for_bit(whole, command, process, workplace, point):
+    child = process(*TRAIN, FAKE_KILL=point)
+    child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL
+    assert len(lines_or_none(workplace / "run")) < 12
+    result = command(*RESUME)
+    assert result.code == 0, result.err
+    assert_same_run(whole, workplace / "run")
+    assert {path.name for path in (workplace / "run").iterdir()} == {
+        path.name for path in whole.iterdir()
+    }
+    assert sorted(path.name for path in (workplace / "run" / "checkpoints").iterdir()) == sorted(
+        path.name for path in (whole / "checkpoints").iterdir()
+    )
+
+
+def lines_or_none(path):
+    return (path / "metrics.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_exits(whole, command, process, workplace, number):
+    child = process(*TRAIN, FAKE_SLOW="1")
+    wait_for(workplace / "run" / "metrics.jsonl")
+    child.send_signal(number)
+    _, err = child.communicate(timeout=120)
+    assert child.returncode == 128 + number
+    assert "metajax train --run-dir run --resume" in err and "Traceback" not in err
+    reached = checkpoints.iterations(workplace / "run" / "checkpoints")[-1]
+    assert 0 < reached < 12 and len(lines(workplace / "run")) == reached
+    assert command(*RESUME).code == 0
+    assert_same_run(whole, workplace / "run")
+
+
+def test_second_ctrl_c_exits_at_once(process, workplace):
+    child = process(*TRAIN, FAKE_SLOW="1", **{"FAKE_SLOW_SECONDS": "30"})
+    wait_for(workplace / "run" / "lock")
+    for line in child.stderr:
+        if "waiting" in line:
+            break
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 130 and time.monotonic() - began < 5
+
+
+def wait_for(path, seconds=60):
+    for _ in range(seconds * 50):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
+@pytest.mark.parametrize("where", ["theta", "loss"])
+def test_nan_stops_the_run(command, workplace, where):
+    result = command(*TRAIN, "--set", "algorithm.nan-at=7", "--set", f"algorithm.nan-in={where}")
+    assert result.code == 1
+    assert "iteration 7" in result.err.splitlines()[-1] or where == "theta"
+    assert "checkpoint 4 is the last good one" in result.err
+    assert "Traceback" not in result.err
+    assert checkpoints.iterations(workplace / "run" / "checkpoints") == [4]
+    assert not checkpoints.damage(workplace / "run" / "checkpoints", 4)
+
+
+def damage_by_flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def damage_by_cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def files_of(run, iteration):
+    directory = run / "checkpoints" / f"{iteration:08d}"
+    return sorted(path for path in directory.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [damage_by_flip, damage_by_cut, lambda path: path.unlink()])
+def test_damaged_checkpoint_is_named(whole, command, damage):
+    for path in files_of(whole, 12):
+        kept = path.read_bytes()
+        damage(path)
+        result = command("evaluate", "whole")
+        assert result.code == 1, path
+        assert "checkpoint 12" in result.err and "is damaged" in result.err
+        assert "--checkpoint 8" in result.err and result.err.count("\n") == 1
+        path.write_bytes(kept)
+    assert command("evaluate", "whole").code == 0
+
+
+def test_run_continues_from_the_checkpoint_before(whole, command, workplace):
+    assert command(*TRAIN).code == 0
+    for iteration in (8, 12):
+        damage_by_flip(files_of(workplace / "run", iteration)[-1])
+    result = command(*RESUME)
+    assert result.code == 1 and "--checkpoint 4" in result.err
+    assert command(*RESUME, "--checkpoint", 4).code == 0
+    assert_same_run(whole, workplace / "run")
+
+
+def test_no_sound_checkpoint(command, workplace):
+    command(*TRAIN, "--set", "train.num-iterations=4")
+    damage_by_flip(files_of(workplace / "run", 4)[-1])
+    result = command(*RESUME)
+    assert result.code == 1 and "no earlier one is sound" in result.err
+
+
+def test_checkpoint_that_is_not_there(whole, command):
+    result = command("evaluate", "whole", "--checkpoint", 5)
+    assert result.code == 2 and "--checkpoint: 5 is not there" in result.err
+    assert "4, 8, 12" in result.err
+
+
+@pytest.mark.parametrize("what", ["arrays", "metrics", "manifest"])
+def test_full_disk_keeps_the_checkpoint_before(whole, command, workplace, monkeypatch, what):
+    owner, name = {
+        "arrays": (checkpoints, "_write_arrays"),
+        "manifest": (checkpoints, "_write_manifest"),
+        "metrics": (RunDirectory, "append_metrics"),
+    }[what]
+    original, calls = getattr(owner, name), []
+
+    def fill(*arguments):
+        calls.append(arguments)
+        if len(calls) > (3 if what == "metrics" else 1):
+            raise OSError(errno.ENOSPC, "No space left on device", "here")
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fill)
+        result = command(*TRAIN)
+    assert result.code == 1
+    message = result.err.splitlines()[-1]
+    assert "No space left on device" in message and "intact" in message
+    assert "Traceback" not in result.err
+    directory = workplace / "run" / "checkpoints"
+    assert checkpoints.iterations(directory) == [4] and not checkpoints.damage(directory, 4)
+    assert command(*RESUME).code == 0
+    assert_same_run(whole, workplace / "run")
+
+
+def test_checkpoint_holds_every_kind_of_leaf(tmp_path):
+    state = {
+        "key": jax.random.key(3),
+        "keys": jax.random.split(jax.random.key(1), 4),
+        "half": jnp.ones(3, jnp.bfloat16),
+        "flag": jnp.array(True),
+        "count": jnp.uint32(7),
+        "empty": jnp.zeros((0, 2)),
+        "nothing": (),
+        "a/b.c": {"['d']": jnp.float32(0.1)},
+    }
+    checkpoints.save(tmp_path, 1, state, keep=1)
+    again = checkpoints.restore(tmp_path, 1, jax.eval_shape(lambda: state))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        assert jax.numpy.array_equal(_raw(one), _raw(other))
+
+
+def _raw(leaf):
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf
+
+
+@pytest.mark.parametrize("template", [{"a": jnp.zeros(3)}, {"b": jnp.zeros(2)}, {}])
+def test_checkpoint_of_another_structure(tmp_path, template):
+    checkpoints.save(tmp_path, 1, {"a": jnp.zeros(2)}, keep=1)
+    with pytest.raises(checkpoints.CheckpointError, match="belongs to another configuration"):
+        checkpoints.restore(tmp_path, 1, template)
+
+
+def test_tensorboard_files_appear(command, workplace):
+    pytest.importorskip("tensorboardX")
+    assert command(*TRAIN, "--set", "train.tensorboard=true").code == 0
+    assert list((workplace / "run" / "tensorboard").iterdir())
