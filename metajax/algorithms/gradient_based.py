@@ -39,6 +39,7 @@ class GradientBased:
         instead of the MLP (Python only).
       hidden_sizes: units of the layers of the MLP.
       activation: of the MLP.
+      head_scale: of the policy's last kernel at the start, relative to Glorot's.
       initial_std: initial standard deviation of continuous actions.
       min_std: its floor.
       baseline: of the advantages: a linear fit to each chunk, a value network that
@@ -67,6 +68,7 @@ class GradientBased:
     network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = (100, 100)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
+    head_scale: float = 1.0
     initial_std: float = 1.0
     min_std: float = 1e-6
     baseline: Literal["linear", "value", "none"] = "linear"
@@ -89,7 +91,7 @@ class GradientBased:
         check_number("inner_steps", self.inner_steps, minimum=0)
         for name in ("inner_lr", "learning_rate"):
             check_number(name, getattr(self, name), minimum=0)
-        for name in ("inner_clip", "max_grad_norm", "initial_std", "min_std"):
+        for name in ("inner_clip", "max_grad_norm", "head_scale", "initial_std", "min_std"):
             check_number(name, getattr(self, name), above=0)
         for name in ("discount", "gae_lambda"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
@@ -142,6 +144,7 @@ class GradientBased:
         policy = networks.policy(
             family.spec,
             torso() if self.network is None else self.network,
+            head_scale=self.head_scale,
             initial_std=self.initial_std,
             min_std=self.min_std,
             value_network=torso() if self.baseline == "value" else None,

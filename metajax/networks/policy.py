@@ -28,28 +28,33 @@ class Policy(NamedTuple):
     distribution: Distribution
 
 
+def _head(size: int, scale: float) -> nn.Dense:
+    initial = nn.initializers.variance_scaling(scale**2, "fan_avg", "uniform")
+    return nn.Dense(size, kernel_init=initial)
+
+
 class _CategoricalHead(nn.Module):
     torso: nn.Module
     num_actions: int
+    scale: float
 
     @nn.compact
     def __call__(self, observation):
-        dense = nn.Dense(self.num_actions, kernel_init=nn.initializers.glorot_uniform())
-        return dense(self.torso(observation))
+        return _head(self.num_actions, self.scale)(self.torso(observation))
 
 
 class _GaussianHead(nn.Module):
     torso: nn.Module
     size: int
+    scale: float
     initial_std: float
     min_std: float
 
     @nn.compact
     def __call__(self, observation):
-        dense = nn.Dense(self.size, kernel_init=nn.initializers.glorot_uniform())
         initial = nn.initializers.constant(math.log(self.initial_std))
         log_std = self.param("log_std", initial, (self.size,))
-        mean = dense(self.torso(observation))
+        mean = _head(self.size, self.scale)(self.torso(observation))
         return mean, jnp.broadcast_to(jnp.maximum(log_std, math.log(self.min_std)), mean.shape)
 
 
@@ -58,13 +63,14 @@ class _ValueHead(nn.Module):
 
     @nn.compact
     def __call__(self, observation):
-        return nn.Dense(1)(self.torso(observation))[..., 0]
+        return _head(1, 1.0)(self.torso(observation))[..., 0]
 
 
 def policy(
     spec: Spec,
     network: nn.Module,
     *,
+    head_scale: float = 1.0,
     initial_std: float = 1.0,
     min_std: float = 1e-6,
     value_network: nn.Module | None = None,
@@ -77,16 +83,20 @@ def policy(
         ``[B, F]``. The head is added: logits for ``Discrete`` actions, for
         ``Box`` actions a mean and a learned, state-independent standard
         deviation, as in Finn et al. (2017).
+      head_scale: of the initial kernel of the head, relative to Glorot's. A small
+        one starts from a policy that hardly depends on the observation.
       initial_std: initial standard deviation of ``Box`` actions, action units.
       min_std: floor of the standard deviation, action units.
       value_network: torso of a separate value network, features ``[B, F]``;
         without it the policy has no value.
     """
     if isinstance(spec.action_space, Discrete):
-        head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions)
+        head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions, head_scale)
         distribution = categorical(spec.action_space.num_actions)
     else:
-        head = _GaussianHead(network, spec.action_space.size, initial_std, min_std)
+        head = _GaussianHead(
+            network, spec.action_space.size, head_scale, initial_std, min_std
+        )
         distribution = diagonal_gaussian(spec.action_space.size)
     value_head = None if value_network is None else _ValueHead(value_network)
 
