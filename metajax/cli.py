@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from metajax import config as configs
-    from metajax.runs.directory import RunDirectory
-    from metajax.runs.loggers import check_installed
+    from metajax.run.directory import RunDirectory
+    from metajax.run.loggers import check_installed
 
     run = RunDirectory(options.run_dir or _default_run_dir(options))
     run.check_free(options.resume, options.overwrite)
@@ -67,7 +67,7 @@ def _train(options: argparse.Namespace) -> int:
         config = configs.load(options.config, options.set)
     check_installed(config.train)
     _prepare_jax(options)
-    from metajax.runs.commands import train_command
+    from metajax.run.commands import train_command
 
     return train_command(run, config, options)
 
@@ -86,7 +86,7 @@ def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from metajax import config as configs
-    from metajax.runs.directory import RunDirectory
+    from metajax.run.directory import RunDirectory
 
     run = RunDirectory(options.run_dir)
     overrides = [
@@ -99,13 +99,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     text = run.read_config().to_toml()
     config = configs.parse(text, overrides, source=str(run.config))
     _prepare_jax(options)
-    from metajax.runs.commands import evaluate_command
+    from metajax.run.commands import evaluate_command
 
     return evaluate_command(run, config, options)
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from metajax.runs.directory import RunDirectory
+    from metajax.run.directory import RunDirectory
 
     run = RunDirectory(options.run_dir)
     config = run.read_config()
@@ -114,7 +114,7 @@ def _plot(options: argparse.Namespace) -> int:
             str(run.path), f"has no evaluation to plot; first metajax evaluate {run.path}"
         )
     _prepare_jax(options)
-    from metajax.runs.commands import plot_command
+    from metajax.run.commands import plot_command
 
     return plot_command(run, config, options)
 

@@ -8,6 +8,7 @@ kills the process with SIGKILL at that point, the second time it comes there;
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
@@ -48,6 +49,7 @@ class FakeFamily:
     def __post_init__(self) -> None:
         check_number("scale", self.scale, above=0)
 
+    @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self) -> Any:
         import jax
 
@@ -88,6 +90,7 @@ class Fake:
         check_number("sizes", self.sizes, minimum=1)
         check_number("rate", self.rate, above=0)
 
+    @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self, family: Any) -> Any:
         import jax
         import jax.numpy as jnp
@@ -147,7 +150,7 @@ def report() -> dict[str, types.ModuleType]:
 
 
 def _kill_at(point: str) -> None:
-    from metajax.runs import checkpoints, directory
+    from metajax.run import checkpoints, directory
 
     module, name = {
         "metrics": (directory.RunDirectory, "append_metrics"),
@@ -170,7 +173,7 @@ def _kill_at(point: str) -> None:
 
 
 def _slow_down() -> None:
-    from metajax.runs import loop
+    from metajax.run import loop
 
     original = loop._Blocks.__call__
 

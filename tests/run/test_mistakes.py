@@ -82,7 +82,8 @@ def contents(path):
 def assert_refused(result, message):
     assert result.code == 2
     assert message in result.err
-    assert result.err.startswith("metajax: ") and result.err.count("\n") == 1
+    assert result.err.startswith("metajax: ")
+    assert result.err.count("\n") == 1
     assert result.out == ""
 
 

@@ -52,7 +52,8 @@ class Required:
 )
 def test_value_is_taken(given, name, expected):
     value = getattr(build(Example, given), name)
-    assert value == expected and type(value) is type(expected)
+    assert value == expected
+    assert type(value) is type(expected)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import pathlib
+import shutil
 import signal
 import time
 
@@ -12,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metajax.runs import checkpoints
-from metajax.runs.directory import RunDirectory
+from metajax.run import checkpoints
+from metajax.run.directory import RunDirectory
 
 TRAIN = ("train", "fake.toml", "--run-dir", "run")
 RESUME = ("train", "--run-dir", "run", "--resume")
@@ -37,12 +39,18 @@ def assert_same_run(one, other, iteration=12):
         assert a[name].tobytes() == b[name].tobytes(), name
 
 
+_WHOLE: list = []
+
+
 @pytest.fixture
-def whole(command, workplace):
-    """A run that nothing has interrupted."""
-    result = command("train", "fake.toml", "--run-dir", "whole")
-    assert result.code == 0, result.err
-    return workplace / "whole"
+def whole(command, workplace, tmp_path_factory):
+    """A run that nothing has interrupted: trained once, copied for each test."""
+    if not _WHOLE:
+        path = tmp_path_factory.mktemp("whole") / "whole"
+        result = command("train", "fake.toml", "--run-dir", path)
+        assert result.code == 0, result.err
+        _WHOLE.append(path)
+    return pathlib.Path(shutil.copytree(_WHOLE[0], workplace / "whole"))
 
 
 def test_run_directory(whole, command):
@@ -54,7 +62,8 @@ def test_run_directory(whole, command):
     assert records[-1]["env_steps"] == 120
     assert len(records[0]["returns"]) == 2
     evaluation = json.loads((whole / "evaluation.json").read_text())
-    assert np.shape(evaluation["returns"]) == (4, 2) and len(evaluation["mean"]) == 2
+    assert np.shape(evaluation["returns"]) == (4, 2)
+    assert len(evaluation["mean"]) == 2
     assert evaluation["checkpoint"] == 12
 
 
@@ -71,11 +80,13 @@ def test_blocks_do_not_change_the_result(whole, command, workplace):
 def test_json_is_one_object(command):
     result = command(*TRAIN, "--json")
     record = json.loads(result.out)
-    assert record["iteration"] == 12 and record["env_steps"] == 120
+    assert record["iteration"] == 12
+    assert record["env_steps"] == 120
     assert len(record["evaluation"]["mean"]) == 2
     result = command("evaluate", "run", "--checkpoint", 8, "--num-adaptations", 3, "--json")
     record = json.loads(result.out)["evaluation"]
-    assert record["checkpoint"] == 8 and len(record["mean"]) == 4
+    assert record["checkpoint"] == 8
+    assert len(record["mean"]) == 4
     assert json.loads(command("plot", "run", "--json").out)["files"]
 
 
@@ -83,7 +94,8 @@ def test_used_directory_is_refused(whole, command):
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     result = command("train", "fake.toml", "--run-dir", "whole")
     assert result.code == 2
-    assert "--resume" in result.err and "--overwrite" in result.err
+    assert "--resume" in result.err
+    assert "--overwrite" in result.err
     assert before == {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
 
 
@@ -103,7 +115,8 @@ def test_directory_in_use_is_refused(command, workplace):
     run.claim()
     (workplace / "run" / "config.toml").write_text((workplace / "fake.toml").read_text())
     result = command(*RESUME)
-    assert result.code == 2 and "another process" in result.err
+    assert result.code == 2
+    assert "another process" in result.err
     run.release()
     assert command(*RESUME).code == 0
 
@@ -126,7 +139,8 @@ def test_longer_run_continues(whole, command, workplace):
 def test_another_run_is_not_a_continuation(whole, command, override, field):
     before = (whole / "config.toml").read_text()
     result = command("train", "--run-dir", "whole", "--resume", "--set", override)
-    assert result.code == 2 and field in result.err
+    assert result.code == 2
+    assert field in result.err
     assert (whole / "config.toml").read_text() == before
 
 
@@ -158,15 +172,17 @@ def test_signal_saves_and_exits(whole, command, process, workplace, number):
     child.send_signal(number)
     _, err = child.communicate(timeout=120)
     assert child.returncode == 128 + number
-    assert "metajax train --run-dir run --resume" in err and "Traceback" not in err
+    assert "metajax train --run-dir run --resume" in err
+    assert "Traceback" not in err
     reached = checkpoints.iterations(workplace / "run" / "checkpoints")[-1]
-    assert 0 < reached < 12 and len(lines(workplace / "run")) == reached
+    assert 0 < reached < 12
+    assert len(lines(workplace / "run")) == reached
     assert command(*RESUME).code == 0
     assert_same_run(whole, workplace / "run")
 
 
 def test_second_ctrl_c_exits_at_once(process, workplace):
-    child = process(*TRAIN, FAKE_SLOW="1", **{"FAKE_SLOW_SECONDS": "30"})
+    child = process(*TRAIN, FAKE_SLOW="1", FAKE_SLOW_SECONDS="30")
     wait_for(workplace / "run" / "lock")
     for line in child.stderr:
         if "waiting" in line:
@@ -176,7 +192,8 @@ def test_second_ctrl_c_exits_at_once(process, workplace):
     began = time.monotonic()
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
-    assert child.returncode == 130 and time.monotonic() - began < 5
+    assert child.returncode == 130
+    assert time.monotonic() - began < 5
 
 
 def wait_for(path, seconds=60):
@@ -220,8 +237,10 @@ def test_damaged_checkpoint_is_named(whole, command, damage):
         damage(path)
         result = command("evaluate", "whole")
         assert result.code == 1, path
-        assert "checkpoint 12" in result.err and "is damaged" in result.err
-        assert "--checkpoint 8" in result.err and result.err.count("\n") == 1
+        assert "checkpoint 12" in result.err
+        assert "is damaged" in result.err
+        assert "--checkpoint 8" in result.err
+        assert result.err.count("\n") == 1
         path.write_bytes(kept)
     assert command("evaluate", "whole").code == 0
 
@@ -231,7 +250,8 @@ def test_run_continues_from_the_checkpoint_before(whole, command, workplace):
     for iteration in (8, 12):
         damage_by_flip(files_of(workplace / "run", iteration)[-1])
     result = command(*RESUME)
-    assert result.code == 1 and "--checkpoint 4" in result.err
+    assert result.code == 1
+    assert "--checkpoint 4" in result.err
     assert command(*RESUME, "--checkpoint", 4).code == 0
     assert_same_run(whole, workplace / "run")
 
@@ -240,12 +260,14 @@ def test_no_sound_checkpoint(command, workplace):
     command(*TRAIN, "--set", "train.num-iterations=4")
     damage_by_flip(files_of(workplace / "run", 4)[-1])
     result = command(*RESUME)
-    assert result.code == 1 and "no earlier one is sound" in result.err
+    assert result.code == 1
+    assert "no earlier one is sound" in result.err
 
 
 def test_checkpoint_that_is_not_there(whole, command):
     result = command("evaluate", "whole", "--checkpoint", 5)
-    assert result.code == 2 and "--checkpoint: 5 is not there" in result.err
+    assert result.code == 2
+    assert "--checkpoint: 5 is not there" in result.err
     assert "4, 8, 12" in result.err
 
 
@@ -269,10 +291,12 @@ def test_full_disk_keeps_the_checkpoint_before(whole, command, workplace, monkey
         result = command(*TRAIN)
     assert result.code == 1
     message = result.err.splitlines()[-1]
-    assert "No space left on device" in message and "intact" in message
+    assert "No space left on device" in message
+    assert "intact" in message
     assert "Traceback" not in result.err
     directory = workplace / "run" / "checkpoints"
-    assert checkpoints.iterations(directory) == [4] and not checkpoints.damage(directory, 4)
+    assert checkpoints.iterations(directory) == [4]
+    assert not checkpoints.damage(directory, 4)
     assert command(*RESUME).code == 0
     assert_same_run(whole, workplace / "run")
 
@@ -292,7 +316,8 @@ def test_checkpoint_holds_every_kind_of_leaf(tmp_path):
     again = checkpoints.restore(tmp_path, 1, jax.eval_shape(lambda: state))
     assert jax.tree.structure(again) == jax.tree.structure(state)
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
-        assert one.dtype == other.dtype and one.shape == other.shape
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
         assert jax.numpy.array_equal(_raw(one), _raw(other))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.evaluation import Evaluation, evaluate
-from metajax.runs.directory import RunDirectory
+from metajax.run.directory import RunDirectory
 from metajax.types import MetaAlgorithm, TaskFamily, Tree
 
 # Keeps held-out tasks apart from the training tasks of an equal seed.

@@ -14,11 +14,11 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.options import OptionError
-from metajax.runs import checkpoints
-from metajax.runs.directory import RunDirectory
-from metajax.runs.display import Display, display
-from metajax.runs.loggers import Logger, open_loggers
-from metajax.runs.signals import Interruption
+from metajax.run import checkpoints
+from metajax.run.directory import RunDirectory
+from metajax.run.display import Display, display
+from metajax.run.loggers import Logger, open_loggers
+from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
 from metajax.types import MetaAlgorithm, MetaState
 

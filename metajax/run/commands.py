@@ -12,8 +12,8 @@ import jax
 from metajax.config import Config
 from metajax.evaluation import Evaluation
 from metajax.options import OptionError
-from metajax.runs import checkpoints, loop, meta_test
-from metajax.runs.directory import RunDirectory
+from metajax.run import checkpoints, loop, meta_test
+from metajax.run.directory import RunDirectory
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from metajax.config import Config, TrainOptions
 from metajax.options import OptionError
-from metajax.runs.directory import RunDirectory
+from metajax.run.directory import RunDirectory
 
 _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
