@@ -1,5 +1,6 @@
 """Returns and advantages of padded chunks ``[T, E]``."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -59,6 +60,8 @@ def generalized_advantages(
 
     Source: Schulman et al. (2016), equation 16.
     """
+    chex.assert_equal_shape([r_t, v_tm1, mask])
+    chex.assert_shape(bootstrap, r_t.shape[1:])
     values = jnp.where(mask, v_tm1, bootstrap)
     v_t = jnp.concatenate([values[1:], bootstrap[None]])
     td_error = jnp.where(mask, r_t + discount * v_t - values, 0)

@@ -6,6 +6,7 @@ parameters that collected the chunk the first derivatives of all of them agree;
 they differ in the second derivative, which is what a meta-gradient sees.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,7 @@ def score_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) 
     distribution on the parameters, so it is a biased estimate of the Hessian of
     the expected return.
     """
+    chex.assert_equal_shape([log_prob, advantage, mask])
     return -masked_mean(log_prob * advantage, mask)
 
 
@@ -31,6 +33,7 @@ def likelihood_ratio_surrogate(
     adaptation, low-variance curvature (Rothfuss et al. 2019, equation 8): its
     Hessian misses only the products of scores at different time steps.
     """
+    chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
     return -masked_mean(jnp.exp(log_prob - behaviour_log_prob) * advantage, mask)
 
 
@@ -44,6 +47,7 @@ def dice_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) -
     Source: Foerster et al. (2018); with advantages, Farquhar et al. (2019),
     "Loaded DiCE", equation 9.
     """
+    chex.assert_equal_shape([log_prob, advantage, mask])
     total = jnp.cumsum(jnp.where(mask, log_prob, 0), axis=0)
     before = jnp.concatenate([jnp.zeros_like(total[:1]), total[:-1]])
 
@@ -61,6 +65,7 @@ def clipped_surrogate(
     clip: float | jax.Array = 0.2,
 ) -> jax.Array:
     """The clipped surrogate of PPO (Schulman et al. 2017, equation 7), negated."""
+    chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
     ratio = jnp.exp(log_prob - behaviour_log_prob)
     clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
     return -masked_mean(jnp.minimum(ratio * advantage, clipped * advantage), mask)
