@@ -62,9 +62,11 @@ $(VENV)/bin/python:
 
 # The stamps are newer than what they were made from, so that a second make does nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@echo "installing metajax into $(VENV); the first time this takes some minutes"
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "installing metajax and its tools into $(VENV); the first time this takes some minutes"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -1,0 +1,297 @@
+"""Pictures: how a policy adapts, how it learns, how fast it does. Drawn without a display."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from metajax.evaluation import Evaluation
+    from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree
+
+# Okabe and Ito (2008): told apart with every common colour blindness.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#8a8a8a"
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.titlesize": 12,
+    "font.size": 10,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 160,
+}
+
+Path = str | pathlib.Path
+Metrics = Sequence[Mapping[str, Any]]
+
+
+def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluation]) -> None:
+    """Draws the return after each adaptation, with the 95% interval over tasks.
+
+    Args:
+      path: the picture, its format by its ending.
+      evaluations: one, or several by the label of their line.
+    """
+    lines = evaluations if isinstance(evaluations, Mapping) else {"": evaluations}
+    with _figure(path, (5.6, 3.8)) as figure:
+        axes = figure.subplots()
+        most = 0
+        for number, (label, evaluation) in enumerate(lines.items()):
+            steps = np.arange(evaluation.num_adaptations + 1)
+            most = max(most, evaluation.num_adaptations)
+            colour = PALETTE[number % len(PALETTE)]
+            low, high = evaluation.interval()
+            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(steps, evaluation.mean(), "o-", color=colour, markersize=5, label=label)
+        axes.set_xticks(range(most + 1))
+        axes.set_xlabel("gradient steps on the task")
+        axes.set_ylabel("return (undiscounted)")
+        num_tasks = sorted({len(evaluation.returns) for evaluation in lines.values()})
+        tasks = " / ".join(str(number) for number in num_tasks)
+        axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
+        if len(lines) > 1:
+            axes.legend()
+
+
+def trajectories(
+    path: Path,
+    algorithm: MetaAlgorithm,
+    key: Key,
+    theta: Tree,
+    family: TaskFamily,
+    num_adaptations: int,
+    *,
+    num_tasks: int = 6,
+    num_episodes: int = 3,
+) -> None:
+    """Draws the way through the plane before and after each adaptation, tasks side by side.
+
+    A line is the mean position over the E episodes of a chunk at each step, with some
+    of them faintly behind it and a dot where it ends.
+
+    Args:
+      path: the picture.
+      algorithm: whose learner adapts.
+      key: of the tasks and their episodes.
+      theta: meta-parameters.
+      family: with ``spec.plane``, the goal of a task.
+      num_adaptations: K.
+      num_tasks: pictures in the picture.
+      num_episodes: drawn faintly, E at most.
+
+    Raises:
+      ValueError: if the tasks of the family are not in the plane.
+    """
+    import jax
+
+    goal_of = family.spec.plane
+    if goal_of is None:
+        raise ValueError(f"family: {family.spec.name} has no spec.plane; its tasks have no map")
+
+    def of_task(theta, key):
+        key_task, key_trial = jax.random.split(key)
+        task = family.sample(key_task)
+        trial = algorithm.adapt(
+            key_trial, theta, task, family=family, num_adaptations=num_adaptations
+        )
+        chunks = jax.tree.map(
+            lambda early, last: jax.numpy.concatenate([early, last[None]]),
+            (trial.support.observation, trial.support.mask, trial.support.last_observation),
+            (trial.query.observation, trial.query.mask, trial.query.last_observation),
+        )
+        return goal_of(task), chunks
+
+    run = jax.jit(lambda theta, keys: jax.lax.map(functools.partial(of_task, theta), keys))
+    goals, (positions, masks, ends) = jax.device_get(run(theta, jax.random.split(key, num_tasks)))
+    # [N, K + 1, T + 1, E, 2]; who has arrived stays where the episode ended.
+    ends = ends[:, :, None, :, :2]
+    steps = np.where(masks[..., None], positions[..., :2], ends)
+    _draw_trajectories(path, goals, np.concatenate([steps, ends], axis=2), num_episodes)
+
+
+def learning_curves(path: Path, runs: Mapping[str, Sequence[Metrics]]) -> None:
+    """Draws the training return over meta-iterations, after (solid) and before adaptation.
+
+    Args:
+      path: the picture.
+      runs: by label, for each seed the records of its run (with ``iteration`` and
+        ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
+    """
+    with _figure(path, (6.4, 4.0)) as figure:
+        axes = figure.subplots()
+        for number, (label, seeds) in enumerate(runs.items()):
+            colour = PALETTE[number % len(PALETTE)]
+            steps = np.array([one["iteration"] for one in min(seeds, key=len)])
+            values = np.array([[one["returns"] for one in seed[: len(steps)]] for seed in seeds])
+            after = _smooth(values[..., -1])
+            name = f"{label}, after adaptation" if values.shape[-1] > 1 else label
+            axes.plot(steps, after.mean(axis=0), color=colour, label=name)
+            if len(seeds) > 1:
+                low, high = after.min(axis=0), after.max(axis=0)
+                axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+            if values.shape[-1] > 1:
+                before = _smooth(values[..., 0]).mean(axis=0)
+                axes.plot(steps, before, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
+        axes.set_xlabel("meta-iteration")
+        axes.set_ylabel("return on training tasks (undiscounted)")
+        axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label="before it")
+        figure.legend(loc="outside upper center", ncols=len(runs) + 1)
+
+
+def throughput(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Draws speed and memory over the number of tasks, one line a setting and device.
+
+    Args:
+      path: the picture.
+      records: of ``metajax.report.throughput``.
+    """
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        lines.setdefault(_line_label(record), []).append(record)
+    with _figure(path, (9.6, 3.8)) as figure:
+        speed, memory = figure.subplots(1, 2)
+        for number, (label, line) in enumerate(lines.items()):
+            line = sorted(line, key=lambda record: record["setting"]["num-tasks"])
+            tasks = [record["setting"]["num-tasks"] for record in line]
+            colour = PALETTE[number % len(PALETTE)]
+            rates = [record["env_steps_per_second"] for record in line]
+            speed.plot(tasks, rates, "o-", color=colour, markersize=5, label=label)
+            low = [record["env_steps_per_second_min"] for record in line]
+            high = [record["env_steps_per_second_max"] for record in line]
+            speed.fill_between(tasks, low, high, color=colour, alpha=0.2, linewidth=0)
+            peaks = [record["peak_memory_bytes"] / 2**30 for record in line]
+            memory.plot(tasks, peaks, "o-", color=colour, markersize=5, label=label)
+        speed.set_ylabel("environment steps per second")
+        memory.set_ylabel("peak memory (GiB)")
+        ticks = sorted({record["setting"]["num-tasks"] for record in records})
+        for axes in (speed, memory):
+            _task_axis(axes, ticks)
+        speed.yaxis.set_major_formatter(_short_number)
+        if len(lines) > 1:
+            handles, labels = speed.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper center", ncols=min(len(lines), 3))
+
+
+def _draw_trajectories(path: Path, goals: np.ndarray, ways: np.ndarray, num_episodes: int) -> None:
+    """``goals`` is ``[N, 2]``, ``ways`` is ``[N, K + 1, T + 1, E, 2]``."""
+    from matplotlib.lines import Line2D
+
+    num_tasks, num_lines = ways.shape[:2]
+    num_columns = min(3, num_tasks)
+    num_rows = -(-num_tasks // num_columns)
+    means = ways.mean(axis=3)
+    # Where a first policy strays far away, the way of the later ones matters more.
+    farthest = np.abs(goals).max()
+    limit = 1.15 * max(min(np.abs(means).max(), 2 * farthest), farthest)
+    colours = _step_colours(num_lines)
+    size = (2.5 * num_columns + 0.3, 2.5 * num_rows + 0.7)
+    with _figure(path, size) as figure:
+        grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+        for axes, goal, way, mean in zip(grid.flat, goals, ways, means, strict=False):
+            for step, colour in enumerate(colours):
+                axes.plot(*way[step, :, :num_episodes].T, color=colour, linewidth=0.5, alpha=0.25)
+            for step, colour in enumerate(colours):
+                axes.plot(*mean[step].T, color=colour, linewidth=2)
+                axes.plot(*mean[step, -1], "o", color=colour, markeredgecolor="white", markersize=6)
+            axes.plot(*goal, "*", color=PALETTE[1], markersize=13, markeredgecolor="white")
+            axes.plot(*mean[0, 0], "s", color="black", markersize=5)
+            axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+            axes.locator_params(nbins=4)
+        for axes in list(grid.flat)[num_tasks:]:
+            axes.set_axis_off()
+        handles = [
+            Line2D([], [], color=colour, label=_steps(step)) for step, colour in enumerate(colours)
+        ]
+        mark = {"linestyle": "", "marker": "s", "color": "black", "markersize": 5}
+        handles.append(Line2D([], [], label="start", **mark))
+        mark.update(marker="*", color=PALETTE[1], markersize=12, markeredgecolor="white")
+        handles.append(Line2D([], [], label="goal", **mark))
+        title = f"mean of {ways.shape[3]} episodes up to the dot; faint: single episodes"
+        ncols = min(len(handles), 6)
+        figure.legend(handles=handles, loc="outside upper center", ncols=ncols, title=title)
+        figure.supxlabel("x position", fontsize=11)
+        figure.supylabel("y position", fontsize=11)
+
+
+def _steps(number: int) -> str:
+    return "before" if number == 0 else f"{number} step{'s' if number > 1 else ''}"
+
+
+def _step_colours(number: int) -> list[Any]:
+    """Grey before adaptation, then lighter to darker blue."""
+    from matplotlib import colormaps
+
+    return ["#b5b5b5", *colormaps["Blues"](np.linspace(0.5, 1.0, max(number - 1, 1)))][:number]
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Running mean along the last axis over about a fortieth of it."""
+    width = max(1, values.shape[-1] // 40)
+    sums = np.cumsum(np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 0)]), axis=-1)
+    index = np.arange(1, values.shape[-1] + 1)
+    start = np.maximum(index - width, 0)
+    return (sums[..., index] - sums[..., start]) / (index - start)
+
+
+def _line_label(record: Mapping[str, Any]) -> str:
+    setting, device = record["setting"], record["environment"]
+    count = device["num_devices"]
+    where = device["device"] if count == 1 else f"{count} x {device['device']}"
+    if device["backend"] == "cpu":
+        where = f"{device['num_cores']} CPU cores"
+    outer = setting.get("outer", "policy-gradient")
+    name = setting["name"] if outer == "policy-gradient" else f"{setting['name']} ({outer})"
+    return f"{name}, {where}"
+
+
+def _task_axis(axes: Axes, ticks: Sequence[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("tasks in a meta-batch")
+    axes.set_ylim(bottom=0)
+
+
+def _short_number(value: float, _: Any) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+@contextlib.contextmanager
+def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure that is written to ``path`` at the end, all of it or nothing."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = pathlib.Path(path)
+    with rc_context(_STYLE):
+        # Without pyplot there is no global state and no display to look for.
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix or '.png'}")
+        try:
+            figure.savefig(unfinished)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)

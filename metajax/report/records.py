@@ -1,0 +1,167 @@
+"""Result files: one JSON object a line, and where each line comes from."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+_PACKAGES = ("metajax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """What a result depends on besides its settings.
+
+    Returns:
+      ``revision`` (the git commit of the package's source, or None outside a
+      checkout) and ``dirty`` (whether the package differs from it); ``device``,
+      ``backend`` and ``num_devices`` of jax; ``platform``, ``processor`` and
+      ``num_cores`` (that this process may use) of the machine; ``versions`` by name.
+    """
+    import jax
+
+    revision, dirty = _revision()
+    device = jax.devices()[0]
+    return {
+        "revision": revision,
+        "dirty": dirty,
+        "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "backend": device.platform,
+        "num_devices": jax.device_count(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "num_cores": num_cores(),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
+    """Adds a record as one line, all of it or nothing.
+
+    Processes may append to one file at the same time. Numbers that JSON does not
+    know (NaN, infinity) are written as null, numpy arrays as lists.
+
+    Args:
+      path: the file; it and its directory are created if missing.
+      record: one object.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = to_json(record).encode() + b"\n"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(file).st_size
+        # A process that was killed in the middle of a line must not spoil this one.
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        os.write(file, line)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """All records of a file, in order; an empty list if there is no file.
+
+    A last line without its end, left by a process that was killed, is skipped.
+
+    Raises:
+      ValueError: naming the file and the line that is not a JSON object.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    lines = text.split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: not a JSON object")
+        records.append(record)
+    return records
+
+
+def to_json(record: Any) -> str:
+    """One line of JSON; see ``append`` for what is written how."""
+    return json.dumps(_plain(record), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _revision() -> tuple[str | None, bool | None]:
+    package = pathlib.Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(package), *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=20,
+        ).stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's repository.
+        if git("ls-files", "--", "__init__.py") != "__init__.py":
+            return None, None
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            module = sys.modules.get(name)
+            versions[name] = str(getattr(module, "__version__", "unknown"))
+    return versions
+
+
+@functools.cache
+def _processor() -> str:
+    """The processor's name as the machine gives it."""
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
