@@ -66,7 +66,7 @@ def _train(options: argparse.Namespace) -> int:
     else:
         config = configs.load(options.config, options.set)
     check_installed(config.train)
-    _prepare_jax(options)
+    prepare_jax(options.cache)
     from metajax.run.commands import train_command
 
     return train_command(run, config, options)
@@ -98,7 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         overrides.append("evaluate.explore=false")
     text = run.read_config().to_toml()
     config = configs.parse(text, overrides, source=str(run.config))
-    _prepare_jax(options)
+    prepare_jax(options.cache)
     from metajax.run.commands import evaluate_command
 
     return evaluate_command(run, config, options)
@@ -113,7 +113,7 @@ def _plot(options: argparse.Namespace) -> int:
         raise OptionError(
             str(run.path), f"has no evaluation to plot; first metajax evaluate {run.path}"
         )
-    _prepare_jax(options)
+    prepare_jax(options.cache)
     from metajax.run.commands import plot_command
 
     return plot_command(run, config, options)
@@ -127,23 +127,27 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _bench(arguments: Sequence[str]) -> int:
-    _prepare_jax(argparse.Namespace(cache=True))
+    prepare_jax(cache=True)
     from metajax.report import throughput
 
     return throughput.main(arguments) or 0
 
 
-def _prepare_jax(options: argparse.Namespace) -> None:
-    """Environment variables that must be set before jax is imported.
+def prepare_jax(cache: bool) -> None:
+    """Sets environment variables that jax reads when it is imported.
 
-    What the user has set stays as it is.
+    One host device for each core lets tasks share them; compiled programs are kept
+    between runs. What the user has set stays as it is.
+
+    Args:
+      cache: whether to keep compiled programs; ``METAJAX_CACHE=off`` forbids it.
     """
     environ = os.environ
     flag = "--xla_force_host_platform_device_count"
     if flag not in environ.get("XLA_FLAGS", ""):
         flags = f"{environ.get('XLA_FLAGS', '')} {flag}={_num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
-    if options.cache and environ.get("METAJAX_CACHE", "on") != "off":
+    if cache and environ.get("METAJAX_CACHE", "on") != "off":
         home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home, "metajax", "xla")))
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

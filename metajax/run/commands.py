@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -110,7 +112,7 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
     return asked
 
 
-def _out_of_memory(error: jax.errors.JaxRuntimeError) -> str:
+def _out_of_memory(error: Exception) -> str:
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error
     return (
@@ -135,7 +137,7 @@ def _report(
     options: argparse.Namespace,
     record: dict[str, Any],
     evaluation: Evaluation,
-    paths: list[Any],
+    paths: Sequence[pathlib.Path],
     summary: dict[str, Any],
 ) -> None:
     if options.json:

@@ -86,8 +86,8 @@ def draw(
     """Writes the run's pictures.
 
     Returns:
-      Their paths: the return over adaptations and, for tasks in the plane,
-      trajectories before and after.
+      Their paths: the return over adaptations, the return over training and, for
+      tasks in the plane, trajectories before and after.
     """
     from metajax.report import plots
 
@@ -97,6 +97,10 @@ def draw(
         paths.append(run.path / "trajectories.png")
         key = jax.random.fold_in(evaluation_key(config), 1)
         plots.trajectories(paths[-1], algorithm, key, theta, held_out, evaluation.num_adaptations)
+    metrics = [one for one in run.read_metrics() if one.get("returns")]
+    if metrics:
+        paths.append(run.path / "training.png")
+        plots.learning_curves(paths[-1], {config.algorithm.name: metrics})
     return paths
 
 

@@ -9,16 +9,13 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import fake_algorithm as fake
 import pytest
 
 import metajax
 
 HERE = pathlib.Path(__file__).parent
 ROOT = pathlib.Path(metajax.__file__).parents[1]
-sys.path.insert(0, str(HERE))
-
-import fake_algorithm as fake
-
 fake.register()
 
 

@@ -73,7 +73,8 @@ class Fake:
       rate: step size.
       kind: of guess.
       sizes: of nothing.
-      nan_at: the iteration whose ``nan_in`` is not a number.
+      nan_at: the iteration in which something is not a number.
+      nan_in: what.
       network: (Python only).
     """
 
@@ -144,7 +145,8 @@ def report() -> dict[str, types.ModuleType]:
     for name, part in parts.items():
         setattr(whole, name, part)
     vars(parts["records"])["environment"] = dict
-    vars(parts["plots"])["adaptation_curve"] = lambda path, _: pathlib.Path(path).write_text("png")
+    for name in ("adaptation_curve", "learning_curves"):
+        vars(parts["plots"])[name] = lambda path, _: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation: f"returns {evaluation.mean()}"
     return {"metajax.report": whole, **{part.__name__: part for part in parts.values()}}
 
@@ -177,12 +179,12 @@ def _slow_down() -> None:
 
     original = loop._Blocks.__call__
 
-    def slowly(*arguments: Any) -> bool:
+    def slowly(*arguments: Any, **more: Any) -> bool:
         print("waiting", file=sys.stderr, flush=True)
         time.sleep(float(os.environ.get("FAKE_SLOW_SECONDS", "0.1")))
-        return original(*arguments)
+        return original(*arguments, **more)
 
-    loop._Blocks.__call__ = slowly
+    setattr(loop._Blocks, "__call__", slowly)  # noqa: B010, no other way to type it
 
 
 if __name__ == "__main__":

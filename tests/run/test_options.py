@@ -81,7 +81,7 @@ def test_value_is_refused(given, message):
 
 
 def test_python_names_are_spelled_as_in_python():
-    with pytest.raises(ValueError, match="^maml.num_tasks: 0 is not possible"):
+    with pytest.raises(ValueError, match=r"^maml\.num_tasks: 0 is not possible"):
         build(Example, {"num_tasks": 0}, "maml")
     with pytest.raises(ValueError, match="did you mean num_tasks"):
         build(Example, {"num_task": 1}, "maml")
@@ -99,7 +99,7 @@ def test_python_object_is_taken_from_python():
 
 def test_arrays_and_tracers_are_numbers():
     assert build(Example, {"rate": jnp.float32(0.5)}).rate == 0.5
-    rates = jax.vmap(lambda rate: build(Example, {"rate": rate}).rate)(jnp.arange(3.0))
+    rates: Any = jax.vmap(lambda rate: build(Example, {"rate": rate}).rate)(jnp.arange(3.0))
     assert rates.tolist() == [0, 1, 2]
     with pytest.raises(OptionError, match="rate"):
         build(Example, {"rate": jnp.float32(-1)})
@@ -121,7 +121,9 @@ def test_registry_imports_on_demand_and_suggests():
     assert registry.names() == ("decimal", "own")
     assert registry.get("decimal").__name__ == "Decimal"
     assert registry.get("own") is Example
-    with pytest.raises(OptionError, match='^thing.name: "decimals" is unknown; did you mean decim'):
+    with pytest.raises(
+        OptionError, match=r'^thing\.name: "decimals" is unknown; did you mean decim'
+    ):
         registry.get("decimals")
     registry.register("new", Example)
     assert "new" in registry
