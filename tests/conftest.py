@@ -1,0 +1,42 @@
+"""What every test runs under, and the fixtures that they share.
+
+Set before jax is first imported: the CPU, with two host devices so that tasks are
+spread over devices as the command line does it, and compiled programs kept between
+runs in ``.cache/`` of the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture
+def repository() -> pathlib.Path:
+    """The root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Float64 inside one test."""
+    with jax.enable_x64(True):
+        yield
