@@ -100,7 +100,7 @@ def draw(
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.path / "training.png")
-        plots.learning_curves(paths[-1], {config.algorithm.name: metrics})
+        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]})
     return paths
 
 
