@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import difflib
+import inspect
 import json
 import math
 import sys
@@ -164,7 +165,7 @@ def annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
     if not isinstance(field.type, str):
         return field.type
     for base in cls.__mro__:
-        if field.name in base.__dict__.get("__annotations__", {}):
+        if field.name in inspect.get_annotations(base):
             names = vars(sys.modules[base.__module__])
             try:
                 return eval(field.type, names, dict(vars(base)))
