@@ -1,0 +1,144 @@
+"""Meta-gradients and displacement where paper and pencil give them.
+
+For the loss ``|w - c|^2 / 2``, K steps of rate a and d = mean(w - c) over tasks:
+MAML's meta-gradient is ``(1-a)^(2K) d``, first-order MAML's ``(1-a)^K d`` and
+Reptile's displacement ``(1 - (1-a)^K) d``. With a rate for each step, ``(1-a)^K``
+is the product of the ``1 - a_k``.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import quadratic
+
+from metajax import outer
+from metajax.batch import TaskMap
+from metajax.composition import compose
+from metajax.source import fresh_episodes
+from metajax.trial import DERIVATIVES
+
+NUM_TASKS = 6
+RATES = {
+    "one rate": (0.3,),
+    "a rate for each step": (0.3, 0.1),
+}
+
+
+def _shrinkage(rates, num_adaptations):
+    """Product of ``1 - a_k``; the last rate holds from then on."""
+    steps = [*rates, *[rates[-1]] * num_adaptations][:num_adaptations]
+    return np.prod(1 - np.array(steps))
+
+
+def _mean_offset(family, key):
+    """``mean(w - c)`` over the tasks that a meta-batch of this key samples."""
+    keys = jax.random.split(key, NUM_TASKS)
+    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
+    return jnp.arange(1.0, 1 + quadratic.SIZE) - tasks.mean(axis=0)
+
+
+def _estimates(estimators, theta, key):
+    """Of several estimators in one program, which compiles faster."""
+
+    def estimate(key, theta):
+        return {name: one.estimate(key, theta, ())[0] for name, one in estimators.items()}
+
+    return jax.jit(estimate)(key, theta)
+
+
+@pytest.fixture(params=RATES)
+def rates(request):
+    return RATES[request.param]
+
+
+@pytest.mark.parametrize("num_adaptations", [1, 2, 5])
+def test_gradients_and_displacement(rates, num_adaptations):
+    family, learner = quadratic.family(), quadratic.learner(rates)
+    source = fresh_episodes(family, learner, 2, 1)
+    layout = TaskMap.build(NUM_TASKS, 3, 1, 1)
+    key, theta = jax.random.key(3), learner.init(jax.random.key(0))
+    offset, shrinkage = _mean_offset(family, key), _shrinkage(rates, num_adaptations)
+
+    objectives = {
+        derivative: outer.post_adaptation(
+            learner,
+            source,
+            family,
+            num_adaptations=num_adaptations,
+            loss=quadratic.loss,
+            derivative=derivative,
+        )
+        for derivative in DERIVATIVES
+    }
+    estimators = {name: outer.backprop(one, layout) for name, one in objectives.items()}
+    estimators["reptile"] = outer.displacement(
+        learner, source, family, layout, num_adaptations=num_adaptations
+    )
+    expected = {
+        "exact": shrinkage**2 * offset,
+        "exact-remat": shrinkage**2 * offset,
+        "first-order": shrinkage * offset,
+        "reptile": (1 - shrinkage) * offset,
+    }
+    actual = _estimates(estimators, theta, key)
+    assert actual.keys() == expected.keys()
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(actual[name], gradient, rtol=1e-12, err_msg=name)
+
+
+def test_a_reptile_update_moves_towards_the_adapted_weights():
+    """``theta + rate mean(phi - theta)``, composed as a user would."""
+    family, learner = quadratic.family(), quadratic.learner((0.3,))
+    source = fresh_episodes(family, learner, 1, 1)
+    layout = TaskMap.build(NUM_TASKS, num_devices=1)
+    estimator = outer.displacement(learner, source, family, layout, num_adaptations=2)
+    algorithm = compose(
+        learner, outer.once(estimator, optax.sgd(0.5)), family, num_adaptations=2, num_streams=1
+    )
+    key = jax.random.key(4)
+    state = algorithm.init(jax.random.key(0))
+    moved, info = jax.jit(algorithm.step)(key, state)
+    direction = (1 - 0.7**2) * _mean_offset(family, key)
+    np.testing.assert_allclose(moved.theta, state.theta - 0.5 * direction, rtol=1e-13)
+    np.testing.assert_allclose(info["gradient_norm"], np.linalg.norm(direction), rtol=1e-12)
+    assert info["env_steps"] == NUM_TASKS * 3
+
+
+def test_meta_sgd_learns_its_rates():
+    """``dL/da = -K (1-a)^(2K-1) mean((w-c)^2)`` a coordinate, with a rate of its own."""
+    family, num_adaptations = quadratic.family(), 3
+    plain = quadratic.learner((0.0,))
+
+    def adapt(key, theta, phi, chunk):
+        del key
+        return phi._replace(
+            weights=phi.weights - theta["rate"] * (phi.weights - chunk.observation[0, 0])
+        )
+
+    learner = plain._replace(
+        adapt=adapt, begin=lambda key, theta: plain.begin(key, theta["start"])
+    )
+    theta = {
+        "start": plain.init(jax.random.key(0)),
+        "rate": jnp.array([0.1, 0.3, 0.5]),
+    }
+    source = fresh_episodes(family, learner, 1, 1)
+    objective = outer.post_adaptation(
+        learner, source, family, num_adaptations=num_adaptations, loss=quadratic.loss
+    )
+    estimator = outer.backprop(objective, TaskMap.build(NUM_TASKS, num_devices=1))
+    key = jax.random.key(5)
+    gradient = _estimates({"maml": estimator}, theta, key)["maml"]
+    keys = jax.random.split(key, NUM_TASKS)
+    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
+    offset, left = theta["start"] - tasks, 1 - theta["rate"]
+    np.testing.assert_allclose(
+        gradient["rate"],
+        -num_adaptations * left ** (2 * num_adaptations - 1) * jnp.mean(offset**2, axis=0),
+        rtol=1e-12,
+    )
+    np.testing.assert_allclose(
+        gradient["start"], left ** (2 * num_adaptations) * offset.mean(axis=0), rtol=1e-12
+    )
