@@ -33,6 +33,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             _say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
             _print_json(options, _summary(run, outcome))
             return outcome.exit_code
+        _say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
         evaluation = meta_test.meta_test(config, algorithm, held_out, outcome.state.theta)
         record = meta_test.to_record(evaluation, config, outcome.iteration)
         run.write_evaluation(record)
@@ -46,6 +47,11 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         )
     except jax.errors.JaxRuntimeError as error:
         return _failed(_out_of_memory(error))
+    except KeyboardInterrupt:
+        kept = checkpoints.iterations(run.checkpoints)
+        saved = f"checkpoint {kept[-1]} is saved" if kept else "nothing was saved yet"
+        _say(f"metajax: interrupted; {saved}; continue with: {_resume(run)}")
+        return 130
     finally:
         run.release()
     _report(options, record, evaluation, [run.evaluation, *paths], _summary(run, outcome))

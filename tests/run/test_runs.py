@@ -7,7 +7,9 @@ import json
 import pathlib
 import shutil
 import signal
+import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -331,6 +333,38 @@ def test_checkpoint_of_another_structure(tmp_path, template):
     checkpoints.save(tmp_path, 1, {"a": jnp.zeros(2)}, keep=1)
     with pytest.raises(checkpoints.CheckpointError, match="belongs to another configuration"):
         checkpoints.restore(tmp_path, 1, template)
+
+
+def test_finished_run_is_measured_again(whole, command):
+    (whole / "evaluation.json").unlink()
+    assert command("train", "--run-dir", "whole", "--resume").code == 0
+    assert (whole / "evaluation.json").exists()
+    assert len(lines(whole)) == 12
+
+
+def test_interrupted_meta_test_keeps_the_training(command, workplace, monkeypatch):
+    from metajax.run import meta_test
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(meta_test, "meta_test", interrupt)
+    result = command(*TRAIN)
+    assert result.code == 130
+    assert "checkpoint 12 is saved" in result.err
+
+
+def test_wandb_takes_every_line(command, workplace, monkeypatch):
+    logged = []
+    run = types.SimpleNamespace(
+        log=lambda values, step: logged.append((step, values)), finish=lambda: logged.append("end")
+    )
+    wandb = types.SimpleNamespace(init=lambda **_: run, __spec__=object())
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    assert command(*TRAIN, "--set", "train.wandb=true").code == 0
+    assert logged.pop() == "end"
+    assert [step for step, _ in logged] == list(range(1, 13))
+    assert {"returns/0", "returns/1", "loss", "env_steps", "seconds"} <= set(logged[0][1])
 
 
 def test_tensorboard_files_appear(command, workplace):
