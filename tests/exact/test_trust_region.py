@@ -16,7 +16,7 @@ from metajax.source import fresh_episodes
 
 NUM_TASKS, NUM_STREAMS, SIZE = 6, 3, m.NUM_STATES * m.NUM_ACTIONS
 BOUND, DAMPING = 0.01, 1e-3
-THETA = jnp.asarray(m.THETA)
+THETA = m.THETA
 
 
 def _objective(mdp, num_adaptations):
