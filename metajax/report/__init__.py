@@ -7,7 +7,16 @@ matplotlib when it draws.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["arithmetic", "learning", "plots", "records", "statistics", "tables", "throughput"]
+__all__ = [
+    "arithmetic",
+    "learning",
+    "plots",
+    "records",
+    "rendering",
+    "statistics",
+    "tables",
+    "throughput",
+]
 
 if TYPE_CHECKING:
     from metajax.report import (
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
         learning,
         plots,
         records,
+        rendering,
         statistics,
         tables,
         throughput,

@@ -145,40 +145,30 @@ def thin(returns: np.ndarray, env_steps: np.ndarray) -> list[dict[str, Any]]:
     ]
 
 
-def row(label: str, records: Sequence[dict[str, Any]], kind: str, steps: int) -> list[str]:
-    """A row of a table: returns over seeds, and what they cost.
+def seed_estimates(
+    label: str, records: Sequence[dict[str, Any]], kind: str
+) -> list[statistics.Estimate]:
+    """Mean return over seeds with Student's 95% interval, after 0..K adaptations.
 
     Args:
-      label: the first cell.
+      label: for messages.
       records: of one config, one a seed.
       kind: "sampled", "mode" or "untrained".
-      steps: the last number of adaptations shown; missing ones are left blank.
-
-    Returns:
-      the label, ``mean ± half width`` of Student's 95% interval over seeds after
-      0..steps adaptations, and the number of seeds.
 
     Raises:
-      ValueError: without records, or with seeds of different settings.
+      ValueError: without records, with seeds of different settings, or with a seed twice.
     """
     if not records:
         raise ValueError(f"{label}: there are no records")
-    digests = {without_seed(record["config"]) for record in records}
-    if len(digests) > 1 or len({record["seed"] for record in records}) < len(records):
-        raise ValueError(f"{label}: its records must be of one config, each of another seed")
+    if len({_without_seed(record["config"]) for record in records}) > 1:
+        raise ValueError(f"{label}: its records are of different settings; keep those of one")
+    if len({record["seed"] for record in records}) < len(records):
+        raise ValueError(f"{label}: a seed is there twice; keep one record of each")
     means = [record["evaluation"][kind]["mean"] for record in records]
-    cells = []
-    for step in range(steps + 1):
-        if step >= len(means[0]):
-            cells.append("")
-            continue
-        estimate = statistics.mean([one[step] for one in means])
-        width = "" if len(means) == 1 else f" ± {estimate.half_width:.2f}"
-        cells.append(f"{estimate.value:.2f}{width}")
-    return [label, *cells, str(len(records))]
+    return [statistics.mean(values) for values in zip(*means, strict=True)]
 
 
-def without_seed(config: dict[str, Any]) -> str:
+def _without_seed(config: dict[str, Any]) -> str:
     """What the seeds of one config have in common, as text."""
     from metajax.report import records
 

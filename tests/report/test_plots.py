@@ -1,0 +1,83 @@
+"""Pictures are written, whole, and without touching a display or global state."""
+
+from __future__ import annotations
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import metajax
+from metajax.evaluation import Evaluation
+from metajax.report import plots
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def _evaluation(shift: float = 0.0) -> Evaluation:
+    rng = np.random.default_rng(0)
+    returns = rng.normal([-40 + shift, -12, -9], 3, (50, 3)).astype(np.float32)
+    return Evaluation(returns, axis="adaptations", explore=True, env_steps=1)
+
+
+def _throughput(num_tasks: int, outer: str) -> dict:
+    return {
+        "setting": {"name": "maml", "num-tasks": num_tasks, "outer": outer},
+        "environment": {"device": "x", "backend": "cpu", "num_devices": 2, "num_cores": 2},
+        "env_steps_per_second": 7e5,
+        "env_steps_per_second_min": 6e5,
+        "env_steps_per_second_max": 8e5,
+        "peak_memory_bytes": 5e8,
+    }
+
+
+def _metrics(num_iterations: int) -> list[dict]:
+    returns = -40 + 0.1 * np.arange(num_iterations)
+    return [
+        {"iteration": i + 1, "returns": [float(value), float(value) + 20]}
+        for i, value in enumerate(returns)
+    ]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: plots.adaptation_curve(path, _evaluation()),
+        lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
+        lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
+        lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
+        lambda path: plots.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
+        lambda path: plots.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
+    ],
+)
+def test_pictures_are_written(tmp_path, draw):
+    path = tmp_path / "new" / "picture.png"
+    draw(path)
+    assert path.read_bytes().startswith(PNG)
+    assert [one.name for one in path.parent.iterdir()] == ["picture.png"]
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+def test_trajectories_in_the_plane(tmp_path):
+    family = metajax.tasks.make("point-navigation", episode_length=5)
+    maml = metajax.make("maml", family, num_tasks=2, num_streams=3, hidden_sizes=(8,))
+    theta = maml.init(jax.random.key(0)).theta
+    path = tmp_path / "trajectories.png"
+    plots.trajectories(path, maml, jax.random.key(1), theta, family, 2, num_tasks=4)
+    assert path.read_bytes().startswith(PNG)
+
+
+def test_trajectories_need_a_plane(tmp_path):
+    family = metajax.tasks.make("cartpole")
+    maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))
+    with pytest.raises(ValueError, match=r"cartpole has no spec\.plane"):
+        plots.trajectories(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
+
+
+def test_running_mean_over_a_fortieth():
+    values = np.arange(80.0)
+    expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
+    np.testing.assert_allclose(plots._smooth(values), expected)

@@ -1,0 +1,70 @@
+"""Tables, letter for letter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metajax.evaluation import Evaluation
+from metajax.report import tables
+
+
+@pytest.fixture
+def evaluation():
+    returns = np.array([[-40.0, -10.0], [-44.0, -14.0]], np.float32)
+    return Evaluation(returns, axis="adaptations", explore=True, env_steps=400)
+
+
+def test_adaptation_table(evaluation):
+    # The error of the mean of two values 4 apart is 2; 1.96 of it is 3.92.
+    lines = tables.adaptation_table(evaluation).splitlines()
+    assert lines[0] == "Return on 2 held-out tasks, sampled actions"
+    assert lines[2].split() == ["gradient", "steps", "mean", "return", "95%", "interval", "gain"]
+    assert lines[4].split() == ["0", "-42.00", "-45.92", "to", "-38.08"]
+    assert lines[5].split() == ["1", "-12.00", "-15.92", "to", "-8.08", "+30.00"]
+    assert len(lines) == 6
+
+
+def test_evaluation_to_dict(evaluation):
+    record = tables.evaluation_to_dict(evaluation)
+    assert record["mean"] == [-42, -12]
+    np.testing.assert_allclose(record["interval"], [[-45.92, -15.92], [-38.08, -8.08]], atol=1e-5)
+    assert (record["num_tasks"], record["num_adaptations"], record["env_steps"]) == (2, 1, 400)
+
+
+def test_markdown_aligns_numbers_to_the_right():
+    rows = [["MAML", "-9.12 ± 0.66", "5"], ["a|b", "–", ""]]
+    assert tables.markdown(["method", "1 step", "seeds"], rows) == (
+        "| method | 1 step | seeds |\n"
+        "| --- | ---: | ---: |\n"
+        "| MAML | -9.12 ± 0.66 | 5 |\n"
+        "| a\\|b | – |  |"
+    )
+
+
+def test_latex():
+    assert tables.latex(["method", "rate"], [["a_b", "50%"]]) == (
+        "\\begin{tabular}{lr}\n\\toprule\nmethod & rate \\\\\n\\midrule\n"
+        "a\\_b & 50\\% \\\\\n\\bottomrule\n\\end{tabular}"
+    )
+
+
+def test_rows_must_fit_the_headers():
+    with pytest.raises(ValueError, match="3 cells given; allowed: 2"):
+        tables.markdown(["a", "b"], [["1", "2", "3"]])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.42 s"), (61.4, "61 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, words):
+    assert tables.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(160_000, "160,000"), (80_000_000, "80 million"), (1.25e9, "1.25 billion")],
+)
+def test_counts(number, words):
+    assert tables.count(number) == words
