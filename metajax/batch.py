@@ -48,8 +48,14 @@ def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
     def looped(*args):
         # What fn closes over (a learning rate that is being swept) may itself be
         # batched by an outer vmap, so it must be handed to the loop as arguments.
-        explicit, closed_over = jax.closure_convert(fn, *args)
-        return jax.custom_batching.sequential_vmap(explicit)(*args, *closed_over)
+        program, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
+
+        @jax.custom_batching.sequential_vmap
+        def explicit(closed_over, leaves):
+            return jax.core.eval_jaxpr(program.jaxpr, closed_over, *leaves)
+
+        outputs = explicit(program.consts, jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 
     return looped
 

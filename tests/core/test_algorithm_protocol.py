@@ -1,0 +1,250 @@
+"""What every registered algorithm must keep to, on discrete and continuous actions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toys
+
+import metajax
+from metajax import inner, outer
+from metajax.source import fresh_episodes
+
+ALGORITHMS = metajax.list_algorithms()
+
+
+def _num_adaptations(name):
+    return {"joint": 0, "reptile": 3}.get(name, 1)
+
+
+def _steps(tasks):
+    """Transitions of one chunk, summed over tasks."""
+    lengths = tasks.lifetime if isinstance(tasks, toys.Walk) else 2 * np.ones(len(tasks), int)
+    return toys.NUM_STREAMS * int(np.sum(lengths))
+
+
+@pytest.fixture(params=["arms", "line"])
+def family(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_meta_iteration(name, family):
+    algorithm = toys.make(name, family)
+    assert algorithm.family is family
+    state = algorithm.init(jax.random.key(0))
+    key = jax.random.key(1)
+    after, info = jax.jit(algorithm.step)(key, state)
+
+    signature = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == signature
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, info)))
+    assert info["returns"].shape == (_num_adaptations(name) + 1,)
+    assert all(value.shape == () for field, value in info.items() if field != "returns")
+    # The tasks that a meta-batch of this key is made of, and so its transitions.
+    keys = jax.random.split(key, toys.NUM_TASKS)
+    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
+    assert info["env_steps"] == (_num_adaptations(name) + 1) * _steps(tasks)
+
+
+@pytest.mark.parametrize("options", [{"outer": "ppo"}, {"outer": "trpo"}], ids=str)
+def test_joint_training_under_collected_outer_rules(options, line):
+    """Trials without adaptation have support chunks of length zero."""
+    algorithm = toys.make("joint", line, **options)
+    state, history = metajax.train(algorithm, jax.random.key(0), 1)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, history)))
+    assert history["returns"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_many_seeds_and_learning_rates_at_once(name, line, assert_same):
+    """A sweep is a ``vmap`` inside one program; each row is the run by itself."""
+
+    def build(inner_lr, learning_rate):
+        return toys.make(
+            name, line, inner_lr=inner_lr, learning_rate=learning_rate, optimizer="sgd"
+        )
+
+    def run(seed, inner_lr, learning_rate):
+        algorithm = build(inner_lr, learning_rate)
+        state, history = metajax.train(algorithm, jax.random.key(seed), 2)
+        return state.theta, history["returns"]
+
+    sweep = (jnp.array([3, 4]), jnp.array([0.1, 0.3]), jnp.array([0.05, 0.2]))
+    rows = jax.jit(jax.vmap(run))(*sweep)
+    state, history = metajax.train(build(0.3, 0.2), jax.random.key(4), 2)
+    expected = (state.theta, history["returns"])
+    assert_same(expected, jax.tree.map(lambda leaf: leaf[1], rows), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_evaluation(name, family):
+    algorithm = toys.make(name, family)
+    theta = algorithm.init(jax.random.key(0)).theta
+    more = _num_adaptations(name) + 2
+    key = jax.random.key(1)
+    evaluation = metajax.evaluate(algorithm, key, theta, num_tasks=5, num_adaptations=more)
+    assert evaluation.returns.shape == (5, more + 1)
+    assert evaluation.num_adaptations == more
+    assert evaluation.axis == "adaptations"
+    assert np.isfinite(evaluation.returns).all()
+    keys = jax.random.split(key, 5)
+    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
+    assert evaluation.env_steps == (more + 1) * _steps(tasks)
+
+
+# --- Protocol of the meta-test -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def maml():
+    algorithm = toys.make("maml", toys.arms())
+    return algorithm, algorithm.init(jax.random.key(0)).theta
+
+
+def test_evaluation_of_the_mode(maml):
+    """Nothing is to be seen, so a policy without exploration always does the same."""
+    algorithm, theta = maml
+    key = jax.random.key(1)
+    evaluation = metajax.evaluate(algorithm, key, theta, num_tasks=30, explore=False)
+    assert not evaluation.explore
+    assert set(np.unique(evaluation.returns)) <= {0, 2}
+    assert 0 < evaluation.returns[:, 0].mean() < 2, "one arm is right in some tasks only"
+    sampled = metajax.evaluate(algorithm, key, theta, num_tasks=30)
+    assert sampled.explore
+    assert not set(np.unique(sampled.returns)) <= {0, 2}
+
+
+def test_evaluation_defaults_and_statistics(maml):
+    algorithm, theta = maml
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=8, num_streams=2)
+    returns = evaluation.returns
+    assert returns.shape == (8, 2)
+    assert evaluation.env_steps == 8 * 2 * 2 * 2
+    np.testing.assert_allclose(evaluation.mean(), returns.mean(axis=0))
+    half = 1.96 * returns.std(axis=0, ddof=1) / np.sqrt(8)
+    np.testing.assert_allclose(evaluation.interval(), [returns.mean(0) - half, returns.mean(0) + half])
+
+
+def test_evaluation_without_adaptation_is_the_policy_as_it_is(maml):
+    algorithm, theta = maml
+    evaluation = metajax.evaluate(
+        algorithm, jax.random.key(1), theta, num_tasks=200, num_adaptations=0
+    )
+    assert evaluation.returns.shape == (200, 1)
+    np.testing.assert_allclose(evaluation.mean(), 1, atol=0.15)  # an even chance, two pulls
+
+
+def test_evaluation_on_a_held_out_family(maml):
+    algorithm, theta = maml
+    held_out = toys.arms(prize=-5.0, name="held out")
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, held_out, num_tasks=20)
+    assert evaluation.returns.min() < -5
+    with pytest.raises(metajax.OptionError, match="family: line has observation_shape"):
+        metajax.evaluate(algorithm, jax.random.key(1), theta, toys.line())
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"num_tasks": 0}, "num_tasks"),
+        ({"num_streams": 0}, "num_streams"),
+        ({"num_adaptations": -1}, "num_adaptations"),
+    ],
+)
+def test_impossible_evaluations(maml, options, field):
+    algorithm, theta = maml
+    with pytest.raises(metajax.OptionError, match=field):
+        metajax.evaluate(algorithm, jax.random.key(1), theta, **options)
+
+
+def test_impossible_training(maml):
+    algorithm, _ = maml
+    with pytest.raises(metajax.OptionError, match="num_iterations"):
+        metajax.train(algorithm, jax.random.key(0), 3, start=4)
+    with pytest.raises(metajax.OptionError, match="block_size"):
+        metajax.train(algorithm, jax.random.key(0), 3, block_size=0)
+
+
+def test_on_block_can_stop_a_run(maml):
+    algorithm, _ = maml
+    reached = []
+
+    def stop(iteration, state, infos):
+        del state
+        reached.append(iteration)
+        assert infos["returns"].shape == (2, 2)
+        return iteration >= 4
+
+    _, history = metajax.train(algorithm, jax.random.key(0), 8, block_size=2, on_block=stop)
+    assert reached == [2, 4]
+    assert history["returns"].shape == (4, 2)
+
+
+# --- What a user brings along --------------------------------------------------------------
+
+
+class Torso(nn.Module):
+    @nn.compact
+    def __call__(self, observation):
+        return jnp.tanh(nn.Dense(3, name="mine")(observation))
+
+
+def test_a_network_of_the_users_own(line):
+    algorithm = toys.make("maml", line, network=Torso())
+    state, _ = metajax.train(algorithm, jax.random.key(0), 1)
+    assert state.theta["policy"]["torso"]["mine"]["kernel"].shape == (2, 3)
+
+
+def test_an_inner_rule_from_optax(line, assert_same):
+    """``optax.sgd`` by hand is the default, and another rule is another result."""
+    thetas = [
+        metajax.train(toys.make("maml", line, **options), jax.random.key(0), 1)[0].theta
+        for options in ({"inner_lr": 0.2}, {"inner": optax.sgd(0.2)}, {"inner": optax.sgd(0.4)})
+    ]
+    assert_same(thetas[0], thetas[1], rtol=1e-6)
+    leaves = [jax.tree.leaves(theta) for theta in thetas]
+    assert any(not np.array_equal(*pair) for pair in zip(leaves[0], leaves[2], strict=True))
+
+
+def test_an_inner_rule_as_a_function(line):
+    """A rule that halves the weights, whatever it sees."""
+
+    def halve(key, theta, phi, chunk):
+        del key, theta, chunk
+        return inner.GradientState(jax.tree.map(lambda leaf: leaf / 2, phi.weights), ())
+
+    algorithm = toys.make("reptile", line, inner=halve, inner_steps=2, learning_rate=1.0)
+    state = algorithm.init(jax.random.key(0))
+    after, _ = jax.jit(algorithm.step)(jax.random.key(1), state)
+    for new, old in zip(*map(jax.tree.leaves, (after.theta, state.theta)), strict=True):
+        np.testing.assert_allclose(new, old / 4, rtol=1e-5, atol=1e-7)
+
+
+def test_a_composition_equals_the_recipe(line, assert_same):
+    """FOMAML put together by hand is the registry's, bit for bit."""
+    recipe = toys.make("fomaml", line, inner_lr=0.2)
+    learner = recipe.learner
+    source = fresh_episodes(line, learner, toys.NUM_STREAMS, 4)
+    objective = outer.post_adaptation(
+        learner, source, line, num_adaptations=1, derivative="first-order"
+    )
+    layout = metajax.TaskMap.build(toys.NUM_TASKS)
+    rule = outer.once(outer.backprop(objective, layout), optax.adam(1e-3))
+    mine = metajax.compose(learner, rule, line, num_streams=toys.NUM_STREAMS)
+    key = jax.random.key(0)
+    assert_same(metajax.train(mine, key, 2), metajax.train(recipe, key, 2))
+
+
+def test_a_horizon_that_never_happens(line):
+    with pytest.raises(metajax.OptionError, match="horizon"):
+        toys.make("maml", line, horizon=5)
+
+
+def test_fields_that_do_not_divide(line):
+    for options in ({"microbatch": 3}, {"gradient_microbatch": 3}, {"devices": 3}):
+        (field,) = options
+        with pytest.raises(metajax.OptionError, match=field):
+            toys.make("maml", line, **options)

@@ -1,0 +1,81 @@
+"""Action distributions against scipy and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+import scipy.stats
+
+from metajax.networks import categorical, diagonal_gaussian
+
+RANDOM = np.random.default_rng(0)
+OLD, NEW = RANDOM.normal(size=(2, 4, 3, 5)).astype(np.float32)
+
+
+def test_categorical():
+    distribution = categorical(5)
+    action = RANDOM.integers(5, size=(4, 3))
+    old, new = scipy.special.softmax(OLD, axis=-1), scipy.special.softmax(NEW, axis=-1)
+    logits = jnp.asarray(OLD)
+    np.testing.assert_allclose(
+        distribution.log_prob(logits, jnp.asarray(action)),
+        np.log(np.take_along_axis(old, action[..., None], -1)[..., 0]),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        distribution.entropy(logits), scipy.stats.entropy(old, axis=-1), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        distribution.divergence(logits, jnp.asarray(NEW)),
+        scipy.stats.entropy(old, new, axis=-1),
+        rtol=1e-4,
+    )
+    np.testing.assert_array_equal(distribution.mode(logits), OLD.argmax(axis=-1))
+
+
+def test_gaussian():
+    distribution = diagonal_gaussian(5)
+    action = RANDOM.normal(size=(4, 3, 5)).astype(np.float32)
+    log_std = (0.3 * NEW).astype(np.float32)
+    parameters = (jnp.asarray(OLD), jnp.asarray(log_std))
+    reference = scipy.stats.norm(OLD, np.exp(log_std))
+    np.testing.assert_allclose(
+        distribution.log_prob(parameters, jnp.asarray(action)),
+        reference.logpdf(action).sum(axis=-1),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        distribution.entropy(parameters), reference.entropy().sum(axis=-1), rtol=1e-5
+    )
+    np.testing.assert_array_equal(distribution.mode(parameters), OLD)
+    # KL of Gaussians: log s2/s1 + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2.
+    other_mean, other_log_std = OLD[::-1], log_std[::-1]
+    s1, s2 = np.exp(log_std), np.exp(other_log_std)
+    expected = np.log(s2 / s1) + (s1**2 + (OLD - other_mean) ** 2) / (2 * s2**2) - 0.5
+    np.testing.assert_allclose(
+        distribution.divergence(
+            parameters, (jnp.asarray(other_mean), jnp.asarray(other_log_std))
+        ),
+        expected.sum(axis=-1),
+        rtol=1e-4,
+    )
+    np.testing.assert_allclose(distribution.divergence(parameters, parameters), 0, atol=1e-6)
+
+
+def test_samples_follow_the_distribution():
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    discrete = categorical(3)
+    logits = jnp.array([0.0, 1.0, -1.0])
+    sample = jax.jit(
+        jax.vmap(lambda key: discrete.sample(discrete.noise(key), logits[None])[0])
+    )
+    counts = np.bincount(sample(keys), minlength=3)
+    expected = len(keys) * np.asarray(jax.nn.softmax(logits))
+    assert scipy.stats.chisquare(counts, expected).pvalue > 1e-3
+
+    gaussian = diagonal_gaussian(2)
+    parameters = (jnp.array([1.0, -2.0]), jnp.log(jnp.array([0.5, 2.0])))
+    draws = jax.jit(jax.vmap(lambda key: gaussian.sample(gaussian.noise(key), parameters)))(keys)
+    for axis, (mean, std) in enumerate([(1.0, 0.5), (-2.0, 2.0)]):
+        reference = scipy.stats.norm(mean, std)
+        assert scipy.stats.kstest(np.asarray(draws[:, axis]), reference.cdf).pvalue > 1e-3

@@ -1,0 +1,178 @@
+"""What must not change a result: blocks, resuming, layout, company; and what must."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toys
+
+import metajax
+from metajax import outer
+from metajax.source import fresh_episodes
+from metajax.training import initial_state
+
+KEY = 7
+
+
+def _copy(tree):
+    return jax.tree.map(jnp.copy, tree)
+
+
+@pytest.mark.parametrize("rule", toys.OUTER_RULES)
+def test_blocks_and_resuming_do_not_change_a_bit(rule, line, assert_same):
+    name, options = toys.OUTER_RULES[rule]
+    algorithm = toys.make(name, line, **options)
+    key = jax.random.key(KEY)
+    saved = {}
+
+    def save(reached, state, infos):
+        del infos
+        saved[reached] = _copy(state)
+
+    whole, history = metajax.train(algorithm, key, 4)
+    blocks, block_history = metajax.train(algorithm, key, 4, block_size=3, on_block=save)
+    resumed, tail = metajax.train(algorithm, key, 4, state=saved[3], start=3)
+    assert sorted(saved) == [3, 4]
+    assert_same(whole, blocks)
+    assert_same(jax.device_get(history), block_history)
+    assert_same(whole, resumed)
+    assert_same(jax.tree.map(lambda leaf: leaf[3:], history), tail)
+    start = initial_state(algorithm, key).theta
+    pairs = zip(*map(jax.tree.leaves, (start, whole.theta)), strict=True)
+    assert any(not np.array_equal(*pair) for pair in pairs)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_does_not(line, assert_same):
+    algorithm = toys.make("maml", line)
+    first, again, other = (
+        metajax.train(algorithm, jax.random.key(seed), 4)[0] for seed in (1, 1, 2)
+    )
+    assert_same(first, again)
+    flat = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(s)]) for s in (first, other)]
+    assert not np.array_equal(*flat)
+
+
+def test_a_state_that_init_gives_out_again_survives_training(line, assert_same):
+    """``train`` overwrites its state in place, but not what the learner holds on to."""
+    algorithm = toys.make("maml", line)
+    pretrained = algorithm.init(jax.random.key(0)).theta
+    kept = jax.device_get(pretrained)
+    learner = algorithm.learner._replace(init=lambda key: pretrained)
+    source = fresh_episodes(line, learner, 2, 4)
+    layout = metajax.TaskMap.build(2, num_devices=1)
+    estimator = outer.displacement(learner, source, line, layout, num_adaptations=1)
+    warm = metajax.compose(learner, outer.once(estimator, optax.sgd(0.1)), line)
+    first, _ = metajax.train(warm, jax.random.key(1), 2)
+    second, _ = metajax.train(warm, jax.random.key(1), 2)
+    assert_same(first, second)
+    assert_same(kept, jax.device_get(pretrained))
+
+
+# --- Layout ----------------------------------------------------------------------------
+
+LAYOUTS = {
+    "backprop": [(4, 4), (4, 1), (2, 2), (1, 1)],
+    "emaml": [(4, 4), (2, 1)],
+    "displacement": [(4, 4), (2, 1)],
+    "epochs": [(4, 4), (2, 1)],
+    "trust region": [(4, 4), (2, 1)],
+}
+
+
+@pytest.mark.parametrize("rule", toys.OUTER_RULES)
+def test_microbatches_change_only_rounding(rule, line, assert_same):
+    name, options = toys.OUTER_RULES[rule]
+    # Adam would make much of little where a gradient is near zero.
+    options = {**options, "optimizer": "sgd", "learning_rate": 0.1}
+    results = []
+    for microbatch, gradient_microbatch in LAYOUTS[rule]:
+        algorithm = toys.make(
+            name,
+            line,
+            microbatch=microbatch,
+            gradient_microbatch=gradient_microbatch,
+            **options,
+        )
+        state = algorithm.init(jax.random.key(KEY))
+        results.append(jax.jit(algorithm.step)(jax.random.key(1), state))
+    for result in results[1:]:
+        assert_same(results[0], result, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("family", ["arms", "line"])
+def test_one_task_alone_equals_the_same_task_in_a_batch(family, request, assert_same):
+    family = request.getfixturevalue(family)
+    algorithm = toys.make("maml", family, inner_steps=2)
+    theta = algorithm.init(jax.random.key(KEY)).theta
+    keys = jax.random.split(jax.random.key(1), 5)
+    tasks = jax.vmap(family.sample)(keys)
+    together = jax.jit(jax.vmap(algorithm.adapt, (0, None, 0)))(keys, theta, tasks)
+    alone = jax.jit(algorithm.adapt)
+    for row in range(5):
+        task = jax.tree.map(lambda leaf, row=row: leaf[row], tasks)
+        expected = jax.tree.map(lambda leaf, row=row: leaf[row], together)
+        assert_same(alone(keys[row], theta, task), expected, rtol=1e-5, atol=1e-6)
+
+
+# --- Randomness ------------------------------------------------------------------------
+
+
+def test_no_two_rollouts_share_their_randomness(line):
+    """Tasks, chunks and streams all act on noise of their own."""
+    learner = toys.make("maml", line).learner
+    source = fresh_episodes(line, learner, 3, 4)
+    objective = outer.post_adaptation(learner, source, line, num_adaptations=2)
+    theta = learner.init(jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), 4)
+    items, _ = jax.jit(jax.vmap(objective.collect, (0, None)))(keys, theta)
+    first = [items.support.action[:, :, 0, :, 0], items.query.action[:, None, 0, :, 0]]
+    actions = np.concatenate(first, axis=1).reshape(4 * 3 * 3)
+    assert len(np.unique(actions)) == actions.size
+    starts = np.concatenate(
+        [items.support.observation[:, :, 0, :, 0], items.query.observation[:, None, 0, :, 0]], 1
+    )
+    assert len(np.unique(starts)) == starts.size
+    assert len(np.unique(items.query.observation[:, 0, 0, 1])) == 4, "four tasks"
+
+
+# --- Compilation -----------------------------------------------------------------------
+
+TRACES = []
+
+
+class Counting(nn.Module):
+    """A torso that notes when JAX traces it."""
+
+    @nn.compact
+    def __call__(self, observation):
+        TRACES.append(observation.shape)
+        return nn.Dense(3)(observation.reshape(observation.shape[0], -1))
+
+
+@pytest.mark.parametrize("rule", ["backprop", "trust region"])
+def test_one_trace_for_a_configuration(rule, line):
+    name, options = toys.OUTER_RULES[rule]
+    algorithm = toys.make(name, line, network=Counting(), **options)
+    counts = []
+
+    def count(reached, state, infos):
+        del reached, state, infos
+        counts.append(len(TRACES))
+
+    def run(seed):
+        key = jax.random.key(seed)
+        state, _ = metajax.train(algorithm, key, 6, block_size=2, on_block=count)
+        metajax.evaluate(algorithm, key, state.theta, num_tasks=3)
+        return len(TRACES)
+
+    first = run(0)
+    assert len(set(counts)) == 1, "later blocks reuse the first one's program"
+    before = len(TRACES)
+    algorithm.init(jax.random.key(2))
+    of_init = len(TRACES) - before
+    before = len(TRACES)
+    second = run(1)
+    assert first > 0
+    assert second - before <= of_init, "the second run traces at most its initial state"

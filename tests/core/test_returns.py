@@ -1,0 +1,228 @@
+"""Returns, advantages and the linear baseline against arrays worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rlax
+
+from metajax import losses, networks
+from metajax.inner import GradientState, gradient_learner
+from metajax.types import Box, Chunk, Spec
+
+R = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 99.0]], np.float32)
+MASK = np.array([[True, True], [True, True], [True, False]])
+"""Two streams of at most three steps; the second ends after two, 99 is padding."""
+
+
+def test_returns_to_go():
+    actual = losses.returns_to_go(jnp.asarray(R), jnp.asarray(MASK), 0.5)
+    np.testing.assert_allclose(actual, [[2.75, 6.5], [3.5, 5], [3, 0]], rtol=1e-6)
+    actual = losses.returns_to_go(jnp.asarray(R), jnp.asarray(MASK))
+    np.testing.assert_allclose(actual, [[6, 9], [5, 5], [3, 0]], rtol=1e-6)
+
+
+def test_generalized_advantages_by_hand():
+    """discount 0.5, lambda 0.5; the second stream was truncated before T."""
+    values = np.array([[10.0, 20.0], [30.0, 40.0], [50.0, 77.0]], np.float32)
+    bootstrap = np.array([0.0, 8.0], np.float32)
+    # Stream 1 terminates: deltas 1 + 15 - 10, 2 + 25 - 30, 3 + 0 - 50.
+    # Stream 2 bootstraps from 8: deltas 4 + 20 - 20, 5 + 4 - 40; 77 and 99 never count.
+    deltas = np.array([[6.0, 4.0], [-3.0, -31.0], [-47.0, 0.0]])
+    expected = [
+        [6 + 0.25 * (-3 + 0.25 * -47), 4 + 0.25 * -31],
+        [-3 + 0.25 * -47, -31],
+        [-47, 0],
+    ]
+    args = map(jnp.asarray, (R, values, bootstrap, MASK))
+    actual = losses.generalized_advantages(*args, 0.5, 0.5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    args = map(jnp.asarray, (R, values, bootstrap, MASK))
+    np.testing.assert_allclose(losses.generalized_advantages(*args, 0.5, 0.0), deltas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
+def test_generalized_advantages_agree_with_rlax(lambda_):
+    """Streams of different lengths, ended by a terminal state or by truncation."""
+    random = np.random.default_rng(0)
+    horizon, discount = 7, 0.9
+    reward = random.normal(size=(horizon, 4)).astype(np.float32)
+    values = random.normal(size=(horizon, 4)).astype(np.float32)
+    final = random.normal(size=4).astype(np.float32)
+    lengths, terminated = [7, 7, 4, 4], [False, True, False, True]
+    bootstrap = np.where(terminated, 0, final)
+    mask = np.arange(horizon)[:, None] < lengths
+    actual = losses.generalized_advantages(
+        *map(jnp.asarray, (reward, values, bootstrap, mask)), discount, lambda_
+    )
+    for stream, length in enumerate(lengths):
+        discounts = np.full(length, discount, np.float32)
+        discounts[-1] = 0 if terminated[stream] else discount
+        expected = rlax.truncated_generalized_advantage_estimation(
+            jnp.asarray(reward[:length, stream]),
+            jnp.asarray(discounts),
+            lambda_,
+            jnp.append(values[:length, stream], final[stream]),
+        )
+        np.testing.assert_allclose(actual[:length, stream], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(actual[length:, stream], 0)
+
+
+# --- What the learner makes of an episode's end ------------------------------------
+
+
+def _chunk(terminated, truncated, mask):
+    """Two streams of two steps in a 1-D observation space."""
+    observation = jnp.array([[[0.1], [0.2]], [[0.3], [0.4]]])
+    return Chunk(
+        observation=observation,
+        action=jnp.zeros((2, 2, 1)),
+        reward=jnp.where(jnp.asarray(mask), 1.0, 0.0),
+        terminated=jnp.asarray(terminated),
+        truncated=jnp.asarray(truncated),
+        mask=jnp.asarray(mask),
+        log_prob=jnp.zeros((2, 2)),
+        last_observation=jnp.array([[0.5], [0.6]]),
+    )
+
+
+def _annotate(chunk, baseline):
+    spec = Spec("line", (1,), Box((-1.0,), (1.0,)), episode_length=2)
+    policy = networks.policy(
+        spec, networks.MLP((3,)), value_network=networks.MLP((3,)) if baseline == "value" else None
+    )
+    # A value of 10 times the observation, in place of the network.
+    if baseline == "value":
+        policy = policy._replace(value=lambda weights, observation: 10 * observation[:, 0])
+    learner = gradient_learner(
+        policy,
+        inner=lambda key, theta, phi, chunk: phi,
+        baseline=baseline,
+        discount=0.5,
+        normalize_advantages=False,
+    )
+    theta = learner.init(jax.random.key(0))
+    return learner.annotate(theta, GradientState(theta, ()), chunk)
+
+
+def test_truncation_bootstraps_and_termination_does_not():
+    yes, no = [True, True], [False, False]
+    chunk = _chunk([no[:2], [True, False]], [no, [False, True]], [yes, yes])
+    annotated = _annotate(chunk, "value")
+    # To go: 1 + .5 * 1 = 1.5 and 1; truncated also .5^2 * 6 and .5 * 6.
+    np.testing.assert_allclose(annotated.target, [[1.5, 3.0], [1.0, 4.0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        annotated.advantage, [[1.5 - 1, 3.0 - 2], [1.0 - 3, 4.0 - 4]], rtol=1e-5, atol=1e-6
+    )
+    assert annotated.scale == 1
+
+
+def test_a_chunk_cut_by_the_horizon_bootstraps_too():
+    no = [False, False]
+    annotated = _annotate(_chunk([no, no], [no, no], [[True, True]] * 2), "value")
+    np.testing.assert_allclose(annotated.target[1], [1 + 0.5 * 5, 1 + 0.5 * 6], rtol=1e-6)
+
+
+def test_an_episode_truncated_before_the_chunk_ends():
+    mask = [[True, True], [True, False]]
+    chunk = _chunk([[False, False]] * 2, [[False, True], [True, False]], mask)
+    annotated = _annotate(chunk, "value")
+    np.testing.assert_allclose(annotated.target[0, 1], 1 + 0.5 * 6, rtol=1e-6)
+    assert annotated.advantage[1, 1] == 0
+
+
+@pytest.mark.parametrize("baseline", ["linear", "none"])
+def test_without_values_the_return_ends_at_the_time_limit(baseline):
+    no = [False, False]
+    chunk = _chunk([no, no], [no, [True, True]], [[True, True]] * 2)
+    annotated = _annotate(chunk, baseline)
+    np.testing.assert_allclose(annotated.target, [[1.5, 1.5], [1, 1]], rtol=1e-5)
+    if baseline == "none":
+        np.testing.assert_allclose(annotated.advantage, annotated.target, rtol=1e-6)
+
+
+# --- Normalisation and the linear fit -------------------------------------------------
+
+
+def test_normalize_over_the_mask_only():
+    values = jnp.array([[1.0, 3.0], [8.0, 1e6]])
+    mask = jnp.array([[True, True], [True, False]])
+    normalized, scale = losses.normalize(values, mask, values)
+    expected = (np.array([1, 3, 8]) - 4) / np.std([1, 3, 8])
+    np.testing.assert_allclose(np.asarray(normalized)[np.asarray(mask)], expected, rtol=1e-6)
+    np.testing.assert_allclose(scale, np.std([1, 3, 8]), rtol=1e-6)
+    assert normalized[1, 1] == 0
+
+
+def test_normalize_leaves_nothing_of_nothing():
+    zeros, mask = jnp.zeros((3, 2)), jnp.ones((3, 2), bool)
+    normalized, scale = losses.normalize(zeros, mask, zeros)
+    np.testing.assert_array_equal(normalized, 0)
+    assert scale > 0
+    # What a baseline leaves of returns near 1000 by rounding stays small.
+    noise = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)) * 1e-4, jnp.float32)
+    normalized, _ = losses.normalize(noise, mask, 1000 * jnp.ones((3, 2)))
+    assert np.abs(normalized).max() < 0.05
+
+
+def test_masked_mean():
+    values = jnp.array([[1.0, 2.0], [3.0, 100.0]])
+    assert losses.masked_mean(values, jnp.array([[True, True], [True, False]])) == 2
+    assert losses.masked_mean(values, jnp.zeros((2, 2), bool)) == 0
+
+
+def _features(observation):
+    steps = observation.shape[0]
+    time = np.broadcast_to(np.arange(steps)[:, None, None] / 100, (*observation.shape[:2], 1))
+    clipped = np.clip(observation, -10, 10)
+    return np.concatenate(
+        [clipped, clipped**2, time, time**2, time**3, np.ones_like(time)], axis=-1
+    )
+
+
+@pytest.mark.parametrize("ridge", [1e-2, 1e-12])
+def test_linear_baseline_is_ridge_regression(ridge):
+    random = np.random.default_rng(1)
+    observation = 6 * random.normal(size=(40, 5, 2))
+    assert (np.abs(observation) > 10).any()
+    target = random.normal(size=(40, 5))
+    mask = np.arange(40)[:, None] < np.array([40, 40, 31, 7, 1])
+    with jax.enable_x64(True):
+        actual = losses.linear_feature_values(
+            *map(jnp.asarray, (observation, target, mask)), ridge=ridge
+        )
+        actual = np.asarray(actual)
+    rows = _features(observation)[mask]
+    if ridge < 1e-6:
+        coefficients = np.linalg.lstsq(rows, target[mask], rcond=None)[0]
+    else:
+        gram = rows.T @ rows / len(rows)
+        gram += ridge * np.diag(np.diag(gram))
+        coefficients = np.linalg.solve(gram, rows.T @ target[mask] / len(rows))
+    np.testing.assert_allclose(actual[mask], rows @ coefficients, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(actual[~mask], 0)
+
+
+@pytest.mark.parametrize("velocity", [(0.1, 0.1), (0.1, -0.1), (0.1, 0.05)])
+def test_linear_baseline_survives_features_that_are_multiples_of_each_other(velocity):
+    # A policy that runs away in a straight line: position and time are collinear, and
+    # the squares are ten thousand times the ones.
+    time = jnp.arange(100.0)[:, None, None]
+    observation = jnp.broadcast_to(time * jnp.array(velocity), (100, 20, 2))
+    target = -jnp.flip(jnp.cumsum(jnp.flip(jnp.linalg.norm(observation, axis=-1), 0), 0), 0)
+    values = losses.linear_feature_values(observation, target, jnp.ones((100, 20), bool))
+    assert jnp.max(jnp.abs(values - target)) < 0.05 * jnp.max(jnp.abs(target))
+
+
+def test_linear_baseline_ignores_padding_and_survives_no_data():
+    random = np.random.default_rng(2)
+    observation = jnp.asarray(random.normal(size=(6, 2, 3)), jnp.float32)
+    target = jnp.asarray(random.normal(size=(6, 2)), jnp.float32)
+    mask = jnp.arange(6)[:, None] < jnp.array([6, 3])
+    values = losses.linear_feature_values(observation, target, mask)
+    garbage = losses.linear_feature_values(
+        jnp.where(mask[..., None], observation, jnp.nan), jnp.where(mask, target, jnp.inf), mask
+    )
+    np.testing.assert_array_equal(values, garbage)
+    empty = losses.linear_feature_values(observation, target, jnp.zeros((6, 2), bool))
+    np.testing.assert_array_equal(empty, 0)

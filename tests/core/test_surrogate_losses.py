@@ -1,0 +1,110 @@
+"""Surrogates and clipping against other implementations and by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rlax
+
+from metajax import inner, losses
+
+RANDOM = np.random.default_rng(0)
+NOW, THEN, ADVANTAGE = (jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32) for _ in range(3))
+MASK = jnp.arange(5)[:, None] < jnp.array([5, 2, 4])
+COUNT = 11
+
+
+def _kept(values):
+    return np.asarray(values, np.float64)[np.asarray(MASK)]
+
+
+def test_score_and_ratio_surrogates_by_hand():
+    now, then, advantage = map(_kept, (NOW, THEN, ADVANTAGE))
+    np.testing.assert_allclose(
+        losses.score_surrogate(NOW, ADVANTAGE, MASK), -np.sum(now * advantage) / COUNT, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        losses.likelihood_ratio_surrogate(NOW, THEN, ADVANTAGE, MASK),
+        -np.sum(np.exp(now - then) * advantage) / COUNT,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.5])
+def test_clipped_surrogate_agrees_with_rlax(clip):
+    now, then, advantage = (jnp.asarray(_kept(one), jnp.float32) for one in (NOW, THEN, ADVANTAGE))
+
+    def expected(now):
+        return rlax.clipped_surrogate_pg_loss(jnp.exp(now - then), advantage, clip)
+
+    def actual(log_prob):
+        return losses.clipped_surrogate(log_prob, THEN, ADVANTAGE, MASK, clip)
+
+    np.testing.assert_allclose(actual(NOW), expected(now), rtol=1e-5)
+    gradient = np.asarray(jax.grad(actual)(NOW))
+    np.testing.assert_allclose(gradient[MASK], jax.grad(expected)(now), rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(gradient[~np.asarray(MASK)], 0)
+
+
+def test_padding_has_no_gradient():
+    functions = {
+        "score": lambda now: losses.score_surrogate(now, ADVANTAGE, MASK),
+        "dice": lambda now: losses.dice_surrogate(now, ADVANTAGE, MASK),
+        "ratio": lambda now: losses.likelihood_ratio_surrogate(now, THEN, ADVANTAGE, MASK),
+    }
+    for name, function in functions.items():
+        gradient = np.asarray(jax.grad(function)(NOW))
+        np.testing.assert_array_equal(gradient[~np.asarray(MASK)], 0, err_msg=name)
+
+
+def test_dice_starts_at_zero_with_the_gradient_of_score():
+    assert losses.dice_surrogate(NOW, ADVANTAGE, MASK) == 0
+    np.testing.assert_allclose(
+        jax.grad(losses.dice_surrogate)(NOW, ADVANTAGE, MASK),
+        jax.grad(losses.score_surrogate)(NOW, ADVANTAGE, MASK),
+        rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+# --- Clipping and the inner optimiser where a task saw no reward ---------------------
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping_agrees_with_optax(max_norm):
+    updates = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([[12.0]])}
+    ours, theirs = inner.clip_by_global_norm(max_norm), optax.clip_by_global_norm(max_norm)
+    actual, _ = ours.update(updates, ours.init(updates))
+    expected, _ = theirs.update(updates, theirs.init(updates))
+    for one, other in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def _through(rule):
+    """Derivative of an updated weight in a number that scales its gradient, at 0."""
+
+    def weight(scale):
+        updates = scale * jnp.array([1.0, 2.0])
+        step, _ = rule.update(updates, rule.init(updates), updates)
+        return jnp.sum(step)
+
+    return jax.grad(weight)(0.0)
+
+
+def test_zero_gradients_can_be_differentiated_through_our_clipping():
+    np.testing.assert_allclose(_through(inner.clip_by_global_norm(1.0)), 3.0)
+    assert np.isnan(_through(optax.clip_by_global_norm(1.0))), "the reason for our own"
+
+
+def test_sgd_is_the_inner_optimiser_that_survives_zero_gradients():
+    """Adam divides by the root of a second moment that is zero."""
+    np.testing.assert_allclose(_through(optax.sgd(0.1)), -0.3, rtol=1e-6)
+    np.testing.assert_allclose(_through(optax.sgd(0.1, momentum=0.9)), -0.3, rtol=1e-6)
+    assert np.isnan(_through(optax.adam(0.1)))
+
+
+def test_step_sizes():
+    schedule = inner.step_sizes((0.4, 0.2))
+    np.testing.assert_allclose([schedule(jnp.int32(k)) for k in range(4)], [0.4, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(inner.step_sizes(0.3)(jnp.int32(5)), 0.3)

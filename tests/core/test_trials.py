@@ -1,0 +1,182 @@
+"""What happens inside a trial: counts, returns, the task, memory, empty rewards."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toys
+
+import metajax
+from metajax import inner, losses
+from metajax.source import fresh_episodes
+from metajax.tasks import with_auto_reset
+from metajax.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
+
+HORIZON, NUM_STREAMS, NUM_ADAPTATIONS = 4, 3, 2
+
+
+def _counting_family():
+    """The reward of every step is the number of the task; resets draw a start."""
+    spec = Spec("numbers", (1,), Box((-100.0,), (100.0,)), HORIZON)
+    no = jnp.zeros((), bool)
+
+    def timestep(start, reward, time):
+        seen = start[None]
+        return TimeStep(seen, reward, no, time >= HORIZON, seen)
+
+    def reset(key, task):
+        del task
+        start, time = jax.random.normal(key), jnp.zeros((), jnp.int32)
+        return (start, time), timestep(start, jnp.zeros(()), time)
+
+    def advance(key, task, state, action):
+        del key, action
+        start, time = state[0], state[1] + 1
+        return (start, time), timestep(start, task, time)
+
+    return with_auto_reset(spec, jax.random.normal, reset, advance)
+
+
+def _counting_learner():
+    """Acts with the number of steps its memory has seen; phi counts adaptations."""
+
+    def act(noise, theta, phi, memory, timestep):
+        del noise, theta, timestep
+        action = (memory + 100 * phi).astype(jnp.float32)[None]
+        return ActorOutput(action, -action, jnp.zeros(())), memory + 1
+
+    def unroll(theta, phi, memory, chunk):
+        zeros = jnp.zeros(chunk.mask.shape)
+        return Outputs((), zeros, zeros)
+
+    return Learner(
+        init=lambda key: jnp.zeros(()),
+        begin=lambda key, theta: jnp.zeros((), jnp.int32),
+        memory=lambda theta: jnp.zeros((), jnp.int32),
+        act=act,
+        unroll=unroll,
+        annotate=lambda theta, phi, chunk: chunk,
+        adapt=lambda key, theta, phi, chunk: phi + 1,
+        weights=lambda phi: phi,
+        divergence=lambda old, new: jnp.zeros(()),
+    )
+
+
+def _trial(key, task, **options):
+    family, learner = _counting_family(), _counting_learner()
+    source = fresh_episodes(family, learner, NUM_STREAMS, HORIZON)
+    return metajax.run_trial(
+        learner, source, key, jnp.zeros(()), task, num_adaptations=NUM_ADAPTATIONS, **options
+    )
+
+
+def test_the_task_stays_fixed_through_every_episode_of_a_trial():
+    tasks = jnp.array([0.25, -3.0, 17.0])
+    trials = jax.jit(jax.vmap(_trial))(jax.random.split(jax.random.key(0), 3), tasks)
+    for row, task in enumerate(tasks):
+        np.testing.assert_array_equal(trials.support.reward[row], task)
+        np.testing.assert_array_equal(trials.query.reward[row], task)
+    np.testing.assert_allclose(
+        trials.returns, HORIZON * np.tile(tasks[:, None], NUM_ADAPTATIONS + 1), rtol=1e-6
+    )
+
+
+def test_every_stream_has_a_memory_that_lasts_its_episode():
+    trial = jax.jit(_trial)(jax.random.key(0), jnp.ones(()))
+    steps = np.arange(HORIZON)[:, None, None] + np.zeros((HORIZON, NUM_STREAMS, 1))
+    for adaptation in range(NUM_ADAPTATIONS):
+        expected = steps + 100 * adaptation
+        np.testing.assert_array_equal(trial.support.action[adaptation], expected)
+    np.testing.assert_array_equal(trial.query.action, steps + 100 * NUM_ADAPTATIONS)
+    assert trial.phi == NUM_ADAPTATIONS
+
+
+def test_transitions_are_counted_once_and_padding_never(line):
+    algorithm = toys.make("maml", line, inner_steps=2)
+    theta = algorithm.init(jax.random.key(0)).theta
+    adapt = jax.jit(algorithm.adapt)
+    for lifetime in (2, 3):
+        task = toys.Walk(jnp.float32(0.5), jnp.int32(lifetime))
+        trial = adapt(jax.random.key(1), theta, task)
+        assert trial.env_steps == 3 * toys.NUM_STREAMS * lifetime
+        for chunk in (trial.query, jax.tree.map(lambda leaf: leaf[0], trial.support)):
+            mask = np.arange(4)[:, None] < np.full(toys.NUM_STREAMS, lifetime)
+            np.testing.assert_array_equal(chunk.mask, mask)
+            np.testing.assert_array_equal(chunk.reward[lifetime:], 0)
+            np.testing.assert_array_equal(np.asarray(chunk.terminated).sum(axis=0), 1)
+            assert not chunk.truncated.any()
+            # The observation after the last transition: where the point came to rest.
+            last = chunk.observation[lifetime - 1, :, 0]
+            moved = last + np.clip(chunk.action[lifetime - 1, :, 0], -1, 1)
+            np.testing.assert_allclose(chunk.last_observation[:, 0], moved, rtol=1e-5)
+        expected = np.asarray(trial.query.reward).sum(axis=0).mean()
+        np.testing.assert_allclose(trial.returns[-1], expected, rtol=1e-6)
+
+
+def test_log_probabilities_are_those_of_the_acting_weights(line):
+    """Collected one step at a time, and again as one block after the trial."""
+    algorithm = toys.make("maml", line, inner_steps=1)
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = toys.Walk(jnp.float32(0.5), jnp.int32(3))
+    trial = jax.jit(algorithm.adapt)(jax.random.key(1), theta, task)
+    outputs = algorithm.learner.unroll(theta, trial.phi, (), trial.query)
+    mask = np.asarray(trial.query.mask)
+    np.testing.assert_allclose(
+        np.asarray(outputs.log_prob)[mask], trial.query.log_prob[mask], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_an_inner_step_is_reinforce(line):
+    """One adaptation equals a policy-gradient step written out with optax's SGD."""
+    algorithm = toys.make("maml", line, inner_steps=1, inner_lr=0.3)
+    learner = algorithm.learner
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = toys.Walk(jnp.float32(0.5), jnp.int32(3))
+    trial = jax.jit(algorithm.adapt)(jax.random.key(1), theta, task)
+    chunk = jax.tree.map(lambda leaf: leaf[0], trial.support)
+    phi = learner.begin(jax.random.key(0), theta)
+
+    def loss(weights):
+        outputs = learner.unroll(theta, phi._replace(weights=weights), (), chunk)
+        return -jnp.sum(jnp.where(chunk.mask, outputs.log_prob * chunk.advantage, 0)) / 9
+
+    expected = jax.tree.map(lambda w, g: w - 0.3 * g, theta, jax.grad(loss)(theta))
+    for got, wanted in zip(*map(jax.tree.leaves, (trial.phi.weights, expected)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    returns = losses.returns_to_go(chunk.reward, chunk.mask, 0.99)
+    np.testing.assert_allclose(chunk.target, returns, rtol=1e-4, atol=1e-4)
+
+
+# --- Tasks that never pay --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"surrogate": name} for name in inner.SURROGATES),
+        {"outer": "ppo"},
+        {"outer": "trpo"},
+        {"baseline": "none"},
+    ],
+    ids=str,
+)
+def test_a_trial_without_reward_changes_nothing(options, assert_same):
+    barren = toys.arms(prize=0.0)
+    algorithm = toys.make(
+        "maml", barren, inner_clip=0.5, max_grad_norm=1.0, optimizer="sgd", **options
+    )
+    state = algorithm.init(jax.random.key(0))
+    step = jax.jit(algorithm.step)
+    after, info = step(jax.random.key(1), state)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, info)))
+    assert_same(state.theta, after.theta)
+    assert info["gradient_norm"] == 0
+    np.testing.assert_array_equal(info["returns"], 0)
+
+
+def test_a_trial_without_reward_is_finite_for_a_value_baseline_and_reptile():
+    barren = toys.arms(prize=0.0)
+    for name, options in (("maml", {"baseline": "value"}), ("reptile", {})):
+        algorithm = toys.make(name, barren, inner_clip=0.5, **options)
+        state, info = metajax.train(algorithm, jax.random.key(0), 2)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, info)))

@@ -1,0 +1,95 @@
+"""Task families of a few numbers, whose every count can be done by hand."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import metajax
+from metajax.tasks import with_auto_reset
+from metajax.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
+
+NUM_TASKS, NUM_STREAMS = 4, 3
+
+
+def _timestep(observation, reward, terminated, truncated):
+    reward = jnp.asarray(reward, jnp.float32)
+    return TimeStep(observation, reward, terminated, truncated, observation)
+
+
+def arms(episode_length: int = 2, prize: float = 1.0, name: str = "arms") -> TaskFamily:
+    """Two arms, one of which pays ``prize`` at every pull; the task is which one.
+
+    Nothing is to be seen, so no policy is paid more than half of the time on
+    average over tasks before it has adapted. Episodes end by truncation.
+    """
+    spec = Spec(name, (1,), Discrete(2), episode_length)
+    seen, no = jnp.ones(1, jnp.float32), jnp.zeros((), bool)
+
+    def reset(key, task):
+        del key, task
+        return jnp.zeros((), jnp.int32), _timestep(seen, 0, no, no)
+
+    def advance(key, task, state, action):
+        del key
+        reward = jnp.where(action == task, prize, 0)
+        return state + 1, _timestep(seen, reward, no, state + 1 >= episode_length)
+
+    def sample(key):
+        return jax.random.bernoulli(key).astype(jnp.int32)
+
+    return with_auto_reset(spec, sample, reset, advance)
+
+
+class Walk(NamedTuple):
+    """A task of ``line``: where to go and after how many steps episodes terminate."""
+
+    goal: jax.Array
+    lifetime: jax.Array
+
+
+def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
+    """A point on a line; the reward is minus its distance from the goal.
+
+    Episodes terminate after ``lifetime`` steps, 2 or 3, before the time limit. The
+    position and the goal are seen.
+    """
+    spec = Spec(name, (2,), Box((-1.0,), (1.0,)), episode_length)
+    no = jnp.zeros((), bool)
+
+    def observe(position, task):
+        return jnp.stack([position, task.goal])
+
+    def reset(key, task):
+        position = 0.1 * jax.random.normal(key)
+        return (position, jnp.zeros((), jnp.int32)), _timestep(observe(position, task), 0, no, no)
+
+    def advance(key, task, state, action):
+        del key
+        position, time = state[0] + jnp.clip(action[0], -1, 1), state[1] + 1
+        terminated = time >= task.lifetime
+        truncated = (time >= episode_length) & ~terminated
+        reward = -jnp.abs(position - task.goal)
+        return (position, time), _timestep(observe(position, task), reward, terminated, truncated)
+
+    def sample(key):
+        key_goal, key_lifetime = jax.random.split(key)
+        return Walk(jax.random.normal(key_goal), jax.random.randint(key_lifetime, (), 2, 4))
+
+    return with_auto_reset(spec, sample, reset, advance)
+
+
+def make(name: str, family: TaskFamily, **options) -> MetaAlgorithm:
+    """An algorithm of the registry in a small size."""
+    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "hidden_sizes": (4,)}
+    return metajax.make(name, family, **{**small, **options})
+
+
+OUTER_RULES = {
+    "backprop": ("maml", {}),
+    "emaml": ("maml", {"surrogate": "emaml"}),
+    "displacement": ("reptile", {"inner_steps": 2}),
+    "epochs": ("maml", {"outer": "ppo", "num_epochs": 2, "num_minibatches": 2}),
+    "trust region": ("maml", {"outer": "trpo", "cg_iterations": 3}),
+}
+"""Every make of outer rule and estimator: an algorithm and its options."""
