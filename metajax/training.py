@@ -32,6 +32,25 @@ def _block(algorithm: MetaAlgorithm, length: int) -> Callable:
     return jax.jit(run, donate_argnums=1)
 
 
+@functools.lru_cache(maxsize=32)
+def _compiled_block(algorithm: MetaAlgorithm, length: int, avals: Any) -> Callable:
+    """The block as a program, which takes its state from wherever it lies.
+
+    A first state lies on one device and what a block returns on all that share its
+    tasks; left to itself ``jax.jit`` would compile once for each.
+    """
+    leaves, structure = avals
+    program = _block(algorithm, length).lower(*jax.tree.unflatten(structure, leaves)).compile()
+    shardings = program.input_shardings[0]
+    return lambda *arguments: program(*jax.device_put(arguments, shardings))
+
+
+def _run_block(algorithm: MetaAlgorithm, length: int, *arguments: Any) -> tuple[MetaState, Infos]:
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return _compiled_block(algorithm, length, (shapes, structure))(*arguments)
+
+
 def train(
     algorithm: MetaAlgorithm,
     key: Key,
@@ -75,10 +94,12 @@ def train(
         state = initial_state(algorithm, key)
     total = num_iterations - start
     size = total if block_size is None else min(block_size, total)
+    # On the host a block may be compiled ahead; under a transformation it may not.
+    run = _run_block if on_block is not None else lambda *args: _block(*args[:2])(*args[2:])
     history = []
     while start < num_iterations:
         length = min(size, num_iterations - start)
-        state, infos = _block(algorithm, length)(key, state, jnp.uint32(start))
+        state, infos = run(algorithm, length, key, state, jnp.uint32(start))
         start += length
         history.append(infos)
         if on_block is not None:

@@ -4,11 +4,15 @@ To add one: a file with a frozen dataclass of options whose ``build(family)``
 returns a ``MetaAlgorithm``, a line below, and a config.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from metajax.options import build
 from metajax.registry import Registry
-from metajax.types import MetaAlgorithm, TaskFamily
+
+if TYPE_CHECKING:
+    from metajax.types import MetaAlgorithm, TaskFamily
 
 ALGORITHMS = Registry(
     "algorithm",

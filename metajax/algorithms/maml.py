@@ -24,6 +24,7 @@ class MAML(GradientBased):
       surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
         derive; "lvc" and "dice" correct the Hessian of the expected update;
         "emaml" adds the credit of the pre-adaptation samples.
+      every_step: train for the mean return after 1..K steps instead of the last.
       remat: recompute each adaptation in the backward pass, so that memory does
         not grow with ``inner_steps``.
       entropy_coefficient: weight of the adapted policy's entropy.
@@ -36,6 +37,7 @@ class MAML(GradientBased):
 
     outer: Literal["policy-gradient", "ppo", "trpo"] = "policy-gradient"
     surrogate: Literal["score", "dice", "lvc", "emaml"] = "score"
+    every_step: bool = False
     remat: bool = False
     entropy_coefficient: float = 0.0
     clip: float = 0.2
@@ -81,6 +83,7 @@ class MAML(GradientBased):
             num_adaptations=self.inner_steps,
             loss=objective_losses[self.outer],
             derivative=derivative,
+            every_step=self.every_step,
             entropy_coefficient=self.entropy_coefficient,
         )
         if self.outer == "ppo":

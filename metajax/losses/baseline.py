@@ -17,8 +17,9 @@ def linear_feature_values(
       observation: ``[T, E, O]``, of any shape O, clipped to [-10, 10].
       target: ``[T, E]`` returns to go.
       mask: ``[T, E]``, transitions that count.
-      ridge: times the number of transitions: the mean squared error is what is
-        regularised, which keeps the fit stable in float32.
+      ridge: relative to the mean square of each feature, and raised in proportion
+        where there are more than ten. Unlike an absolute one it keeps the fit
+        stable in float32 however far the observations have gone.
 
     Returns:
       ``[T, E]`` fitted values, 0 where the mask is false.
@@ -32,7 +33,12 @@ def linear_feature_values(
     features = jnp.concatenate([flat, flat**2, powers], axis=-1)
     features = jnp.where(mask[..., None], features, 0).reshape(num_steps * num_streams, -1)
     count = jnp.maximum(jnp.sum(mask), 1).astype(target.dtype)
-    gram = features.T @ features / count + ridge * jnp.eye(features.shape[-1], dtype=target.dtype)
+    size = jnp.sqrt(jnp.sum(features**2, axis=0) / count)
+    features = features / jnp.where(size > 0, size, 1)
+    # Rounding grows with the number of features; the ridge has to stay above it.
+    num_features = features.shape[-1]
+    strength = ridge * max(1.0, num_features / 10)
+    gram = features.T @ features / count + strength * jnp.eye(num_features, dtype=target.dtype)
     moment = features.T @ jnp.where(mask, target, 0).reshape(-1) / count
     coefficients = jax.scipy.linalg.solve(gram, moment, assume_a="pos")
     return (features @ coefficients).reshape(num_steps, num_streams)

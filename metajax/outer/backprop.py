@@ -66,6 +66,6 @@ def backprop(
 
 
 def _credit(query, mean):
+    """In the units of ``policy_gradient_loss``: reward divided by the horizon."""
     returns = jnp.mean(jnp.sum(query.reward, axis=-2), axis=-1)
-    length = jnp.mean(jnp.sum(query.mask, axis=-2), axis=-1)
-    return mean.started * (returns - mean.value) / (query.scale * jnp.maximum(length, 1))
+    return mean.started * (returns - mean.value) / query.mask.shape[-2]

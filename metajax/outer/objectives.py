@@ -31,8 +31,16 @@ class TrialItem(NamedTuple):
 
 
 def policy_gradient_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
-    """``-mean(log_prob * advantage)``, for one gradient step from fresh trials."""
-    return losses.score_surrogate(outputs.log_prob, chunk.advantage, chunk.mask)
+    """``-sum(log_prob * advantage) / (T E)``, for one gradient step from fresh trials.
+
+    Advantages are taken back to reward units and the sum is over the whole
+    horizon, so that the gradient is that of the mean return over tasks, divided by
+    T. With advantages normalised within each task, a solved task, whose advantages
+    are small, would weigh as much as one that is not.
+    """
+    filled = jnp.mean(chunk.mask, dtype=outputs.log_prob.dtype)
+    advantage = chunk.advantage * chunk.scale
+    return filled * losses.score_surrogate(outputs.log_prob, advantage, chunk.mask)
 
 
 def ratio_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
@@ -61,6 +69,7 @@ def post_adaptation(
     num_adaptations: int,
     loss: Callable[[Outputs, Chunk], jax.Array] = policy_gradient_loss,
     derivative: str = "exact",
+    every_step: bool = False,
     entropy_coefficient: float | jax.Array = 0.0,
 ) -> Objective:
     """The return after K adaptations, as a function of theta: the goal of MAML.
@@ -72,15 +81,18 @@ def post_adaptation(
       num_adaptations: K. With 0 this is joint training on all tasks.
       loss: of the adapted learner on the query chunk.
       derivative: one of ``metajax.trial.DERIVATIVES``.
+      every_step: count the mean loss after 1..K adaptations, not the last alone
+        (the multi-step loss of Antoniou et al. 2019, "How to train your MAML",
+        section 4, with equal weights). The chunks are there anyway.
       entropy_coefficient: weight of the entropy of the adapted policy, nats.
 
     Source: Finn et al. (2017), equation 5 and algorithm 3.
     """
     adapt = DERIVATIVES[derivative](learner.adapt)
 
-    def adapted(theta, item):
-        phi, _ = replay(learner, adapt, theta, item.support, item.key)
-        return learner.unroll(theta, phi, learner.memory(theta), item.query)
+    def adapted(theta, item, observe=lambda phi, chunk: ()):
+        phi, observed = replay(learner, adapt, theta, item.support, item.key, observe)
+        return learner.unroll(theta, phi, learner.memory(theta), item.query), observed
 
     def collect(key, theta):
         key_task, key_trial = jax.random.split(key)
@@ -96,9 +108,17 @@ def post_adaptation(
         return jax.lax.stop_gradient((item, info))
 
     def meta_loss(theta, item):
-        outputs = adapted(theta, item)
+        def loss_before(phi, chunk):
+            return loss(learner.unroll(theta, phi, learner.memory(theta), chunk), chunk)
+
+        if every_step:
+            outputs, earlier = adapted(theta, item, loss_before)
+            steps = jnp.append(earlier[1:], loss(outputs, item.query))
+        else:
+            outputs, _ = adapted(theta, item)
+            steps = loss(outputs, item.query)
         entropy = losses.masked_mean(outputs.entropy, item.query.mask)
-        value = loss(outputs, item.query) - entropy_coefficient * entropy
+        value = jnp.mean(steps) - entropy_coefficient * entropy
         return value, {"loss": value, "entropy": entropy}
 
     def divergence(item, old, new):
@@ -108,7 +128,7 @@ def post_adaptation(
         collect=collect,
         prepare=lambda items: items,
         loss=meta_loss,
-        predict=lambda theta, item: adapted(theta, item).distribution,
+        predict=lambda theta, item: adapted(theta, item)[0].distribution,
         divergence=divergence,
     )
 
