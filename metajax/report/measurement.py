@@ -82,9 +82,15 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
 
     rates = np.array(env_steps) / np.array(seconds)
     per_iteration = float(np.median(seconds)) / length
+    ceilings = product.rates()
     needed = arithmetic.of_setting(setting, algorithm.family.spec)
-    flops = None if needed is None else needed.total
-    ceiling = product.rate()
+    flops = fraction = None
+    if needed is not None:
+        flops = needed.total
+        # Each repeat against the products just before and after it: other load on the
+        # machine slows down both.
+        nearby = (ceilings[1:] + ceilings[:-1]) / 2
+        fraction = float(np.median(flops * length / np.array(seconds) / nearby))
     return {
         "env_steps_per_second": float(np.median(rates)),
         "env_steps_per_second_min": float(rates.min()),
@@ -93,10 +99,10 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
         "env_steps_per_iteration": sum(env_steps) / (length * repeats),
         "compile_seconds": compile_seconds,
         "lower_seconds": lower_seconds,
-        "fraction_of_matmul_ceiling": None if flops is None else flops / per_iteration / ceiling,
+        "fraction_of_matmul_ceiling": fraction,
         "flops_per_iteration": flops,
         "flops": None if needed is None else needed._asdict(),
-        "matmul_flops_per_second": ceiling,
+        "matmul_flops_per_second": float(np.median(ceilings)),
         "peak_memory_bytes": peak,
         "baseline_memory_bytes": baseline,
         "program_memory_bytes": program_bytes,
@@ -166,11 +172,11 @@ class MatrixProduct:
                 done += 1
             rates.append(2 * self._size**3 * count * done / passed)
 
-    def rate(self) -> float:
-        """Operations a second: the median over measurements, the better of the two ways."""
+    def rates(self) -> Any:
+        """Operations a second, ``[measurements]``, of the way that is faster by the median."""
         import numpy as np
 
-        return max(float(np.median(rates)) for rates in self._rates)
+        return np.array(max(self._rates, key=lambda rates: float(np.median(rates))))
 
 
 def _check_memory(jax: Any, program: Any) -> int | None:

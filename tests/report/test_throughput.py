@@ -10,18 +10,8 @@ import pytest
 
 from metajax.report import throughput
 
-SMALL = [
-    "--streams",
-    "3",
-    "--horizon",
-    "5",
-    "--hidden-sizes",
-    "8",
-    "--repeats",
-    "5",
-    "--iterations",
-    "2",
-]
+SMALL = ["--streams", "3", "--horizon", "5", "--hidden-sizes", "8"]
+SMALL += ["--repeats", "5", "--iterations", "2"]
 KEYS = {
     "env_steps_per_second",
     "compile_seconds",
