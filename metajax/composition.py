@@ -58,9 +58,7 @@ def compose(
         streams = default_streams if num_streams is None else num_streams
         source = fresh_episodes(held_out, learner, streams, length)
         judge = None if explore else fresh_episodes(held_out, learner, streams, length, False)
-        return run_trial(
-            learner, source, key, theta, task, num_adaptations=count, judge=judge
-        )
+        return run_trial(learner, source, key, theta, task, num_adaptations=count, judge=judge)
 
     return MetaAlgorithm(family, learner, init, step, adapt)
 

@@ -11,9 +11,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
-def returns_to_go(
-    r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0
-) -> jax.Array:
+def returns_to_go(r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0) -> jax.Array:
     """Discounted sum of the rewards from each step to the end of its episode.
 
     Args:

@@ -94,9 +94,7 @@ def policy(
         head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions, head_scale)
         distribution = categorical(spec.action_space.num_actions)
     else:
-        head = _GaussianHead(
-            network, spec.action_space.size, head_scale, initial_std, min_std
-        )
+        head = _GaussianHead(network, spec.action_space.size, head_scale, initial_std, min_std)
         distribution = diagonal_gaussian(spec.action_space.size)
     value_head = None if value_network is None else _ValueHead(value_network)
 

@@ -97,9 +97,7 @@ def post_adaptation(
     def collect(key, theta):
         key_task, key_trial = jax.random.split(key)
         task = family.sample(key_task)
-        trial = run_trial(
-            learner, source, key_trial, theta, task, num_adaptations=num_adaptations
-        )
+        trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=num_adaptations)
         prediction = learner.unroll(theta, trial.phi, learner.memory(theta), trial.query)
         item = TrialItem(
             trial.support, trial.query, trial.key, prediction.distribution, jnp.zeros(())

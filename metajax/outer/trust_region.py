@@ -56,9 +56,7 @@ def trust_region(
 
     def over_tasks(layout, fn):
         def block_sum(shared, block):
-            return batch.total_of(
-                lambda item: fn(shared, item), block, layout.gradient_microbatch
-            )
+            return batch.total_of(lambda item: fn(shared, item), block, layout.gradient_microbatch)
 
         return lambda shared, items: layout.mean(block_sum, shared, items)
 

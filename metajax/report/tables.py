@@ -12,20 +12,25 @@ if TYPE_CHECKING:
 Row = Sequence[str]
 
 
-def adaptation_table(evaluation: Evaluation) -> str:
+def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
     """Returns after 0..K adaptations, one line each, for a terminal.
 
     Columns: the number of gradient steps, the mean return over tasks, the ends of
-    its 95% interval, and what the step gained.
+    its 95% interval, and what the step gained; with a baseline (the same steps from
+    weights that were not trained) also its mean and how much lower it is.
     """
     rows = []
     means, (lows, highs) = evaluation.mean(), evaluation.interval()
     for step, (value, low, high) in enumerate(zip(means, lows, highs, strict=True)):
         gain = "" if step == 0 else f"{value - means[step - 1]:+.2f}"
-        rows.append((str(step), f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain))
+        rows.append([str(step), f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
     how = "sampled actions" if evaluation.explore else "the policy's mode"
     title = f"Return on {len(evaluation.returns)} held-out tasks, {how}"
-    headers = (_axis_name(evaluation.axis), "mean return", "95% interval", "gain")
+    headers = [_axis_name(evaluation.axis), "mean return", "95% interval", "gain"]
+    if baseline is not None:
+        headers += ["random init.", "difference"]
+        for row, value, other in zip(rows, means, baseline.mean(), strict=True):
+            row += [f"{other:.2f}", f"{value - other:+.2f}"]
     return text(headers, rows, title)
 
 

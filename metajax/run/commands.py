@@ -35,9 +35,12 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             return outcome.exit_code
         _say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
         evaluation = meta_test.meta_test(config, algorithm, held_out, outcome.state.theta)
-        record = meta_test.to_record(evaluation, config, outcome.iteration)
+        baseline = meta_test.from_random(config, algorithm, held_out)
+        record = meta_test.to_record(evaluation, baseline, config, outcome.iteration)
         run.write_evaluation(record)
-        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, outcome.state.theta)
+        paths = meta_test.draw(
+            run, config, evaluation, baseline, algorithm, held_out, outcome.state.theta
+        )
     except (checkpoints.CheckpointError, loop.NotFinite) as error:
         return _failed(str(error))
     except OSError as error:
@@ -54,7 +57,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         return 130
     finally:
         run.release()
-    _report(options, record, evaluation, [run.evaluation, *paths], _summary(run, outcome))
+    files = [run.evaluation, *paths]
+    _report(options, record, evaluation, baseline, files, _summary(run, outcome))
     return 0
 
 
@@ -67,14 +71,16 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
         evaluation = meta_test.meta_test(config, algorithm, held_out, state.theta)
-        record = meta_test.to_record(evaluation, config, checkpoint)
+        baseline = meta_test.from_random(config, algorithm, held_out)
+        record = meta_test.to_record(evaluation, baseline, config, checkpoint)
         run.write_evaluation(record)
-        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, state.theta)
+        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
     except checkpoints.CheckpointError as error:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
-    _report(options, record, evaluation, [run.evaluation, *paths], {"run_dir": str(run.path)})
+    files = [run.evaluation, *paths]
+    _report(options, record, evaluation, baseline, files, {"run_dir": str(run.path)})
     return 0
 
 
@@ -82,7 +88,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     """``metajax plot``; returns the exit code."""
     try:
         record = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        evaluation = meta_test.from_record(record)
+        evaluation, baseline = meta_test.from_record(record)
         checkpoint = int(record["checkpoint"])
     except (ValueError, KeyError, TypeError):
         raise OptionError(
@@ -91,7 +97,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     algorithm, held_out = config.build()
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
-        paths = meta_test.draw(run, config, evaluation, algorithm, held_out, state.theta)
+        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
     except checkpoints.CheckpointError as error:
         return _failed(str(error))
     if options.json:
@@ -143,17 +149,20 @@ def _report(
     options: argparse.Namespace,
     record: dict[str, Any],
     evaluation: Evaluation,
+    baseline: Evaluation,
     paths: Sequence[pathlib.Path],
     summary: dict[str, Any],
 ) -> None:
     if options.json:
-        short = {name: value for name, value in record.items() if name not in ("returns", "config")}
+        left_out = ("returns", "config", "from_random")
+        short = {name: value for name, value in record.items() if name not in left_out}
+        short["from_random"] = record["from_random"]["mean"]
         files = [str(path) for path in paths]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
     from metajax.report import tables
 
-    print(tables.adaptation_table(evaluation))
+    print(tables.adaptation_table(evaluation, baseline))
     print("\n".join(f"wrote {path}" for path in paths))
 
 

@@ -44,8 +44,26 @@ def meta_test(
     )
 
 
-def to_record(evaluation: Evaluation, config: Config, checkpoint: int) -> dict[str, Any]:
-    """An evaluation for JSON: means, 95% intervals, all returns and where they come from."""
+def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> Evaluation:
+    """The same meta-test of weights that were never trained.
+
+    What adaptation gains from there says how much of a curve is due to training.
+    """
+    key = jax.random.fold_in(evaluation_key(config), 2)
+    return meta_test(config, algorithm, held_out, algorithm.init(key).theta)
+
+
+def to_record(
+    evaluation: Evaluation, baseline: Evaluation, config: Config, checkpoint: int
+) -> dict[str, Any]:
+    """An evaluation for JSON: means, 95% intervals, all returns and where they come from.
+
+    Args:
+      evaluation: of the trained weights.
+      baseline: of random ones, see ``from_random``.
+      config: of the run.
+      checkpoint: the iteration that was measured.
+    """
     from metajax.report import records
 
     return {
@@ -58,6 +76,12 @@ def to_record(evaluation: Evaluation, config: Config, checkpoint: int) -> dict[s
         "mean": _numbers(evaluation.mean()),
         "interval": _numbers(evaluation.interval()),
         "env_steps": evaluation.env_steps,
+        "from_random": {
+            "mean": _numbers(baseline.mean()),
+            "interval": _numbers(baseline.interval()),
+            "returns": _numbers(baseline.returns),
+            "env_steps": baseline.env_steps,
+        },
         "config": config.to_dict(),
         "config_digest": config.digest(),
         "environment": records.environment(),
@@ -65,20 +89,25 @@ def to_record(evaluation: Evaluation, config: Config, checkpoint: int) -> dict[s
     }
 
 
-def from_record(record: dict[str, Any]) -> Evaluation:
-    """The evaluation that ``to_record`` wrote."""
-    return Evaluation(
-        returns=np.asarray(record["returns"], np.float32),
-        axis=record["axis"],
-        explore=record["explore"],
-        env_steps=record["env_steps"],
-    )
+def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
+    """The evaluation and the baseline that ``to_record`` wrote."""
+
+    def read(values: dict[str, Any]) -> Evaluation:
+        return Evaluation(
+            returns=np.asarray(values["returns"], np.float32),
+            axis=record["axis"],
+            explore=record["explore"],
+            env_steps=values["env_steps"],
+        )
+
+    return read(record), read(record["from_random"])
 
 
 def draw(
     run: RunDirectory,
     config: Config,
     evaluation: Evaluation,
+    baseline: Evaluation,
     algorithm: MetaAlgorithm,
     held_out: TaskFamily,
     theta: Tree,
@@ -92,7 +121,9 @@ def draw(
     from metajax.report import plots
 
     paths = [run.path / "adaptation.png"]
-    plots.adaptation_curve(paths[0], evaluation)
+    plots.adaptation_curve(
+        paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
+    )
     if held_out.spec.plane is not None:
         paths.append(run.path / "trajectories.png")
         key = jax.random.fold_in(evaluation_key(config), 1)

@@ -147,7 +147,9 @@ def report() -> dict[str, types.ModuleType]:
     vars(parts["records"])["environment"] = dict
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, _: pathlib.Path(path).write_text("png")
-    vars(parts["tables"])["adaptation_table"] = lambda evaluation: f"returns {evaluation.mean()}"
+    vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
+        f"returns {evaluation.mean()}"
+    )
     return {"metajax.report": whole, **{part.__name__: part for part in parts.values()}}
 
 
