@@ -193,11 +193,11 @@ def test_linear_baseline_is_ridge_regression(ridge):
         )
         actual = np.asarray(actual)
     rows = _features(observation)[mask]
+    rows = rows / np.sqrt(np.mean(rows**2, axis=0))  # the ridge is relative to a feature
     if ridge < 1e-6:
         coefficients = np.linalg.lstsq(rows, target[mask], rcond=None)[0]
     else:
-        gram = rows.T @ rows / len(rows)
-        gram += ridge * np.diag(np.diag(gram))
+        gram = rows.T @ rows / len(rows) + ridge * np.eye(rows.shape[1])
         coefficients = np.linalg.solve(gram, rows.T @ target[mask] / len(rows))
     np.testing.assert_allclose(actual[mask], rows @ coefficients, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(actual[~mask], 0)
@@ -212,6 +212,21 @@ def test_linear_baseline_survives_features_that_are_multiples_of_each_other(velo
     target = -jnp.flip(jnp.cumsum(jnp.flip(jnp.linalg.norm(observation, axis=-1), 0), 0), 0)
     values = losses.linear_feature_values(observation, target, jnp.ones((100, 20), bool))
     assert jnp.max(jnp.abs(values - target)) < 0.05 * jnp.max(jnp.abs(target))
+
+
+def test_linear_baseline_in_single_precision():
+    """Far observations beside a feature that never varies, and one that another copies."""
+    random = np.random.default_rng(3)
+    place = np.cumsum(random.normal(size=(100, 20, 1)), axis=0)
+    observation = np.concatenate([place, place, np.full_like(place, 9.0)], axis=-1)
+    target = -np.abs(place[..., 0]) - np.arange(100)[:, None]
+    mask = np.ones((100, 20), bool)
+    args = [jnp.asarray(one, jnp.float32) for one in (observation, target)]
+    actual = losses.linear_feature_values(*args, jnp.asarray(mask))
+    rows = _features(observation)[mask]
+    best = rows @ np.linalg.lstsq(rows, target[mask], rcond=None)[0]
+    left, least = (np.mean((one - target[mask]) ** 2) for one in (np.asarray(actual)[mask], best))
+    assert left < 1.05 * least + 1e-3 * target.var()
 
 
 def test_linear_baseline_ignores_padding_and_survives_no_data():

@@ -8,6 +8,8 @@ import pytest
 import rlax
 
 from metajax import inner, losses
+from metajax.outer import objectives
+from metajax.types import Chunk, Outputs
 
 RANDOM = np.random.default_rng(0)
 NOW, THEN, ADVANTAGE = (jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32) for _ in range(3))
@@ -29,6 +31,20 @@ def test_score_and_ratio_surrogates_by_hand():
         -np.sum(np.exp(now - then) * advantage) / COUNT,
         rtol=1e-5,
     )
+
+
+def test_the_outer_loss_is_in_reward_units_over_the_whole_horizon():
+    """``-sum(log_prob * advantage * scale) / (T E)``: padding divides but never adds."""
+    outputs = Outputs((), NOW, jnp.zeros_like(NOW))
+    empty = jnp.zeros((5, 3))
+    flags = jnp.zeros((5, 3), bool)
+    chunk = Chunk(
+        empty[..., None], empty, empty, flags, flags, MASK, empty, empty[0][:, None],
+        advantage=jnp.where(MASK, ADVANTAGE, 1e6), scale=jnp.asarray(2.5),
+    )
+    expected = -2.5 * np.sum(_kept(NOW) * _kept(ADVANTAGE)) / 15
+    actual = objectives.policy_gradient_loss(outputs, chunk)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("clip", [0.1, 0.5])

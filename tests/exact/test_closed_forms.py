@@ -3,7 +3,7 @@
 For the loss ``|w - c|^2 / 2``, K steps of rate a and d = mean(w - c) over tasks:
 MAML's meta-gradient is ``(1-a)^(2K) d``, first-order MAML's ``(1-a)^K d`` and
 Reptile's displacement ``(1 - (1-a)^K) d``. With a rate for each step, ``(1-a)^K``
-is the product of the ``1 - a_k``.
+is the product of the ``1 - a_k``; the multi-step loss averages MAML's over 1..K.
 """
 
 import jax
@@ -72,6 +72,14 @@ def test_gradients_and_displacement(rates, num_adaptations):
         )
         for derivative in DERIVATIVES
     }
+    objectives["every step"] = outer.post_adaptation(
+        learner,
+        source,
+        family,
+        num_adaptations=num_adaptations,
+        loss=quadratic.loss,
+        every_step=True,
+    )
     estimators = {name: outer.backprop(one, layout) for name, one in objectives.items()}
     estimators["reptile"] = outer.displacement(
         learner, source, family, layout, num_adaptations=num_adaptations
@@ -81,6 +89,10 @@ def test_gradients_and_displacement(rates, num_adaptations):
         "exact-remat": shrinkage**2 * offset,
         "first-order": shrinkage * offset,
         "reptile": (1 - shrinkage) * offset,
+        "every step": np.mean(
+            [_shrinkage(rates, count) ** 2 for count in range(1, num_adaptations + 1)]
+        )
+        * offset,
     }
     actual = _estimates(estimators, theta, key)
     assert actual.keys() == expected.keys()

@@ -57,6 +57,43 @@ def _stack(*chunks):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *chunks)
 
 
+def test_episodes_of_different_lengths_count_alike():
+    """Without adaptation the meta-gradient is grad V / T, however early episodes end.
+
+    Here action 1 in state 1 ends the episode. What follows is padding: it is
+    enumerated like the rest and has to cancel out.
+    """
+    mdp, theta = m.STOCHASTIC, jnp.asarray(m.THETA)
+    learner = m.tabular_learner(optax.sgd(INNER_LR))
+    objective = _objective(mdp, learner, num_adaptations=0)
+    trajectories = m.enumerate_trajectories(mdp)
+    ends = (trajectories.state == 1) & (trajectories.action == 1)
+    alive = np.cumsum(ends, axis=1) - ends == 0
+    assert 0 < alive[:, -1].mean() < 1
+
+    def value(theta):
+        policy, value = jax.nn.softmax(theta), jnp.zeros(m.NUM_STATES)
+        going_on = 1 - np.eye(2)[1][:, None] * np.eye(2)[1]
+        for _ in range(m.LENGTH):
+            value = jnp.sum(policy * (mdp.reward + going_on * (mdp.transition @ value)), axis=-1)
+        return mdp.start @ value
+
+    @jax.jit
+    @jax.vmap
+    def of_query(state, action, mask):
+        query = m.chunk_of(mdp, state[None], action[None], theta)
+        query = query._replace(
+            mask=mask[:, None], reward=jnp.where(mask[:, None], query.reward, 0)
+        )
+        support = _annotated(learner, query)
+        empty = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), support)
+        return _meta_gradient(objective, learner, empty, query)
+
+    gradients = of_query(trajectories.state, trajectories.action, alive)
+    actual = jnp.tensordot(m.probability_of(trajectories, theta), gradients, 1)
+    np.testing.assert_allclose(actual, jax.jit(jax.grad(value))(theta), rtol=1e-10, atol=1e-12)
+
+
 # --- Expected updates -----------------------------------------------------------
 
 
