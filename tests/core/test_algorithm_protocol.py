@@ -12,6 +12,7 @@ import metajax
 from metajax import inner, outer
 from metajax.source import fresh_episodes
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 ALGORITHMS = metajax.list_algorithms()
 
 
@@ -125,7 +126,9 @@ def test_evaluation_defaults_and_statistics(maml):
     assert evaluation.env_steps == 8 * 2 * 2 * 2
     np.testing.assert_allclose(evaluation.mean(), returns.mean(axis=0))
     half = 1.96 * returns.std(axis=0, ddof=1) / np.sqrt(8)
-    np.testing.assert_allclose(evaluation.interval(), [returns.mean(0) - half, returns.mean(0) + half])
+    np.testing.assert_allclose(
+        evaluation.interval(), [returns.mean(0) - half, returns.mean(0) + half]
+    )
 
 
 def test_evaluation_without_adaptation_is_the_policy_as_it_is(maml):

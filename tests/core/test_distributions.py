@@ -53,9 +53,7 @@ def test_gaussian():
     s1, s2 = np.exp(log_std), np.exp(other_log_std)
     expected = np.log(s2 / s1) + (s1**2 + (OLD - other_mean) ** 2) / (2 * s2**2) - 0.5
     np.testing.assert_allclose(
-        distribution.divergence(
-            parameters, (jnp.asarray(other_mean), jnp.asarray(other_log_std))
-        ),
+        distribution.divergence(parameters, (jnp.asarray(other_mean), jnp.asarray(other_log_std))),
         expected.sum(axis=-1),
         rtol=1e-4,
     )
@@ -66,9 +64,7 @@ def test_samples_follow_the_distribution():
     keys = jax.random.split(jax.random.key(0), 20_000)
     discrete = categorical(3)
     logits = jnp.array([0.0, 1.0, -1.0])
-    sample = jax.jit(
-        jax.vmap(lambda key: discrete.sample(discrete.noise(key), logits[None])[0])
-    )
+    sample = jax.jit(jax.vmap(lambda key: discrete.sample(discrete.noise(key), logits[None])[0]))
     counts = np.bincount(sample(keys), minlength=3)
     expected = len(keys) * np.asarray(jax.nn.softmax(logits))
     assert scipy.stats.chisquare(counts, expected).pvalue > 1e-3

@@ -34,10 +34,9 @@ def test_generalized_advantages_by_hand():
         [-3 + 0.25 * -47, -31],
         [-47, 0],
     ]
-    args = map(jnp.asarray, (R, values, bootstrap, MASK))
+    args = (jnp.asarray(R), jnp.asarray(values), jnp.asarray(bootstrap), jnp.asarray(MASK))
     actual = losses.generalized_advantages(*args, 0.5, 0.5)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    args = map(jnp.asarray, (R, values, bootstrap, MASK))
     np.testing.assert_allclose(losses.generalized_advantages(*args, 0.5, 0.0), deltas, rtol=1e-6)
 
 
@@ -53,7 +52,12 @@ def test_generalized_advantages_agree_with_rlax(lambda_):
     bootstrap = np.where(terminated, 0, final)
     mask = np.arange(horizon)[:, None] < lengths
     actual = losses.generalized_advantages(
-        *map(jnp.asarray, (reward, values, bootstrap, mask)), discount, lambda_
+        jnp.asarray(reward),
+        jnp.asarray(values),
+        jnp.asarray(bootstrap),
+        jnp.asarray(mask),
+        discount,
+        lambda_,
     )
     for stream, length in enumerate(lengths):
         discounts = np.full(length, discount, np.float32)
@@ -189,7 +193,7 @@ def test_linear_baseline_is_ridge_regression(ridge):
     mask = np.arange(40)[:, None] < np.array([40, 40, 31, 7, 1])
     with jax.enable_x64(True):
         actual = losses.linear_feature_values(
-            *map(jnp.asarray, (observation, target, mask)), ridge=ridge
+            jnp.asarray(observation), jnp.asarray(target), jnp.asarray(mask), ridge=ridge
         )
         actual = np.asarray(actual)
     rows = _features(observation)[mask]
@@ -221,8 +225,9 @@ def test_linear_baseline_in_single_precision():
     observation = np.concatenate([place, place, np.full_like(place, 9.0)], axis=-1)
     target = -np.abs(place[..., 0]) - np.arange(100)[:, None]
     mask = np.ones((100, 20), bool)
-    args = [jnp.asarray(one, jnp.float32) for one in (observation, target)]
-    actual = losses.linear_feature_values(*args, jnp.asarray(mask))
+    actual = losses.linear_feature_values(
+        jnp.asarray(observation, jnp.float32), jnp.asarray(target, jnp.float32), jnp.asarray(mask)
+    )
     rows = _features(observation)[mask]
     best = rows @ np.linalg.lstsq(rows, target[mask], rcond=None)[0]
     left, least = (np.mean((one - target[mask]) ** 2) for one in (np.asarray(actual)[mask], best))

@@ -12,6 +12,7 @@ from metajax.source import fresh_episodes
 from metajax.tasks import with_auto_reset
 from metajax.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 HORIZON, NUM_STREAMS, NUM_ADAPTATIONS = 4, 3, 2
 
 

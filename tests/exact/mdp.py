@@ -67,7 +67,7 @@ def enumerate_trajectories(mdp: MDP) -> Trajectories:
 def probability_of(trajectories: Trajectories, theta) -> jax.Array:
     """``[M]`` under the softmax policy with logits ``theta``; differentiable."""
     log_policy = jax.nn.log_softmax(theta)[trajectories.state, trajectories.action]
-    return trajectories.probability * jnp.exp(jnp.sum(log_policy, axis=-1))
+    return jnp.asarray(trajectories.probability) * jnp.exp(jnp.sum(log_policy, axis=-1))
 
 
 def value_of(mdp: MDP, theta) -> jax.Array:
@@ -76,7 +76,7 @@ def value_of(mdp: MDP, theta) -> jax.Array:
     value = jnp.zeros(NUM_STATES)
     for _ in range(LENGTH):
         value = jnp.sum(policy * (mdp.reward + mdp.transition @ value), axis=-1)
-    return mdp.start @ value
+    return jnp.asarray(mdp.start) @ value
 
 
 def chunk_of(mdp: MDP, state, action, theta) -> Chunk:

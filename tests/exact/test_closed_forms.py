@@ -129,9 +129,7 @@ def test_meta_sgd_learns_its_rates():
             weights=phi.weights - theta["rate"] * (phi.weights - chunk.observation[0, 0])
         )
 
-    learner = plain._replace(
-        adapt=adapt, begin=lambda key, theta: plain.begin(key, theta["start"])
-    )
+    learner = plain._replace(adapt=adapt, begin=lambda key, theta: plain.begin(key, theta["start"]))
     theta = {
         "start": plain.init(jax.random.key(0)),
         "rate": jnp.array([0.1, 0.3, 0.5]),

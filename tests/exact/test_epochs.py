@@ -64,7 +64,8 @@ def test_every_pass_sees_every_task_once(num_minibatches):
         num_minibatches=num_minibatches,
     )
     theta = jnp.zeros(NUM_TASKS)
-    moved, _, info = jax.jit(rule.update)(jax.random.key(0), theta, rule.init(None, theta))
+    key = jax.random.key(0)
+    moved, _, info = jax.jit(rule.update)(key, theta, rule.init(key, theta))
     np.testing.assert_allclose(moved, num_epochs * num_minibatches / NUM_TASKS, rtol=1e-12)
     assert info["env_steps"] == NUM_TASKS
 

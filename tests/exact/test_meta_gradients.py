@@ -31,9 +31,7 @@ KEYS = jax.random.key_data(jax.random.split(jax.random.key(0)))
 def _objective(mdp, learner, num_adaptations=1, emaml=False):
     family = m.family_of(mdp)
     source = fresh_episodes(family, learner, 1, m.LENGTH)
-    objective = outer.post_adaptation(
-        learner, source, family, num_adaptations=num_adaptations
-    )
+    objective = outer.post_adaptation(learner, source, family, num_adaptations=num_adaptations)
     return outer.with_sampling_credit(objective, learner) if emaml else objective
 
 
@@ -82,9 +80,7 @@ def test_episodes_of_different_lengths_count_alike():
     @jax.vmap
     def of_query(state, action, mask):
         query = m.chunk_of(mdp, state[None], action[None], theta)
-        query = query._replace(
-            mask=mask[:, None], reward=jnp.where(mask[:, None], query.reward, 0)
-        )
+        query = query._replace(mask=mask[:, None], reward=jnp.where(mask[:, None], query.reward, 0))
         support = _annotated(learner, query)
         empty = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), support)
         return _meta_gradient(objective, learner, empty, query)

@@ -58,8 +58,7 @@ def _dense(objective, items):
     return gradient.reshape(SIZE), _mean(gauss_newton, items), hessian
 
 
-@pytest.mark.parametrize("num_adaptations", [0, 1])
-@pytest.mark.parametrize("fisher_tasks", [None, 2])
+@pytest.mark.parametrize(("num_adaptations", "fisher_tasks"), [(0, None), (1, None), (1, 2)])
 def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
     objective = _objective(m.STOCHASTIC, num_adaptations)
     layout = TaskMap.build(NUM_TASKS, 3, 1, 1)
@@ -80,9 +79,7 @@ def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
         assert carry == ()
 
         def judge(item):
-            divergence = objective.divergence(
-                item, item.prediction, objective.predict(theta, item)
-            )
+            divergence = objective.divergence(item, item.prediction, objective.predict(theta, item))
             before, after = (objective.loss(point, item)[0] for point in (THETA, theta))
             return jnp.stack([divergence, before, after])
 
