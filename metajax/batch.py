@@ -80,15 +80,17 @@ def total(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
     return jax.lax.scan(add, zeros, blocks)[0]
 
 
+def sum_rows(tree: Tree) -> Tree:
+    """Sums the leading axis of every leaf."""
+    return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), tree)
+
+
 def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
     """Sum of ``fn(row)`` over rows, ``block_size`` of them vmapped at a time."""
     if block_size == 1:
         return total(lambda block: fn(jax.tree.map(lambda leaf: leaf[0], block)), rows, 1)
 
-    def block_sum(block):
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.vmap(fn)(block))
-
-    return total(block_sum, rows, block_size)
+    return total(lambda block: sum_rows(jax.vmap(fn)(block)), rows, block_size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,10 +52,11 @@ def fresh_episodes(
             env_state, timestep = family.advance(key, task, env_state, action)
             return env_state, timestep, stream, action, output.log_prob
 
-        def step(carry, randomness):
+        def step(carry, inputs):
+            noise, keys = inputs
             env_state, timestep, streams, alive = carry
             new_state, new_timestep, streams, action, log_prob = jax.vmap(stream_step)(
-                *randomness, env_state, timestep, streams
+                noise, keys, env_state, timestep, streams
             )
             transition = (
                 timestep.observation,

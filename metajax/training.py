@@ -20,7 +20,7 @@ def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
 
 
 @functools.lru_cache(maxsize=32)
-def _block(algorithm: MetaAlgorithm, length: int) -> Callable:
+def _block(algorithm: MetaAlgorithm, length: int) -> Any:
     def run(key, state, start):
         key_steps = jax.random.split(key)[1]
 

@@ -109,7 +109,7 @@ def policy(
     def apply(weights, observation):
         return head.apply({"params": weights["policy"]}, observation)
 
-    def value(weights, observation):
+    def value(weights: Any, observation: jax.Array) -> Any:
         assert value_head is not None
         return value_head.apply({"params": weights["value"]}, observation)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import batch
-from metajax.outer.once import finish_info, sum_info
+from metajax.outer.once import finish_info
 from metajax.types import Estimator, Objective
 
 
@@ -47,7 +47,7 @@ def backprop(
             return gradients, loss_info
 
         gradients, loss_info = batch.total_of(of_task, items, tasks.gradient_microbatch)
-        return gradients, {**sum_info(info), **loss_info}
+        return gradients, {**batch.sum_rows(info), **loss_info}
 
     def init(key, theta):
         del key, theta

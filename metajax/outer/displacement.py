@@ -3,7 +3,7 @@
 import jax
 
 from metajax import batch
-from metajax.outer.once import finish_info, sum_info
+from metajax.outer.once import finish_info
 from metajax.trial import run_trial
 from metajax.types import Estimator, Learner, Source, TaskFamily
 
@@ -37,7 +37,7 @@ def displacement(
             direction = jax.tree.map(lambda start, end: start - end, theta, weights)
             return direction, {"returns": trial.returns, "env_steps": trial.env_steps}
 
-        return sum_info(jax.vmap(of_task)(keys))
+        return batch.sum_rows(jax.vmap(of_task)(keys))
 
     def estimate(key, theta, carry):
         keys = jax.random.split(key, tasks.num_tasks)

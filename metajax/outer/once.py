@@ -36,11 +36,6 @@ def once(estimator: Estimator, optimizer: optax.GradientTransformation) -> Outer
     return Outer(init, update)
 
 
-def sum_info(info: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Sums the leading axis of the ``info`` of a block of tasks."""
-    return jax.tree.map(lambda leaf: leaf.sum(axis=0), info)
-
-
 def finish_info(info: dict[str, jax.Array], num_tasks: int) -> dict[str, jax.Array]:
     """Turns a mean over tasks back into a total where the quantity is a count."""
     return {**info, "env_steps": info["env_steps"] * num_tasks}
