@@ -20,7 +20,8 @@ def _copy(tree):
     return jax.tree.map(jnp.copy, tree)
 
 
-@pytest.mark.parametrize("rule", toys.OUTER_RULES)
+# "emaml" is backprop with a state of its own.
+@pytest.mark.parametrize("rule", [rule for rule in toys.OUTER_RULES if rule != "backprop"])
 def test_blocks_and_resuming_do_not_change_a_bit(rule, line, assert_same):
     name, options = toys.OUTER_RULES[rule]
     algorithm = toys.make(name, line, **options)
@@ -52,8 +53,8 @@ def test_the_same_seed_gives_the_same_run_and_another_one_does_not(line, assert_
         metajax.train(algorithm, jax.random.key(seed), 4)[0] for seed in (1, 1, 2)
     )
     assert_same(first, again)
-    flat = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(s)]) for s in (first, other)]
-    assert not np.array_equal(*flat)
+    pairs = zip(*map(jax.tree.leaves, (first.theta, other.theta)), strict=True)
+    assert any(not np.array_equal(*pair) for pair in pairs)
 
 
 def test_a_state_that_init_gives_out_again_survives_training(line, assert_same):
@@ -76,7 +77,6 @@ def test_a_state_that_init_gives_out_again_survives_training(line, assert_same):
 
 LAYOUTS = {
     "backprop": [(4, 4), (4, 1), (1, 1)],
-    "emaml": [(4, 4), (2, 1)],
     "displacement": [(4, 4), (2, 1)],
     "epochs": [(4, 4), (2, 1)],
     "trust region": [(4, 4), (2, 1)],
@@ -84,7 +84,7 @@ LAYOUTS = {
 
 
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("rule", toys.OUTER_RULES)
+@pytest.mark.parametrize("rule", LAYOUTS)
 def test_microbatches_change_only_rounding(rule, line, assert_same):
     name, options = toys.OUTER_RULES[rule]
     # Adam would make much of little where a gradient is near zero.
@@ -109,7 +109,8 @@ def test_microbatches_change_only_rounding(rule, line, assert_same):
 @pytest.mark.parametrize("family", ["arms", "line"])
 def test_one_task_alone_equals_the_same_task_in_a_batch(family, request, assert_same):
     family = request.getfixturevalue(family)
-    algorithm = toys.make("maml", family, inner_steps=2)
+    # Fitting a baseline to nine transitions would make much of the last bit.
+    algorithm = toys.make("maml", family, inner_steps=2, baseline="none")
     theta = algorithm.init(jax.random.key(KEY)).theta
     keys = jax.random.split(jax.random.key(1), 5)
     tasks = jax.vmap(family.sample)(keys)
@@ -118,7 +119,7 @@ def test_one_task_alone_equals_the_same_task_in_a_batch(family, request, assert_
     for row in range(5):
         task = jax.tree.map(lambda leaf, row=row: leaf[row], tasks)
         expected = jax.tree.map(lambda leaf, row=row: leaf[row], together)
-        assert_same(alone(keys[row], theta, task), expected, rtol=1e-4, atol=1e-4)
+        assert_same(alone(keys[row], theta, task), expected, rtol=1e-5, atol=1e-5)
 
 
 # --- Randomness ------------------------------------------------------------------------
@@ -157,10 +158,8 @@ class Counting(nn.Module):
         return nn.Dense(3)(observation.reshape(observation.shape[0], -1))
 
 
-@pytest.mark.parametrize("rule", ["backprop", "trust region"])
-def test_one_trace_for_a_configuration(rule, line):
-    name, options = toys.OUTER_RULES[rule]
-    algorithm = toys.make(name, line, network=Counting(), **options)
+def test_one_trace_for_a_configuration(line):
+    algorithm = toys.make("maml", line, network=Counting())
     counts = []
 
     def count(reached, state, infos):
