@@ -43,7 +43,7 @@ _TYPES = (
 _ROOMS = ("algorithms", "inner", "losses", "networks", "outer", "report", "tasks", "types")
 _HOME.update(dict.fromkeys(_TYPES, "metajax.types"))
 
-__all__ = ["__version__", *_HOME, *_ROOMS]
+__all__ = ["__version__", *_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from metajax import algorithms, inner, losses, networks, outer, report, tasks, types

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import AxisType, PartitionSpec
 
 from metajax.options import OptionError
@@ -52,7 +53,7 @@ def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
 
         @jax.custom_batching.sequential_vmap
         def explicit(closed_over, leaves):
-            return jax.core.eval_jaxpr(program.jaxpr, closed_over, *leaves)
+            return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, closed_over))(*leaves)
 
         outputs = explicit(program.consts, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(shape), outputs)

@@ -90,8 +90,7 @@ def train(
         )
     if block_size is not None and block_size < 1:
         raise OptionError("block_size", f"{block_size} is not possible; allowed: at least 1")
-    if state is None:
-        state = initial_state(algorithm, key)
+    current = initial_state(algorithm, key) if state is None else state
     total = num_iterations - start
     size = total if block_size is None else min(block_size, total)
     # On the host a block may be compiled ahead; under a transformation it may not.
@@ -99,14 +98,14 @@ def train(
     history = []
     while start < num_iterations:
         length = min(size, num_iterations - start)
-        state, infos = run(algorithm, length, key, state, jnp.uint32(start))
+        current, infos = run(algorithm, length, key, current, jnp.uint32(start))
         start += length
         history.append(infos)
         if on_block is not None:
             history[-1] = infos = jax.device_get(infos)
-            if on_block(start, state, infos):
+            if on_block(start, current, infos):
                 break
     if len(history) == 1:
-        return state, history[0]
+        return current, history[0]
     stack = np.concatenate if on_block is not None else jnp.concatenate
-    return state, jax.tree.map(lambda *leaves: stack(leaves), *history) if history else {}
+    return current, jax.tree.map(lambda *leaves: stack(leaves), *history) if history else {}

@@ -24,7 +24,7 @@ class MAML(GradientBased):
       surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
         derive; "lvc" and "dice" correct the Hessian of the expected update;
         "emaml" adds the credit of the pre-adaptation samples.
-      every_step: train for the mean return after 1..K steps instead of the last.
+      every_step: train for the mean return after 0..K steps, not after the last alone.
       remat: recompute each adaptation in the backward pass, so that memory does
         not grow with ``inner_steps``.
       entropy_coefficient: weight of the adapted policy's entropy.

@@ -159,17 +159,20 @@ def gradient_learner(
             total = total + value_coefficient * error
         return total
 
-    def descend(key, theta, phi, chunk):
-        del key
+    def descend(rule: optax.GradientTransformation):
+        def adapt(key, theta, phi, chunk):
+            del key
 
-        def update(phi, _):
-            gradients = jax.grad(loss)(phi.weights, theta, chunk)
-            step, state = inner.update(gradients, phi.optimizer_state, phi.weights)
-            return GradientState(optax.apply_updates(phi.weights, step), state), None
+            def update(phi, _):
+                gradients = jax.grad(loss)(phi.weights, theta, chunk)
+                step, state = rule.update(gradients, phi.optimizer_state, phi.weights)
+                return GradientState(optax.apply_updates(phi.weights, step), state), None
 
-        if updates == 1:
-            return update(phi, None)[0]
-        return jax.lax.scan(update, phi, length=updates)[0]
+            if updates == 1:
+                return update(phi, None)[0]
+            return jax.lax.scan(update, phi, length=updates)[0]
+
+        return adapt
 
     return Learner(
         init=policy.init,
@@ -178,7 +181,7 @@ def gradient_learner(
         act=act,
         unroll=unroll,
         annotate=annotate,
-        adapt=descend if isinstance(inner, optax.GradientTransformation) else inner,
+        adapt=descend(inner) if isinstance(inner, optax.GradientTransformation) else inner,
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
         noise=distribution.noise,

@@ -81,9 +81,10 @@ def post_adaptation(
       num_adaptations: K. With 0 this is joint training on all tasks.
       loss: of the adapted learner on the query chunk.
       derivative: one of ``metajax.trial.DERIVATIVES``.
-      every_step: count the mean loss after 1..K adaptations, not the last alone
-        (the multi-step loss of Antoniou et al. 2019, "How to train your MAML",
-        section 4, with equal weights). The chunks are there anyway.
+      every_step: count the mean loss after 0..K adaptations, not the last alone: the
+        multi-step loss of Antoniou et al. (2019), "How to train your MAML", section
+        4, with equal weights and with the policy before any adaptation among them,
+        which keeps that policy from running away. The chunks are there anyway.
       entropy_coefficient: weight of the entropy of the adapted policy, nats.
 
     Source: Finn et al. (2017), equation 5 and algorithm 3.
@@ -111,7 +112,7 @@ def post_adaptation(
 
         if every_step:
             outputs, earlier = adapted(theta, item, loss_before)
-            steps = jnp.append(earlier[1:], loss(outputs, item.query))
+            steps = jnp.append(earlier, loss(outputs, item.query))
         else:
             outputs, _ = adapted(theta, item)
             steps = loss(outputs, item.query)
