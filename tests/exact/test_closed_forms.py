@@ -3,7 +3,7 @@
 For the loss ``|w - c|^2 / 2``, K steps of rate a and d = mean(w - c) over tasks:
 MAML's meta-gradient is ``(1-a)^(2K) d``, first-order MAML's ``(1-a)^K d`` and
 Reptile's displacement ``(1 - (1-a)^K) d``. With a rate for each step, ``(1-a)^K``
-is the product of the ``1 - a_k``; the multi-step loss averages MAML's over 1..K.
+is the product of the ``1 - a_k``; the multi-step loss averages MAML's over 0..K.
 """
 
 import jax
@@ -90,7 +90,7 @@ def test_gradients_and_displacement(rates, num_adaptations):
         "first-order": shrinkage * offset,
         "reptile": (1 - shrinkage) * offset,
         "every step": np.mean(
-            [_shrinkage(rates, count) ** 2 for count in range(1, num_adaptations + 1)]
+            [_shrinkage(rates, count) ** 2 for count in range(num_adaptations + 1)]
         )
         * offset,
     }
