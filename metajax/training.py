@@ -16,7 +16,9 @@ Infos = dict[str, Any]
 
 def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
     """The state that ``train`` starts from with this key."""
-    return algorithm.init(jax.random.split(key)[0])
+    # A copy, as training overwrites its state in place: a learner may hand out arrays
+    # that it keeps, such as trained weights.
+    return jax.tree.map(jnp.copy, algorithm.init(jax.random.split(key)[0]))
 
 
 @functools.lru_cache(maxsize=32)

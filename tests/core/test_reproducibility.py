@@ -61,7 +61,7 @@ def test_a_state_that_init_gives_out_again_survives_training(line, assert_same):
     """``train`` overwrites its state in place, but not what the learner holds on to."""
     algorithm = toys.make("maml", line)
     pretrained = algorithm.init(jax.random.key(0)).theta
-    kept = jax.device_get(pretrained)
+    kept = jax.device_get(_copy(pretrained))  # a view of the original would protect it
     learner = algorithm.learner._replace(init=lambda key: pretrained)
     source = fresh_episodes(line, learner, 2, 4)
     layout = metajax.TaskMap.build(2, num_devices=1)
