@@ -13,10 +13,18 @@ import fake_algorithm as fake
 import pytest
 
 import metajax
+from metajax.algorithms import ALGORITHMS
+from metajax.tasks import FAMILIES
 
 HERE = pathlib.Path(__file__).parent
 ROOT = pathlib.Path(metajax.__file__).parents[1]
-fake.register()
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch) -> None:
+    """The fakes are known to configs here, and to no other test of the same process."""
+    monkeypatch.setitem(ALGORITHMS._entries, "fake", fake.Fake)
+    monkeypatch.setitem(FAMILIES._entries, "fake", fake.FakeFamily)
 
 
 class Result(NamedTuple):

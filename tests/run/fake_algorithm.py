@@ -127,13 +127,12 @@ class Fake:
 
 
 def register() -> None:
-    """Makes "fake" known to configs; a second call does nothing."""
+    """Makes "fake" known to configs."""
     from metajax.algorithms import ALGORITHMS
     from metajax.tasks import FAMILIES
 
-    if "fake" not in ALGORITHMS:
-        ALGORITHMS.register("fake", Fake)
-        FAMILIES.register("fake", FakeFamily)
+    ALGORITHMS.register("fake", Fake)
+    FAMILIES.register("fake", FakeFamily)
 
 
 def report() -> dict[str, types.ModuleType]:

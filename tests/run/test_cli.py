@@ -144,7 +144,9 @@ def test_environment_of_the_user_stays(workplace):
 
 
 @pytest.mark.slow
-def test_real_training_end_to_end(tmp_path):
+def test_real_training_end_to_end(tmp_path, monkeypatch):
+    # Where the tests keep their own compiled programs; the command has its own place.
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     (tmp_path / "real.toml").write_text(CONFIG)
 
     def run(*arguments):
