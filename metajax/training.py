@@ -90,6 +90,8 @@ def train(
         raise OptionError(
             "num_iterations", f"{num_iterations} is not possible; allowed: at least {start}"
         )
+    if start and state is None:
+        raise OptionError("state", f"is missing; allowed: the state that start={start} has reached")
     if block_size is not None and block_size < 1:
         raise OptionError("block_size", f"{block_size} is not possible; allowed: at least 1")
     current = initial_state(algorithm, key) if state is None else state

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.options import check_number
+from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
     import optax
@@ -153,6 +153,10 @@ class GradientBased:
         if rule is None:
             rule = optax.sgd(inner.step_sizes(self.inner_lr))
         if self.inner_clip is not None:
+            if not isinstance(rule, optax.GradientTransformation):
+                raise OptionError(
+                    "inner_clip", "is not possible with a rule of your own; allowed: clip inside it"
+                )
             rule = optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
         return inner.gradient_learner(
             policy,

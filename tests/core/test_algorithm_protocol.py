@@ -249,3 +249,13 @@ def test_fields_that_do_not_divide(line):
         (field,) = options
         with pytest.raises(metajax.OptionError, match=field):
             toys.make("maml", line, **options)
+
+
+def test_a_clip_is_refused_beside_a_rule_of_ones_own(line):
+    with pytest.raises(metajax.OptionError, match="inner_clip"):
+        toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi, inner_clip=1.0)
+
+
+def test_a_run_is_continued_from_a_state_only(line):
+    with pytest.raises(metajax.OptionError, match="state: is missing"):
+        metajax.train(toys.make("maml", line), jax.random.key(0), 4, start=2)
