@@ -40,8 +40,7 @@ def trust_region(
       damping: multiple of the identity added to F.
       backtracks: step lengths that are tried before theta stays as it is.
       backtrack_ratio: between two lengths.
-      fisher_tasks: tasks that F is estimated on; all by default. With 8 of 40
-        tasks an iteration is about 3 times faster and learns about as well.
+      fisher_tasks: tasks that F is estimated on, fewer being faster; all by default.
 
     Source: Schulman et al. (2015), appendix C; as outer step, Finn et al. (2017),
     section 5.2. All trials are kept during the update: memory grows with N.
