@@ -3,9 +3,19 @@
 import jax
 
 from metajax.options import OptionError
-from metajax.source import fresh_episodes
+from metajax.source import fresh_episodes, whole_trials
 from metajax.trial import run_trial
-from metajax.types import Key, Learner, MetaAlgorithm, MetaState, Outer, TaskFamily, Tree, Trial
+from metajax.types import (
+    Key,
+    Learner,
+    MetaAlgorithm,
+    MetaState,
+    Outer,
+    Source,
+    TaskFamily,
+    Tree,
+    Trial,
+)
 
 
 def compose(
@@ -16,6 +26,8 @@ def compose(
     num_adaptations: int = 1,
     num_streams: int = 20,
     horizon: int | None = None,
+    continuing: bool = False,
+    num_episodes: int | None = None,
 ) -> MetaAlgorithm:
     """Puts a learner under an outer rule on a task family.
 
@@ -26,11 +38,18 @@ def compose(
       num_adaptations: K of a trial, unless ``adapt`` is told otherwise.
       num_streams: E, episodes of a chunk.
       horizon: T, steps of a chunk; by default the family's episode length.
+      continuing: whether a trial is episode after episode with one memory (see
+        ``whole_trials``) and not chunks of fresh episodes. It has no adaptations, and
+        returns are those of its episodes.
+      num_episodes: of a continuing trial; by default ``episodes_per_trial`` of the
+        family that the trial is in.
 
     Returns:
       the ``MetaAlgorithm``.
     """
     length = episode_horizon(family, horizon)
+    if continuing:
+        num_adaptations = 0
     trained, default_adaptations, default_streams = family, num_adaptations, num_streams
 
     def init(key):
@@ -56,11 +75,25 @@ def compose(
         check_same_spaces(held_out, trained)
         count = default_adaptations if num_adaptations is None else num_adaptations
         streams = default_streams if num_streams is None else num_streams
-        source = fresh_episodes(held_out, learner, streams, length)
-        judge = None if explore else fresh_episodes(held_out, learner, streams, length, False)
-        return run_trial(learner, source, key, theta, task, num_adaptations=count, judge=judge)
+        if continuing and count:
+            raise OptionError(
+                "num_adaptations",
+                f"{count} is not possible; allowed: 0, as this learner adapts in its memory",
+            )
 
-    return MetaAlgorithm(family, learner, init, step, adapt)
+        def source(explore: bool) -> Source:
+            if continuing:
+                episodes = num_episodes or held_out.spec.episodes_per_trial
+                return whole_trials(held_out, learner, streams, episodes, explore=explore)
+            return fresh_episodes(held_out, learner, streams, length, explore)
+
+        judge = None if explore else source(explore=False)
+        return run_trial(
+            learner, source(explore=True), key, theta, task, num_adaptations=count, judge=judge
+        )
+
+    axis = "episodes" if continuing else "adaptations"
+    return MetaAlgorithm(family, learner, init, step, adapt, axis)
 
 
 def episode_horizon(family: TaskFamily, horizon: int | None) -> int:

@@ -17,8 +17,9 @@ class Evaluation(NamedTuple):
 
     Attributes:
       returns: ``[num_tasks, K + 1]`` numpy; mean undiscounted return of the
-        episodes of a task after 0..K adaptations.
-      axis: what the second axis counts: "adaptations".
+        episodes of a task after 0..K adaptations, or ``[num_tasks, episodes]``, the
+        return of each episode of a continuing trial.
+      axis: what the second axis counts: "adaptations" or "episodes".
       explore: whether the policy that was measured sampled its actions.
       env_steps: transitions that happened, over all tasks.
     """
@@ -121,7 +122,7 @@ def evaluate(
     returns, env_steps = jax.device_get(run(key, theta))
     return Evaluation(
         returns=np.asarray(returns),
-        axis="adaptations",
+        axis=algorithm.axis,
         explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
     )

@@ -11,11 +11,6 @@ from metajax.types import Chunk, Key, Learner, Source, Tree, Trial
 Adapt = Callable[[Key, Tree, Tree, Chunk], Tree]
 
 
-def chunk_return(chunk: Chunk) -> jax.Array:
-    """Mean undiscounted return of the E episodes of a chunk (scalar)."""
-    return jnp.mean(jnp.sum(chunk.reward, axis=0))
-
-
 def _count(chunk: Chunk) -> jax.Array:
     return jnp.sum(chunk.mask, dtype=jnp.int32)
 
@@ -60,10 +55,10 @@ def run_trial(
 
     def collect(phi, state, keys):
         state, chunk = source.next(keys[0], theta, phi, task, state)
-        if judge is None:
-            measured = chunk_return(chunk)
-        else:
-            measured = chunk_return(judge.next(keys[1], theta, phi, task, judge_state)[1])
+        judged = chunk
+        if judge is not None:
+            _, judged = judge.next(keys[1], theta, phi, task, judge_state)
+        measured = judged.reward, judged.terminated | judged.truncated
         return state, learner.annotate(theta, phi, chunk), measured
 
     def adaptation(carry, keys):
@@ -73,10 +68,13 @@ def run_trial(
         return (phi, state), (chunk, measured)
 
     keys = (chunk_keys[:-1], judge_keys[:-1], _adaptation_keys(key_adapt, num_adaptations))
-    (phi, state), (support, returns) = jax.lax.scan(adaptation, (phi, state), keys)
-    state, query, last_return = collect(phi, state, (chunk_keys[-1], judge_keys[-1]))
+    (phi, state), (support, measured) = jax.lax.scan(adaptation, (phi, state), keys)
+    state, query, last = collect(phi, state, (chunk_keys[-1], judge_keys[-1]))
+    rewards, dones = jax.tree.map(
+        lambda before, leaf: jnp.concatenate([before, leaf[None]]), measured, last
+    )
     return Trial(
-        returns=jnp.append(returns, last_return),
+        returns=source.returns(rewards, dones),
         env_steps=jnp.sum(jax.vmap(_count)(support)) + _count(query),
         phi=phi,
         support=support,

@@ -74,6 +74,8 @@ class Spec:
         its own definition.
       random_return: expected return of the uniform random policy, if known.
       oracle_return: expected return of the policy that knows the task, if known.
+      optimal_return: ``task -> scalar``, the expected return of an episode of the
+        best policy that knows the task, if it can be computed.
       plane: for families whose observation starts with a position in the
         plane, the goal of a task, ``task -> [2]``; plots use it.
     """
@@ -85,6 +87,7 @@ class Spec:
     episodes_per_trial: int = 1
     random_return: float | None = None
     oracle_return: float | None = None
+    optimal_return: Callable[[Tree], jax.Array] | None = None
     plane: Callable[[Tree], jax.Array] | None = None
 
 
@@ -139,6 +142,23 @@ class TaskFamily(NamedTuple):
 # --- Learners -----------------------------------------------------------------
 
 
+class ActorInput(NamedTuple):
+    """What a learner sees before a decision, for one stream.
+
+    Attributes:
+      observation: ``[O]``.
+      last_action: the action before, across the ends of episodes. At the start of
+        a trial there is none, written -1 for ``Discrete`` and 0 for ``Box``.
+      last_reward: the reward of that action; 0 at the start of a trial.
+      start: bool; this is the first step of an episode.
+    """
+
+    observation: jax.Array
+    last_action: jax.Array
+    last_reward: jax.Array
+    start: jax.Array
+
+
 class ActorOutput(NamedTuple):
     """One decision for one stream.
 
@@ -168,6 +188,9 @@ class Chunk(NamedTuple):
       log_prob: ``[T, E]`` under the policy that acted.
       last_observation: ``[E, O]``, the observation after the last transition of
         each stream: what a truncated episode bootstraps from.
+      value: ``[T, E]`` of the learner that acted, or ``()``.
+      final_value: ``[T, E]``, its value of where each step led before any reset:
+        what a truncation inside a trial bootstraps from; ``()`` unless asked for.
       advantage, target: ``[T, E]`` once annotated, before that ``()``.
       scale: what the advantages were divided by (1 without normalisation), once
         annotated; before that ``()``.
@@ -181,6 +204,8 @@ class Chunk(NamedTuple):
     mask: jax.Array
     log_prob: jax.Array
     last_observation: jax.Array
+    value: Any = ()
+    final_value: Any = ()
     advantage: Any = ()
     target: Any = ()
     scale: Any = ()
@@ -209,9 +234,10 @@ class Learner(NamedTuple):
       init: ``(key) -> theta``.
       begin: ``(key, theta) -> phi``, at the start of a trial.
       memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
-      act: ``(noise, theta, phi, memory, timestep) -> (ActorOutput, memory)`` for
+      act: ``(noise, theta, phi, memory, actor_input) -> (ActorOutput, memory)`` for
         one stream.
-      unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks.
+      unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks. A learner
+        with a memory takes a chunk that begins its trial.
       annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets,
         once at collection and never inside ``adapt``.
       adapt: ``(key, theta, phi, chunk) -> phi``, differentiable in theta, phi.
@@ -226,7 +252,7 @@ class Learner(NamedTuple):
     init: Callable[[Key], Tree]
     begin: Callable[[Key, Tree], Tree]
     memory: Callable[[Tree], Tree]
-    act: Callable[[Key, Tree, Tree, Tree, TimeStep], tuple[ActorOutput, Tree]]
+    act: Callable[[Tree, Tree, Tree, Tree, ActorInput], tuple[ActorOutput, Tree]]
     unroll: Callable[[Tree, Tree, Tree, Chunk], Outputs]
     annotate: Callable[[Tree, Tree, Chunk], Chunk]
     adapt: Callable[[Key, Tree, Tree, Chunk], Tree]
@@ -241,10 +267,15 @@ class Source(NamedTuple):
     Attributes:
       open: ``(key, theta, task) -> s`` at the start of a trial.
       next: ``(key, theta, phi, task, s) -> (s, chunk)``.
+      returns: ``(reward, done) -> Trial.returns``, both ``[K + 1, T, E]``: of all
+        chunks of a trial, 0 and false where they are masked.
+      axis: what ``Trial.returns`` counts: "adaptations" or "episodes".
     """
 
     open: Callable[[Key, Tree, Tree], Tree]
     next: Callable[[Key, Tree, Tree, Tree, Tree], tuple[Tree, Chunk]]
+    returns: Callable[[jax.Array, jax.Array], jax.Array]
+    axis: str = "adaptations"
 
 
 class Trial(NamedTuple):
@@ -253,7 +284,8 @@ class Trial(NamedTuple):
     Inside ``jax.jit`` only the parts that are read cost memory.
 
     Attributes:
-      returns: ``[K + 1]``, mean return of the E episodes after k adaptations.
+      returns: ``[K + 1]``, mean return of the E episodes after k adaptations; in a
+        continuing trial the return of each of its episodes, a mean over E streams.
       env_steps: int32, transitions that happened.
       phi: the adapted state, after K adaptations.
       support: the chunks that were adapted to, leaves ``[K, T, E, ...]``.
@@ -292,6 +324,9 @@ class Objective(NamedTuple):
         loss needs, without gradients.
       prepare: ``(items) -> items``, the one place that may mix tasks.
       loss: ``(theta, item) -> (loss, info)``; differentiable in theta.
+      total: ``(theta, items [n, ...]) -> (loss, info)`` summed over tasks, for an
+        objective that evaluates tasks together faster than one after another;
+        None for the others.
       predict: ``(theta, item) ->`` action distribution on the query chunk.
       divergence: ``(item, old, new) ->`` mean KL(old || new) of two predictions.
     """
@@ -301,6 +336,7 @@ class Objective(NamedTuple):
     loss: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]]
     predict: Callable[[Tree, Tree], Tree]
     divergence: Callable[[Tree, Tree, Tree], jax.Array]
+    total: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]] | None = None
 
 
 class Outer(NamedTuple):
@@ -336,11 +372,13 @@ class MetaAlgorithm(NamedTuple):
       init: ``(key) -> MetaState``.
       step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps
         names to scalars, except ``returns``, ``[K + 1]``: mean return of the
-        training tasks after 0..K adaptations; ``env_steps`` counts transitions.
+        training tasks after 0..K adaptations, or of each episode of a trial;
+        ``env_steps`` counts transitions.
       adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
         num_streams=None, explore=True) -> Trial``: a whole trial in one task.
         With ``explore=False`` returns are those of the policy's mode, measured
         in episodes of their own; adaptation still uses sampled actions.
+      axis: what returns count: "adaptations" or "episodes".
     """
 
     family: TaskFamily
@@ -348,3 +386,4 @@ class MetaAlgorithm(NamedTuple):
     init: Callable[[Key], MetaState]
     step: Callable[[Key, MetaState], tuple[MetaState, dict[str, jax.Array]]]
     adapt: Callable[..., Trial]
+    axis: str = "adaptations"

@@ -104,9 +104,9 @@ def gradient_learner(
         state = inner.init(theta) if isinstance(inner, optax.GradientTransformation) else ()
         return GradientState(theta, state)
 
-    def act(noise, theta, phi, memory, timestep):
+    def act(noise, theta, phi, memory, seen):
         del theta
-        parameters = policy.apply(phi.weights, timestep.observation[None])
+        parameters = policy.apply(phi.weights, seen.observation[None])
         action = distribution.sample(noise, parameters)
         log_prob = distribution.log_prob(parameters, action)
         output = ActorOutput(action[0], distribution.mode(parameters)[0], log_prob[0])

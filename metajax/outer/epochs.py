@@ -56,6 +56,8 @@ def epochs(
         theta, state = carry
 
         def block_sum(theta, block):
+            if objective.total is not None:
+                return jax.grad(objective.total, has_aux=True)(theta, block)
             return batch.total_of(
                 lambda item: gradient(theta, item), block, minibatch.gradient_microbatch
             )

@@ -41,8 +41,8 @@ def _counting_family():
 def _counting_learner():
     """Acts with the number of steps its memory has seen; phi counts adaptations."""
 
-    def act(noise, theta, phi, memory, timestep):
-        del noise, theta, timestep
+    def act(noise, theta, phi, memory, seen):
+        del noise, theta, seen
         action = (memory + 100 * phi).astype(jnp.float32)[None]
         return ActorOutput(action, -action, jnp.zeros(())), memory + 1
 

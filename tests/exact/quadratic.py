@@ -40,8 +40,8 @@ def learner(rates) -> Learner:
         update, state = optimizer.update(gradient(phi.weights), phi.optimizer_state)
         return GradientState(optax.apply_updates(phi.weights, update), state)
 
-    def act(noise, theta, phi, memory, timestep):
-        del noise, theta, phi, timestep
+    def act(noise, theta, phi, memory, seen):
+        del noise, theta, phi, seen
         return ActorOutput(jnp.zeros(1), jnp.zeros(1), jnp.zeros(())), memory
 
     def unroll(theta, phi, memory, chunk):
