@@ -23,6 +23,7 @@ _HOME = {
     "TaskMap": "metajax.batch",
 }
 _TYPES = (
+    "ActorInput",
     "ActorOutput",
     "Box",
     "Chunk",
@@ -36,6 +37,7 @@ _TYPES = (
     "Outputs",
     "Source",
     "Spec",
+    "Tabular",
     "TaskFamily",
     "TimeStep",
     "Trial",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from metajax.training import train
     from metajax.trial import replay, run_trial
     from metajax.types import (
+        ActorInput,
         ActorOutput,
         Box,
         Chunk,
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
         Outputs,
         Source,
         Spec,
+        Tabular,
         TaskFamily,
         TimeStep,
         Trial,

@@ -62,6 +62,22 @@ class Box:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tabular:
+    """That a family has finitely many states, which its observations show one-hot.
+
+    Attributes:
+      num_states: S, also the length of an observation. A bandit has one state, and
+        episodes of one step.
+      rewards: their distribution given state and action, "bernoulli" or "gaussian".
+      reward_std: of "gaussian" rewards.
+    """
+
+    num_states: int
+    rewards: str
+    reward_std: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """What is static about a task family.
 
@@ -76,6 +92,8 @@ class Spec:
       oracle_return: expected return of the policy that knows the task, if known.
       optimal_return: ``task -> scalar``, the expected return of an episode of the
         best policy that knows the task, if it can be computed.
+      tabular: for families of bandits and of small Markov decision processes, what
+        the classical algorithms need to know.
       plane: for families whose observation starts with a position in the
         plane, the goal of a task, ``task -> [2]``; plots use it.
     """
@@ -88,6 +106,7 @@ class Spec:
     random_return: float | None = None
     oracle_return: float | None = None
     optimal_return: Callable[[Tree], jax.Array] | None = None
+    tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
 
 
