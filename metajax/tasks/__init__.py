@@ -23,10 +23,12 @@ __all__ = ["FAMILIES", "from_gymnax", "list", "make", "with_auto_reset"]
 FAMILIES = Registry(
     "family",
     {
+        "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
         "cartpole": "metajax.tasks.cartpole:CartPole",
         "pendulum": "metajax.tasks.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.point_navigation:PointNavigation",
         "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
+        "tabular-mdp": "metajax.tasks.tabular_mdp:TabularMdp",
     },
 )
 
