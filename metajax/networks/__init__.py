@@ -3,9 +3,12 @@
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.policy import Policy, policy
+from metajax.networks.recurrent import GRU, LSTM
 
 __all__ = [
     "ACTIVATIONS",
+    "GRU",
+    "LSTM",
     "MLP",
     "Distribution",
     "Policy",
