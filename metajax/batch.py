@@ -116,12 +116,15 @@ class TaskMap:
         microbatch: int | None = None,
         gradient_microbatch: int | None = None,
         num_devices: int | None = None,
+        *,
+        whole: bool = False,
     ) -> "TaskMap":
         """Checks a layout, and chooses what is left out.
 
         Default: every local device if their number divides N, else the largest
         number that does. On a CPU blocks of at most 32 tasks for rollouts and of
-        one task for gradients; elsewhere at most 256 tasks for both.
+        one task for gradients; elsewhere at most 256 tasks for both. With ``whole``
+        all tasks of a device are one block, for gradients that tasks share.
 
         Raises:
           OptionError: naming the field, where sizes do not divide.
@@ -136,6 +139,8 @@ class TaskMap:
             )
         local = num_tasks // devices
         wide, narrow = (32, 1) if jax.default_backend() == "cpu" else (256, 256)
+        if whole:
+            wide = narrow = local
         size = _divisor(local, wide) if microbatch is None else microbatch
         _check_block("microbatch", size, local, "the tasks of one device")
         inner = _divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch

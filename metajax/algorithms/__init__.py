@@ -21,6 +21,7 @@ ALGORITHMS = Registry(
         "joint": "metajax.algorithms.joint:Joint",
         "maml": "metajax.algorithms.maml:MAML",
         "reptile": "metajax.algorithms.reptile:Reptile",
+        "rl2": "metajax.algorithms.rl2:RL2",
     },
 )
 

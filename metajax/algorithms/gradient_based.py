@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
+from metajax.algorithms.optimizers import meta_optimizer
 from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
@@ -171,13 +172,9 @@ class GradientBased:
 
     def meta_optimizer(self) -> optax.GradientTransformation:
         """The optimiser of the meta-update."""
-        import optax
-
-        makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
-        rate = self.learning_rate
-        if self.decay_iterations is not None:
-            rate = optax.linear_schedule(rate, 0.0, self.decay_iterations)
-        rule = makers[self.optimizer](rate)
-        if self.max_grad_norm is not None:
-            rule = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)
-        return rule
+        return meta_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            decay_iterations=self.decay_iterations,
+            max_grad_norm=self.max_grad_norm,
+        )

@@ -1,6 +1,12 @@
 """Losses, advantages and baselines, one concept a file."""
 
-from metajax.losses.advantages import generalized_advantages, masked_mean, normalize, returns_to_go
+from metajax.losses.advantages import (
+    episodic_advantages,
+    generalized_advantages,
+    masked_mean,
+    normalize,
+    returns_to_go,
+)
 from metajax.losses.baseline import linear_feature_values
 from metajax.losses.policy_gradient import (
     clipped_surrogate,
@@ -12,6 +18,7 @@ from metajax.losses.policy_gradient import (
 __all__ = [
     "clipped_surrogate",
     "dice_surrogate",
+    "episodic_advantages",
     "generalized_advantages",
     "likelihood_ratio_surrogate",
     "linear_feature_values",

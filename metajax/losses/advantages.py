@@ -63,13 +63,56 @@ def generalized_advantages(
     values = jnp.where(mask, v_tm1, bootstrap)
     v_t = jnp.concatenate([values[1:], bootstrap[None]])
     td_error = jnp.where(mask, r_t + discount * v_t - values, 0)
+    advantages = _sum_errors(td_error, jnp.full_like(td_error, discount * lambda_))
+    return jnp.where(mask, advantages, 0)
 
-    def backwards(following, error):
-        advantage = error + discount * lambda_ * following
+
+def episodic_advantages(
+    r_t: jax.Array,
+    v_tm1: jax.Array,
+    v_final: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    mask: jax.Array,
+    discount: float | jax.Array = 1.0,
+    lambda_: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Generalised advantage estimation over streams of several episodes each.
+
+    Args:
+      r_t: ``[T, E]`` rewards.
+      v_tm1: ``[T, E]`` value of what each action was taken in.
+      v_final: ``[T, E]`` value of where each step led before any reset.
+      terminated, truncated: ``[T, E]``. Nothing is carried back over the end of an
+        episode; a truncated one bootstraps from ``v_final``, and so does the last
+        step of a stream.
+      mask: ``[T, E]``, false after the last episode.
+      discount: per step.
+      lambda_: 1 gives Monte-Carlo returns minus the value.
+
+    Returns:
+      ``[T, E]``, 0 where the mask is false.
+
+    Source: Schulman et al. (2016), equation 16; Pardo et al. (2018) on time limits.
+    """
+    chex.assert_equal_shape([r_t, v_tm1, v_final, terminated, truncated, mask])
+    v_t = jnp.concatenate([v_tm1[1:], v_final[-1:]])
+    v_t = jnp.where(terminated, 0, jnp.where(truncated, v_final, v_t))
+    td_error = jnp.where(mask, r_t + discount * v_t - v_tm1, 0)
+    goes_on = ~(terminated | truncated)
+    return jnp.where(mask, _sum_errors(td_error, discount * lambda_ * goes_on), 0)
+
+
+def _sum_errors(td_error: jax.Array, weight: jax.Array) -> jax.Array:
+    """``A_t = td_error_t + weight_t A_{t+1}``, both ``[T, E]``."""
+
+    def backwards(following, now):
+        error, weight = now
+        advantage = error + weight * following
         return advantage, advantage
 
-    _, advantages = jax.lax.scan(backwards, jnp.zeros_like(bootstrap), td_error, reverse=True)
-    return jnp.where(mask, advantages, 0)
+    start = jnp.zeros_like(td_error[0])
+    return jax.lax.scan(backwards, start, (td_error, weight), reverse=True)[1]
 
 
 def normalize(

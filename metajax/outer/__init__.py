@@ -5,15 +5,19 @@ from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
 from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.once import once
+from metajax.outer.trials import WholeTrial, score_loss, whole_trial
 from metajax.outer.trust_region import trust_region
 
 __all__ = [
     "TrialItem",
+    "WholeTrial",
     "backprop",
     "displacement",
     "epochs",
     "once",
     "post_adaptation",
+    "score_loss",
     "trust_region",
+    "whole_trial",
     "with_sampling_credit",
 ]

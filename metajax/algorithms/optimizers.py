@@ -1,0 +1,37 @@
+"""The optimiser of the meta-update, from the options that all algorithms share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import optax
+
+
+def meta_optimizer(
+    name: str,
+    learning_rate: Any,
+    *,
+    decay_iterations: int | None = None,
+    updates_per_iteration: int = 1,
+    max_grad_norm: Any = None,
+) -> optax.GradientTransformation:
+    """An optax transformation.
+
+    Args:
+      name: "adam", "sgd" or "rmsprop".
+      learning_rate: at the start.
+      decay_iterations: meta-iterations over which it falls linearly to 0, or None.
+      updates_per_iteration: optimiser steps of a meta-iteration.
+      max_grad_norm: clips the gradient before; None for no clipping.
+    """
+    import optax
+
+    makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+    rate = learning_rate
+    if decay_iterations is not None:
+        rate = optax.linear_schedule(rate, 0.0, decay_iterations * updates_per_iteration)
+    rule = makers[name](rate)
+    if max_grad_norm is not None:
+        rule = optax.chain(optax.clip_by_global_norm(max_grad_norm), rule)
+    return rule

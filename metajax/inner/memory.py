@@ -1,0 +1,178 @@
+"""The learner that adapts in its memory: nothing of it changes but what it remembers.
+
+With a recurrent memory it is the inner half of RL2, with causal attention that of
+SNAIL and of a transformer.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from metajax import losses, networks
+from metajax.source import actor_inputs
+from metajax.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
+
+
+class _Encoder(nn.Module):
+    """One vector of all that a learner sees before a decision."""
+
+    torso: nn.Module
+    num_actions: int | None
+
+    def __call__(self, seen: ActorInput) -> jax.Array:
+        """Inputs with one leading axis B to ``[B, F]``."""
+        action = seen.last_action
+        if self.num_actions is not None:
+            action = jax.nn.one_hot(action, self.num_actions)
+        scalars = jnp.stack([seen.last_reward, seen.start.astype(jnp.float32)], axis=-1)
+        return jnp.concatenate([self.torso(seen.observation), action, scalars], axis=-1)
+
+
+def memory_learner(
+    spec: Spec,
+    memory: nn.Module,
+    *,
+    network: nn.Module | None = None,
+    head_scale: float = 0.1,
+    initial_std: float = 1.0,
+    min_std: float = 1e-6,
+    discount: float | jax.Array = 0.99,
+    gae_lambda: float | jax.Array = 0.95,
+    advantages: str = "trial",
+) -> Learner:
+    """A learner whose memory reads the whole trial.
+
+    The memory's input is the observation, the last action (one-hot; zeros at the
+    start of a trial), its reward and whether an episode starts. It survives the ends
+    of episodes. Policy and value are linear in what it gives out.
+
+    Args:
+      spec: of the family.
+      memory: a flax module with ``initial_memory``, ``step`` and ``__call__``, such
+        as ``metajax.networks.GRU``.
+      network: of observations ``[B, O]``, whose features ``[B, F]`` the memory reads
+        in their place; by default the observation as it is.
+      head_scale: of the policy's kernel at the start, relative to Glorot's.
+      initial_std, min_std: of continuous actions.
+      discount: per step.
+      gae_lambda: of the advantage estimate.
+      advantages: "trial" lets rewards of later episodes count for earlier actions,
+        which is what rewards exploration; the trial's end is terminal. "episode"
+        stops at the ends of episodes, with a bootstrap where they are time limits.
+
+    Source: Duan et al. (2016), "RL2", section 2.2 and Wang et al. (2016), section 2.
+    """
+    discrete = isinstance(spec.action_space, Discrete)
+    num_actions = spec.action_space.num_actions if discrete else None
+    encoder = _Encoder(networks.MLP(()) if network is None else network, num_actions)
+
+    def example(key):
+        """Parameters, and the number of features that the memory gives out."""
+        key_encoder, key_memory = jax.random.split(key)
+        seen = jax.tree.map(lambda leaf: leaf[None], _example_input(spec))
+        encoder_weights = encoder.init(key_encoder, seen).get("params", {})
+        x = encoder.apply({"params": encoder_weights}, seen)
+        features, weights = memory.init_with_output(key_memory, x[None])
+        return {"encoder": encoder_weights, "memory": weights["params"]}, features
+
+    size = jax.eval_shape(example, jax.random.key(0))[1].shape[-1]
+    heads = networks.policy(
+        dataclasses.replace(spec, observation_shape=(size,)),
+        networks.MLP(()),
+        head_scale=head_scale,
+        initial_std=initial_std,
+        min_std=min_std,
+        value_network=networks.MLP(()),
+    )
+    value_of, distribution = heads.value, heads.distribution
+    assert value_of is not None
+
+    def init(key):
+        key_memory, key_heads = jax.random.split(key)
+        return {**example(key_memory)[0], "heads": heads.init(key_heads)}
+
+    def act(noise, theta, phi, carry, seen):
+        del phi
+        seen = jax.tree.map(lambda leaf: leaf[None], seen)
+        x = encoder.apply({"params": theta["encoder"]}, seen)[0]
+        features, carry = memory.apply({"params": theta["memory"]}, carry, x, method="step")
+        parameters = heads.apply(theta["heads"], features[None])
+        action = distribution.sample(noise, parameters)
+        output = ActorOutput(
+            action=action[0],
+            mode=distribution.mode(parameters)[0],
+            log_prob=distribution.log_prob(parameters, action)[0],
+            value=value_of(theta["heads"], features[None])[0],
+        )
+        return output, carry
+
+    def unroll(theta, phi, carry, chunk):
+        del phi, carry
+        shape = chunk.mask.shape
+
+        def flatten(leaf):
+            return leaf.reshape(shape[0] * shape[1], *leaf.shape[2:])
+
+        def restore(leaf):
+            return leaf.reshape(*shape, *leaf.shape[1:])
+
+        inputs = jax.tree.map(flatten, actor_inputs(spec, chunk))
+        xs = restore(encoder.apply({"params": theta["encoder"]}, inputs))
+        features = flatten(memory.apply({"params": theta["memory"]}, xs))
+        parameters = heads.apply(theta["heads"], features)
+        return Outputs(
+            distribution=jax.tree.map(restore, parameters),
+            log_prob=restore(distribution.log_prob(parameters, flatten(chunk.action))),
+            entropy=restore(distribution.entropy(parameters)),
+            value=restore(value_of(theta["heads"], features)),
+        )
+
+    def annotate(theta, phi, chunk):
+        del theta, phi
+        advantage = _advantages(chunk, advantages, discount, gae_lambda)
+        target = jnp.where(chunk.mask, advantage + chunk.value, 0)
+        return chunk._replace(advantage=advantage, target=target, scale=jnp.ones(()))
+
+    def no_weights(phi):
+        raise TypeError("a learner that adapts in its memory has no adapted weights")
+
+    return Learner(
+        init=init,
+        begin=lambda key, theta: (),
+        memory=lambda theta: memory.initial_memory(),
+        act=act,
+        unroll=unroll,
+        annotate=annotate,
+        adapt=lambda key, theta, phi, chunk: phi,
+        weights=no_weights,
+        divergence=distribution.divergence,
+        noise=distribution.noise,
+    )
+
+
+def _advantages(chunk: Chunk, convention: str, discount: Any, gae_lambda: Any) -> jax.Array:
+    if convention == "trial":
+        end = jnp.zeros_like(chunk.reward[0])
+        return losses.generalized_advantages(
+            chunk.reward, chunk.value, end, chunk.mask, discount, gae_lambda
+        )
+    return losses.episodic_advantages(
+        chunk.reward,
+        chunk.value,
+        chunk.final_value,
+        chunk.terminated,
+        chunk.truncated,
+        chunk.mask,
+        discount,
+        gae_lambda,
+    )
+
+
+def _example_input(spec: Spec) -> ActorInput:
+    space = spec.action_space
+    discrete = isinstance(space, Discrete)
+    action = jnp.zeros((), jnp.int32) if discrete else jnp.zeros(space.size)
+    return ActorInput(jnp.zeros(spec.observation_shape), action, jnp.zeros(()), jnp.zeros((), bool))

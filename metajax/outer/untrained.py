@@ -1,0 +1,44 @@
+"""The outer rule of learners that there is nothing to improve about."""
+
+import jax
+
+from metajax import batch
+from metajax.outer.once import finish_info
+from metajax.trial import run_trial
+from metajax.types import Learner, Outer, Source, TaskFamily
+
+
+def untrained(
+    learner: Learner,
+    source: Source,
+    family: TaskFamily,
+    tasks: batch.TaskMap,
+    *,
+    num_adaptations: int = 0,
+) -> Outer:
+    """Leaves theta as it is and reports how it does on fresh tasks.
+
+    So that a method without training runs, logs and resumes like any other. ``info`` has
+    ``returns`` and ``env_steps``.
+    """
+
+    def block_sum(theta, keys):
+        def of_task(key):
+            key_task, key_trial = jax.random.split(key)
+            trial = run_trial(
+                learner,
+                source,
+                key_trial,
+                theta,
+                family.sample(key_task),
+                num_adaptations=num_adaptations,
+            )
+            return {"returns": trial.returns, "env_steps": trial.env_steps}
+
+        return batch.sum_rows(jax.vmap(of_task)(keys))
+
+    def update(key, theta, carry):
+        info = tasks.mean(block_sum, theta, jax.random.split(key, tasks.num_tasks))
+        return theta, carry, finish_info(info, tasks.num_tasks)
+
+    return Outer(init=lambda key, theta: (), update=update)
