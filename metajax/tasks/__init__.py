@@ -25,6 +25,11 @@ FAMILIES = Registry(
     {
         "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
         "cartpole": "metajax.tasks.cartpole:CartPole",
+        "dark-room": "metajax.tasks.dark_room:DarkRoom",
+        "four-rooms": "metajax.tasks.four_rooms:FourRooms",
+        "gridnavi": "metajax.tasks.gridnavi:GridNavi",
+        "key-door": "metajax.tasks.key_door:KeyDoor",
+        "meta-maze": "metajax.tasks.meta_maze:MetaMaze",
         "pendulum": "metajax.tasks.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.point_navigation:PointNavigation",
         "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
