@@ -62,7 +62,7 @@ def layer_products(widths: Sequence[int]) -> LayerProducts:
 
 
 def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
-    """Arithmetic that one meta-iteration of a gradient-based algorithm needs.
+    """Arithmetic that one meta-iteration needs.
 
     With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
     ``LayerProducts`` for each sample::
@@ -72,6 +72,9 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
         meta_gradient  S (K U second_order + gradient)      maml, joint (K = 0)
                        S gradient                           fomaml
                        0                                    reptile
+
+    For rl2 with P passes over the trials (one for "a2c") it is ``S forward`` and
+    ``S P gradient``, of the products with the weights of cell and heads.
 
     Only matrix products of the policy are counted: activations, distributions,
     environment, baseline and optimisers come on top (about 3% of the meta-gradient
@@ -87,9 +90,12 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
 
     Returns:
       the counts, or None where they are not known: another algorithm, a network
-      of the user's, a value network, several updates from one batch (outer "ppo",
-      "trpo"), the ``emaml`` term, a loss after every step.
+      of the user's or in front of a memory, a value network; with gradient steps
+      also several updates from one batch (outer "ppo", "trpo"), the ``emaml`` term, a
+      loss after every step.
     """
+    if setting["name"] == "rl2":
+        return _of_recurrent(setting, spec)
     counted = (
         setting["name"] in ("maml", "fomaml", "joint", "reptile")
         and setting.get("network") is None
@@ -100,11 +106,7 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
     )
     if not counted:
         return None
-    from metajax.types import Box
-
-    space = spec.action_space
-    inputs = math.prod(spec.observation_shape)
-    outputs = len(space.low) if isinstance(space, Box) else space.num_actions
+    inputs, outputs = math.prod(spec.observation_shape), _num_outputs(spec)
     each = layer_products([inputs, *setting["hidden-sizes"], outputs])
     samples = setting["num-tasks"] * setting["num-streams"] * setting["horizon"]
     num_adaptations = setting["inner-steps"]
@@ -118,3 +120,27 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
         adaptation=float(samples * updates * each.gradient),
         meta_gradient=float(samples * outer),
     )
+
+
+def _of_recurrent(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
+    if setting.get("network") is not None or setting["hidden-sizes"]:
+        return None
+    outputs, size = _num_outputs(spec), setting["hidden-size"]
+    inputs = math.prod(spec.observation_shape) + outputs + 2
+    gates = {"gru": 3, "lstm": 4}[setting["memory-cell"]]
+    of_data, of_hidden = inputs * gates * size, size * (gates * size + outputs + 1)
+    episodes = setting["num-episodes"] or spec.episodes_per_trial
+    samples = setting["num-tasks"] * setting["num-streams"] * episodes * spec.episode_length
+    passes = setting["num-epochs"] if setting["outer"] == "ppo" else 1
+    return Arithmetic(
+        rollouts=float(samples * 2 * (of_data + of_hidden)),
+        adaptation=0.0,
+        meta_gradient=float(samples * passes * 2 * (2 * of_data + 3 * of_hidden)),
+    )
+
+
+def _num_outputs(spec: Spec) -> int:
+    from metajax.types import Box
+
+    space = spec.action_space
+    return len(space.low) if isinstance(space, Box) else space.num_actions

@@ -48,7 +48,7 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
     from metajax.training import initial_state, train
 
     jax.devices()
-    baseline = _peak_memory(jax)[0]
+    baseline = peak_memory()[0]
     config = parse(toml)
     algorithm, _ = config.build()
     setting = resolved_setting(config, algorithm.family)
@@ -66,7 +66,7 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
     compile_seconds = time.perf_counter() - clock
     program_bytes = _check_memory(jax, program)
     state, infos = jax.block_until_ready(program(jax.random.fold_in(key, 0), state))
-    peak, memory_source = _peak_memory(jax)
+    peak, memory_source = peak_memory()
 
     product = MatrixProduct()
     seconds, env_steps = [], []
@@ -209,8 +209,10 @@ def _free_memory(jax: Any) -> int | None:
     return min(free, default=None)
 
 
-def _peak_memory(jax: Any) -> tuple[int, str]:
+def peak_memory() -> tuple[int, str]:
     """Highest use so far in bytes, and whose: all devices together, or this process."""
+    import jax
+
     devices = jax.local_devices()
     stats = [device.memory_stats() for device in devices]
     if devices[0].platform != "cpu" and all(one and "peak_bytes_in_use" in one for one in stats):
