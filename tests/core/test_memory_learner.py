@@ -1,0 +1,299 @@
+"""Learners that adapt in their memory: what they see, what they forget, what they learn."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rlax
+import toys
+
+import metajax
+from metajax import inner, losses, networks
+from metajax.source import actor_inputs, whole_trials
+from metajax.tasks import with_auto_reset
+from metajax.types import ActorOutput, Discrete, Learner, Outputs, Spec, TimeStep
+
+NUM_EPISODES, EPISODE_LENGTH, NUM_STREAMS = 3, 4, 2
+
+
+class _Clock(NamedTuple):
+    number: jax.Array
+    time: jax.Array
+
+
+def _early_ends(num_episodes=NUM_EPISODES):
+    """Episodes terminate at random before the time limit; a step's reward is its time."""
+    spec = Spec("early ends", (1,), Discrete(3), EPISODE_LENGTH, episodes_per_trial=num_episodes)
+    no = jnp.zeros((), bool)
+
+    def timestep(state, reward, terminated):
+        seen = jnp.stack([state.time.astype(jnp.float32)])
+        truncated = (state.time >= EPISODE_LENGTH) & ~terminated
+        return TimeStep(seen, reward, terminated, truncated, seen)
+
+    def reset(key, task):
+        del key, task
+        state = _Clock(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+        return state, timestep(state, jnp.zeros(()), no)
+
+    def advance(key, task, state, action):
+        del task, action
+        state = _Clock(state.number, state.time + 1)
+        return state, timestep(
+            state, state.time.astype(jnp.float32), jax.random.bernoulli(key, 0.3)
+        )
+
+    return with_auto_reset(spec, lambda key: jnp.zeros(()), reset, advance)
+
+
+def _recorder():
+    """Its memory counts steps and episode starts; it acts with the number of steps."""
+
+    def act(noise, theta, phi, memory, seen):
+        del noise, theta, phi
+        steps, starts = memory
+        starts = starts + seen.start
+        action = (steps % 3).astype(jnp.int32)
+        output = ActorOutput(action, action, starts.astype(jnp.float32), steps.astype(jnp.float32))
+        return output, (steps + 1, starts)
+
+    zeros = jnp.zeros((), jnp.int32)
+    return Learner(
+        init=lambda key: (),
+        begin=lambda key, theta: (),
+        memory=lambda theta: (zeros, zeros),
+        act=act,
+        unroll=lambda *arguments: Outputs((), jnp.zeros(()), jnp.zeros(())),
+        annotate=lambda theta, phi, chunk: chunk,
+        adapt=lambda key, theta, phi, chunk: phi,
+        weights=lambda phi: phi,
+        divergence=lambda old, new: jnp.zeros(()),
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """Trials of the recorder in the family of early ends, ``[10, ...]`` of them."""
+    family, learner = _early_ends(), _recorder()
+    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        return metajax.run_trial(learner, source, key, (), jnp.zeros(()), num_adaptations=0)
+
+    return run(jax.random.split(jax.random.key(0), 10))
+
+
+def test_memory_survives_the_ends_of_episodes(recorded):
+    chunk = recorded.query
+    steps = np.broadcast_to(
+        np.arange(NUM_EPISODES * EPISODE_LENGTH)[:, None], chunk.value.shape[1:]
+    )
+    for trial in range(10):
+        np.testing.assert_array_equal(chunk.value[trial], steps)
+
+
+def test_the_start_flag_is_true_at_the_first_step_of_each_episode(recorded):
+    """The number of starts seen is one more than the episodes that have ended."""
+    chunk = recorded.query
+    done = np.asarray(chunk.terminated | chunk.truncated)
+    ended_before = np.cumsum(done, axis=1) - done
+    assert done.sum() > 10 * NUM_STREAMS
+    np.testing.assert_array_equal(
+        np.where(chunk.mask, chunk.log_prob, 0), np.where(chunk.mask, ended_before + 1, 0)
+    )
+
+
+def test_memory_is_cleared_at_the_end_of_a_trial():
+    """A second trial of the same source starts with the first memory again."""
+    family, learner = _early_ends(), _recorder()
+    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES)
+    state, task = source.open(jax.random.key(0), (), jnp.zeros(())), jnp.zeros(())
+    for seed in range(2):
+        state, chunk = jax.jit(source.next)(jax.random.key(seed), (), (), task, state)
+        np.testing.assert_array_equal(chunk.value[0], 0)
+        np.testing.assert_array_equal(chunk.log_prob[0], 1)
+
+
+def test_a_trial_has_its_number_of_episodes_and_returns_are_theirs(recorded):
+    chunk = recorded.query
+    done = np.asarray(chunk.terminated | chunk.truncated)
+    np.testing.assert_array_equal(done.sum(axis=1), NUM_EPISODES)
+    assert recorded.returns.shape == (10, NUM_EPISODES)
+    assert not chunk.reward[~chunk.mask].any()
+    for trial in range(10):
+        expected = np.zeros((NUM_EPISODES, NUM_STREAMS))
+        for stream in range(NUM_STREAMS):
+            episode = 0
+            for time in range(NUM_EPISODES * EPISODE_LENGTH):
+                if episode < NUM_EPISODES:
+                    assert chunk.mask[trial, time, stream]
+                    expected[episode, stream] += chunk.reward[trial, time, stream]
+                else:
+                    assert not chunk.mask[trial, time, stream]
+                episode += done[trial, time, stream]
+        np.testing.assert_allclose(recorded.returns[trial], expected.mean(axis=1), rtol=1e-6)
+    assert recorded.env_steps.sum() == chunk.mask.sum()
+
+
+# --- The learner -------------------------------------------------------------------------
+
+
+def _learner(spec, **options):
+    return inner.memory_learner(spec, networks.GRU(6), head_scale=1.0, **options)
+
+
+@pytest.fixture(scope="module", params=["discrete", "box"])
+def trial(request):
+    """A learner, its parameters and one of its trials, several episodes long."""
+    family = _early_ends() if request.param == "discrete" else toys.line(episode_length=4)
+    learner = _learner(family.spec)
+    theta = learner.init(jax.random.key(1))
+    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES, final_values=True)
+
+    @jax.jit
+    def run(key):
+        task = family.sample(key)
+        return metajax.run_trial(learner, source, key, theta, task, num_adaptations=0).query
+
+    return family, learner, theta, run(jax.random.key(2))
+
+
+def test_unroll_equals_step_by_step(trial):
+    _, learner, theta, chunk = trial
+    outputs = jax.jit(learner.unroll)(theta, (), learner.memory(theta), chunk)
+    for name in ("log_prob", "value"):
+        got, expected = (np.asarray(getattr(one, name))[chunk.mask] for one in (outputs, chunk))
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+        assert np.ptp(expected) > 1e-3
+
+
+def test_inputs_are_those_of_the_rollout(trial):
+    family, _, _, chunk = trial
+    seen = actor_inputs(family.spec, chunk)
+    np.testing.assert_array_equal(seen.last_action[1:], chunk.action[:-1])
+    np.testing.assert_array_equal(seen.last_reward[1:], chunk.reward[:-1])
+    np.testing.assert_array_equal(seen.last_reward[0], 0)
+    np.testing.assert_array_equal(
+        seen.last_action[0], -1 if seen.last_action.dtype == jnp.int32 else 0
+    )
+    done = chunk.terminated | chunk.truncated
+    assert done[:-1].any()
+    np.testing.assert_array_equal(seen.start[1:], done[:-1])
+    assert seen.start[0].all()
+
+
+def test_later_rewards_count_for_earlier_actions_in_a_trial_only(trial):
+    """Without values, advantages are returns to go: of the trial, or of the episode."""
+    family, _, theta, chunk = trial
+    chunk = chunk._replace(value=chunk.value * 0, final_value=chunk.value * 0)
+    options = {"discount": 1.0, "gae_lambda": 1.0}
+    done = np.asarray(chunk.terminated | chunk.truncated)
+    for convention in ("trial", "episode"):
+        learner = _learner(family.spec, advantages=convention, **options)
+        got = learner.annotate(theta, (), chunk).advantage
+        expected = np.zeros(chunk.reward.shape)
+        following = np.zeros(NUM_STREAMS)
+        for time in reversed(range(len(expected))):
+            if convention == "episode":
+                following = np.where(done[time], 0, following)
+            following = following + chunk.reward[time]
+            expected[time] = following
+        np.testing.assert_allclose(got, np.where(chunk.mask, expected, 0), rtol=1e-5, atol=1e-5)
+
+
+def test_episodic_advantages_are_those_of_rlax(key):
+    """A termination is a discount of 0; a truncation cuts the trace and bootstraps."""
+    keys = jax.random.split(key, 5)
+    shape, discount, lambda_ = (9, 4), 0.9, 0.8
+    reward, value, final = (jax.random.normal(one, shape) for one in keys[:3])
+    terminated = jax.random.bernoulli(keys[3], 0.3, shape)
+    truncated = jax.random.bernoulli(keys[4], 0.3, shape) & ~terminated
+    mask = jnp.ones(shape, bool)
+    got = losses.episodic_advantages(
+        reward, value, final, terminated, truncated, mask, discount, lambda_
+    )
+    for stream in range(shape[1]):
+        start = 0
+        ends = np.flatnonzero(np.asarray(truncated[:, stream]))
+        for end in [*ends, shape[0] - 1]:
+            piece = slice(start, end + 1)
+            if start > end:
+                continue
+            values = jnp.append(value[piece, stream], final[end, stream])
+            expected = rlax.truncated_generalized_advantage_estimation(
+                reward[piece, stream], discount * ~terminated[piece, stream], lambda_, values
+            )
+            np.testing.assert_allclose(got[piece, stream], expected, rtol=1e-5, atol=1e-6)
+            start = end + 1
+
+
+def test_trial_advantages_are_those_of_rlax(key):
+    keys = jax.random.split(key, 2)
+    reward, value = (jax.random.normal(one, (9, 4)) for one in keys)
+    got = losses.generalized_advantages(
+        reward, value, jnp.zeros(4), jnp.ones((9, 4), bool), 0.9, 0.8
+    )
+    for stream in range(4):
+        expected = rlax.truncated_generalized_advantage_estimation(
+            reward[:, stream], jnp.full(9, 0.9), 0.8, jnp.append(value[:, stream], 0.0)
+        )
+        np.testing.assert_allclose(got[:, stream], expected, rtol=1e-5, atol=1e-6)
+
+
+# --- Under an outer rule -----------------------------------------------------------------
+
+SMALL = {"num_tasks": 8, "hidden_size": 4, "num_minibatches": 2, "num_epochs": 2}
+
+
+@pytest.mark.parametrize("options", [{}, {"outer": "a2c"}, {"advantages": "episode"}])
+def test_blocks_and_devices_change_rounding_only(options, assert_same):
+    family = _early_ends()
+    states = []
+    for layout in ({"devices": 1}, {"devices": 2}, {"devices": 1, "microbatch": 2}):
+        algorithm = metajax.make("rl2", family, **SMALL, **options, **layout)
+        states.append(metajax.train(algorithm, jax.random.key(0), 2)[0].theta)
+    assert_same(states[0], states[1], rtol=1e-3, atol=1e-5)
+    assert_same(states[0], states[2], rtol=1e-3, atol=1e-5)
+
+
+def test_evaluation_measures_the_episodes_of_a_trial():
+    family = _early_ends()
+    algorithm = metajax.make("rl2", family, **SMALL)
+    theta = algorithm.init(jax.random.key(0)).theta
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=4)
+    assert evaluation.axis == "episodes"
+    assert evaluation.returns.shape == (4, NUM_EPISODES)
+    longer = metajax.evaluate(
+        algorithm, jax.random.key(1), theta, _early_ends(num_episodes=5), num_tasks=4
+    )
+    assert longer.returns.shape == (4, 5)
+
+
+def test_a_memory_has_no_adaptations():
+    algorithm = metajax.make("rl2", _early_ends(), **SMALL)
+    theta = algorithm.init(jax.random.key(0)).theta
+    with pytest.raises(metajax.OptionError, match="num_adaptations: 2"):
+        metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=4, num_adaptations=2)
+    with pytest.raises(TypeError, match="no adapted weights"):
+        algorithm.learner.weights(())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"memory_cell": "lstm"}, {"outer": "a2c"}])
+def test_it_learns_what_only_a_memory_can_know(options):
+    """Two arms, one of which pays: without memory half of the pulls do; with it all but
+    half of the first."""
+    num_pulls = 6
+    family = toys.arms(episode_length=1)
+    family = family._replace(spec=family.spec.__class__("arms", (1,), Discrete(2), 1, num_pulls))
+    algorithm = metajax.make(
+        "rl2", family, num_tasks=128, hidden_size=16, learning_rate=1e-2, **options
+    )
+    state, _ = metajax.train(algorithm, jax.random.key(0), 120)
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), state.theta, num_tasks=500)
+    assert evaluation.mean()[0] == pytest.approx(0.5, abs=0.1)
+    assert evaluation.mean()[1:].min() > 0.95
