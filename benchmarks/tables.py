@@ -4,15 +4,15 @@
     python benchmarks/tables.py --check    # exit code 1 where a document differs
     python benchmarks/tables.py --latex point-navigation
 
-What a table holds is said in benchmarks/tables.toml.
+What a table holds is said by its file in benchmarks/tables/; ``metajax table NAME``
+runs what is missing of one.
 """
 
 import argparse
 import pathlib
 import sys
-import tomllib
 
-from metajax.report import rendering, tables
+from metajax.report import rendering
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -23,22 +23,22 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--latex", metavar="NAME", help="print one table as LaTeX")
+    parser.add_argument("--profile", choices=("quick", "full"), default="full", help="with --latex")
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args()
     benchmarks = options.root / "benchmarks"
-    definitions = tomllib.loads((benchmarks / "tables.toml").read_text(encoding="utf-8"))
 
-    def table(name: str) -> rendering.Table:
-        return rendering.render(name, definitions, benchmarks / "results")
+    def table(name: str, profile: str) -> rendering.Grid:
+        return rendering.render(name, benchmarks / "tables", benchmarks / "results", profile)
 
     try:
         if options.latex:
-            print(tables.latex(*table(options.latex)))
+            print(rendering.latex(table(options.latex, options.profile)))
             return 0
         differing = []
         for path in [options.root / "README.md", *sorted(options.root.glob("docs/**/*.md"))]:
             text = path.read_text(encoding="utf-8")
-            filled = rendering.fill(text, lambda name: tables.markdown(*table(name)))
+            filled = rendering.fill(text, lambda *place: rendering.markdown(table(*place)))
             if filled != text:
                 differing.append(path.relative_to(options.root))
                 if not options.check:

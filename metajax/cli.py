@@ -1,4 +1,4 @@
-"""The command line: ``metajax train | evaluate | plot | list | bench``.
+"""The command line: ``metajax train | evaluate | plot | table | list | bench``.
 
 Nothing here imports jax before a command has checked all that it was given, so
 ``--help`` and mistakes are answered at once. Exit codes: 0 done, 1 failed, 2 a
@@ -23,6 +23,7 @@ examples:
   metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
   metajax train --run-dir runs/maml-point-navigation-seed-0 --resume
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
+  metajax table rl2-bandits --profile quick
   metajax list
 """
 
@@ -119,6 +120,12 @@ def _plot(options: argparse.Namespace) -> int:
     return plot_command(run, config, options)
 
 
+def _table(options: argparse.Namespace) -> int:
+    from metajax.report.table_command import table_command
+
+    return table_command(options, lambda: prepare_jax(options.cache))
+
+
 def _list(options: argparse.Namespace) -> int:
     from metajax import catalogue
 
@@ -196,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     plot = command("plot", _plot, "draw a run's evaluation again")
     plot.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
     _common_arguments(plot)
+    _table_arguments(command("table", _table, "run what is missing of a table, and show it"))
     listing = command("list", _list, "algorithms and task families, with their options")
     listing.add_argument("name", nargs="?", help="only this algorithm, family or section")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
@@ -237,6 +245,37 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="SEED", help="of the held-out tasks")
     parser.add_argument(
         "--mode", action="store_true", help="measure the policy's mode, not sampled actions"
+    )
+    _common_arguments(parser)
+
+
+def _table_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a file of benchmarks/tables/")
+    parser.add_argument(
+        "--profile",
+        choices=("quick", "full"),
+        default="quick",
+        help="how much of it: minutes on a laptop (the default), or all of it",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="ROW[/COLUMN]",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="run these rows or cells only",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue training that was interrupted"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="where records, checkpoints and renderings go; by default benchmarks/results/ and "
+        "runs/tables/NAME/",
+    )
+    parser.add_argument(
+        "--tables", metavar="DIR", default="benchmarks/tables", help="where definitions are"
     )
     _common_arguments(parser)
 

@@ -126,3 +126,25 @@ def evaluate(
         explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
     )
+
+
+def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray | None:
+    """What the best policy that knows the task expects, in the tasks of an evaluation.
+
+    Args:
+      key, family, num_tasks: as ``evaluate`` gets them; the tasks are the same.
+
+    Returns:
+      ``[num_tasks]``, the expected return of one episode; None where the family
+      cannot tell.
+    """
+    optimal = family.spec.optimal_return
+    if optimal is None:
+        return None
+
+    def of_task(_, key):
+        return optimal(family.sample(jax.random.split(key)[0]))
+
+    layout = TaskMap.build(num_tasks)
+    run = jax.jit(lambda key: layout.collect(of_task, (), jax.random.split(key, num_tasks)))
+    return np.asarray(run(key))

@@ -247,6 +247,7 @@ def words(kind: Any) -> str:
         float: "a number",
         bool: "true or false",
         str: "a string",
+        dict: "a table",
         type(None): '"none"',
         Any: "anything",
     }

@@ -1,120 +1,135 @@
-"""Tables of committed result files, and their places in Markdown documents.
+"""Tables as Markdown, LaTeX and text, and their places in Markdown documents.
 
 A place is what stands between two lines of a document::
 
     <!-- table: NAME -->
     ...
     <!-- end -->
+
+It shows the full profile, with ``<!-- table: NAME quick -->`` the quick one.
 """
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from metajax.report import learning, records, statistics, tables
+from metajax.report import records, table_results, tables
+from metajax.report.statistics import Estimate
+from metajax.report.table_cells import read_records
+from metajax.report.table_definition import Table, ThroughputTable, load
+from metajax.report.table_results import Cost, Line
 
-Table = tuple[list[str], list[list[str]]]
-
-_PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-_OPEN = re.compile(r"<!-- table: (\S+) -->")
+_PLACE = re.compile(r"(<!-- table: (\S+)(?: (\S+))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_OPEN = re.compile(r"<!-- table: ([^>]*?) -->")
 
 
-def fill(text: str, table: Callable[[str], str]) -> str:
+class Grid(NamedTuple):
+    """A table as text: ``**bold**`` cells are the best, ``*slanted*`` ones are headings.
+
+    Attributes:
+      headers: of the columns.
+      rows: cells, as many as headers.
+      foot: a sentence below, or nothing.
+    """
+
+    headers: list[str]
+    rows: list[list[str]]
+    foot: str = ""
+
+
+def fill(text: str, table: Callable[[str, str], str]) -> str:
     """A document with the present tables in their places.
 
     Args:
       text: of the document.
-      table: the Markdown of a table by its name.
+      table: the Markdown of a table by its name and profile.
 
     Raises:
       ValueError: for a place that does not end.
     """
-    places = [match.group(2) for match in _PLACE.finditer(text)]
+    places = [" ".join(match.group(2, 3)) if match[3] else match[2] for match in _finds(text)]
     for name in _OPEN.findall(text):
         if name not in places:
             raise ValueError(f"table {name}: no <!-- end --> follows")
-    return _PLACE.sub(lambda match: f"{match[1]}{table(match[2])}\n{match[4]}", text)
+    return _PLACE.sub(
+        lambda match: f"{match[1]}{table(match[2], match[3] or 'full')}\n{match[5]}", text
+    )
 
 
-def render(name: str, definitions: Mapping[str, Any], results: pathlib.Path) -> Table:
-    """Headers and rows of a table.
+def _finds(text: str) -> list[re.Match[str]]:
+    return list(_PLACE.finditer(text))
+
+
+def render(
+    name: str, directory: pathlib.Path, results: pathlib.Path, profile: str = "full"
+) -> Grid:
+    """A table of committed results.
 
     Args:
       name: of the table.
-      definitions: by name, ``kind`` ("learning" or "throughput") and ``rows``; see
-        ``learning_table`` and ``throughput_table``.
+      directory: of the definitions.
       results: directory of the result files.
+      profile: "quick" or "full".
 
     Raises:
-      ValueError: naming the table, for what is unknown, missing or inconsistent.
+      ValueError: naming the table, for what is unknown, inconsistent or missing entirely.
     """
-    kinds = {"learning": learning_table, "throughput": throughput_table}
-    if name not in definitions:
-        allowed = ", ".join(definitions)
-        raise ValueError(f"table {name}: is not defined; allowed: {allowed}")
-    definition = definitions[name]
-    if definition.get("kind") not in kinds:
-        allowed = ", ".join(kinds)
-        raise ValueError(f"table {name}: kind {definition.get('kind')!r}; allowed: {allowed}")
+    table = load(name, directory)
+    if isinstance(table, ThroughputTable):
+        return throughput_grid(table, results)
+    if profile not in table.profiles:
+        raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
+    lines = table_results.lines(table, profile, read_records(table, results))
+    if not any(value for line in lines if line.kind != "published" for value in line.values):
+        raise ValueError(
+            f"table {name}: {results} has no results of its {profile} profile; run "
+            f"metajax table {name} --profile {profile}"
+        )
+    return grid(table, profile, lines)
 
-    def read(file: str) -> list[dict[str, Any]]:
-        found = records.read(results / f"{file}.jsonl")
+
+def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
+    """Lines of estimates as text. Tables without columns of their own show costs."""
+    number = len(lines[0].values)
+    costs = ["seeds", "iterations", "env steps", "training time"] if table.is_vector else []
+    headers = ["method", *table_results.headers(table, profile, number), *costs]
+    bold = [table_results.best(table, lines, column) for column in range(number)]
+    decimals = [table.decimals] * number
+    if not table.is_vector:
+        shown = table_results.columns(table, profile)
+        decimals = [table.decimals if one.decimals is None else one.decimals for one in shown]
+    rows = []
+    block = None
+    for index, line in enumerate(lines):
+        if line.block is not None and line.block != block:
+            block = line.block
+            rows.append([f"*{block}*", *[""] * (len(headers) - 1)])
+        values = [
+            _value(one, decimals[column] if line.decimals is None else line.decimals)
+            for column, one in enumerate(line.values)
+        ]
+        values = [f"**{one}**" if index in bold[i] else one for i, one in enumerate(values)]
+        rows.append([line.label, *values, *(_cost(line.costs) if costs else [])])
+    return Grid(headers, rows, table_results.foot(table, profile, lines))
+
+
+def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
+    """Speed and memory, one record of ``metajax bench`` a row."""
+    cells = []
+    for row in table.rows:
+        found = records.read(results / f"{row.results}.jsonl")
         if not found:
-            raise ValueError(f"{results / file}.jsonl has no records")
-        return found
-
-    try:
-        return kinds[definition["kind"]](definition["rows"], read)
-    except ValueError as error:
-        raise ValueError(f"table {name}: {error}") from None
-
-
-def learning_table(rows: list[dict[str, Any]], read: Callable[[str], list[Any]]) -> Table:
-    """Returns after 0..K gradient steps, one method a row.
-
-    Args:
-      rows: each with ``label`` and either ``results`` (a result file) and perhaps
-        ``actions`` ("sampled", "mode" or "untrained"), or ``published``, the list of
-        returns after 0..K steps that a paper states; such a row says so.
-      read: the records of a result file.
-    """
-    measured: list[tuple[str, list[statistics.Estimate] | list[float], list[str]]] = []
-    for row in rows:
-        label = row["label"]
-        if "published" in row:
-            measured.append((f"{label} (published)", row["published"], [""] * 4))
-            continue
-        found = read(row["results"])
-        kind = row.get("actions", "sampled")
-        estimates = learning.seed_estimates(label, found, kind)
-        cost = [str(len(found)), *([""] * 3 if kind == "untrained" else _cost(found))]
-        measured.append((label, estimates, cost))
-    steps = max(len(values) for _, values, _ in measured)
-    headers = ["method", *(_steps(step) for step in range(steps))]
-    cells = []
-    for label, values, cost in measured:
-        returns = [_value(value) for value in values] + [""] * (steps - len(values))
-        cells.append([label, *returns, *cost])
-    return [*headers, "seeds", "iterations", "env steps", "training time"], cells
-
-
-def throughput_table(rows: list[dict[str, Any]], read: Callable[[str], list[Any]]) -> Table:
-    """Speed and memory, one setting a row.
-
-    Args:
-      rows: each with ``label`` and ``results``, whose records become a row each.
-      read: the records of a result file.
-    """
-    cells = []
-    for row in rows:
-        for record in read(row["results"]):
+            path = results / f"{row.results}.jsonl"
+            raise ValueError(f"table {table.name}: {path} has no records")
+        for record in found:
             fraction = record["fraction_of_matmul_ceiling"]
             cells.append(
                 [
-                    row["label"],
+                    row.label,
                     f"{record['setting']['num-tasks']:,}",
                     f"{record['env_steps_per_second']:,.0f}",
                     "" if fraction is None else f"{100 * fraction:.0f}%",
@@ -123,23 +138,46 @@ def throughput_table(rows: list[dict[str, Any]], read: Callable[[str], list[Any]
                 ]
             )
     speed = ["env steps/s", "of matrix-product rate"]
-    return ["setting", "tasks", *speed, "compilation", "peak memory"], cells
+    return Grid(["setting", "tasks", *speed, "compilation", "peak memory"], cells)
 
 
-def _cost(found: list[dict[str, Any]]) -> list[str]:
-    """Iterations, environment steps and time of the mean seed."""
-    env_steps, seconds = (
-        sum(record[name] for record in found) / len(found) for name in ("env_steps", "run_seconds")
-    )
-    return [f"{found[0]['iterations']:,}", tables.count(env_steps), tables.duration(seconds)]
+def markdown(grid: Grid) -> str:
+    """A Markdown table and its foot."""
+    foot = f"\n\n{grid.foot}" if grid.foot else ""
+    return tables.markdown(grid.headers, grid.rows) + foot
 
 
-def _steps(number: int) -> str:
-    return f"{number} step" if number == 1 else f"{number} steps"
+def latex(grid: Grid) -> str:
+    """A LaTeX ``tabular`` with the rules of the package booktabs, its foot as a comment."""
+    text = tables.latex(grid.headers, grid.rows)
+    text = re.sub(r"\*\*([^*&]+)\*\*", r"\\textbf{\1}", text)
+    text = re.sub(r"(?m)^\*([^*&]+)\*", r"\\midrule\n\\emph{\1}", text)
+    text = text.replace("\\midrule\n\\midrule\n", "\\midrule\n")
+    return f"{text}\n% {grid.foot}" if grid.foot else text
 
 
-def _value(value: statistics.Estimate | float) -> str:
-    if not isinstance(value, statistics.Estimate):
-        return f"{value:.2f}"
-    width = value.half_width
-    return f"{value.value:.2f}" if width != width else f"{value.value:.2f} ± {width:.2f}"
+def text(grid: Grid, title: str | None = None) -> str:
+    """A table for a terminal; ``*`` stands behind the best."""
+    rows = [[re.sub(r"^\*\*(.+)\*\*$", r"\1 *", cell) for cell in row] for row in grid.rows]
+    rows = [[cell.strip("*") if i == 0 else cell for i, cell in enumerate(row)] for row in rows]
+    foot = f"\n{grid.foot} * marks the best and all within noise of it." if grid.foot else ""
+    return tables.text(grid.headers, rows, title) + foot
+
+
+def _value(one: Estimate | None, decimals: int) -> str:
+    if one is None:
+        return "–"
+    width = one.half_width
+    value = f"{one.value:.{decimals}f}"
+    return value if math.isnan(width) else f"{value} ± {width:.{decimals}f}"
+
+
+def _cost(costs: Sequence[Cost | None]) -> list[str]:
+    """Seeds, iterations, environment steps and time of the mean seed."""
+    known: Any = next((one for one in costs if one is not None), None)
+    if known is None:
+        return [""] * 4
+    if not known.iterations:
+        return [str(known.seeds), "", "", ""]
+    steps, seconds = tables.count(known.env_steps), tables.duration(known.seconds)
+    return [str(known.seeds), f"{known.iterations:,}", steps, seconds]

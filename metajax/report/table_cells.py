@@ -1,0 +1,238 @@
+"""Cells of a table: the whole config of each, and whether a record is of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from metajax import config as configs
+from metajax.config import Config, EvaluateOptions
+from metajax.options import OptionError, kebab, suggest
+from metajax.report.table_definition import Column, Row, Table
+
+
+class Cell(NamedTuple):
+    """One measurement of a table.
+
+    Attributes:
+      table, row, column: where it stands.
+      config: with the seed in ``train.seed``; of a reference only the family and
+        ``evaluate`` count, of a method that is not trained all but ``train``.
+      seed: of training, or of weights that stay as they were drawn.
+    """
+
+    table: Table
+    row: Row
+    column: Column
+    config: Config
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As ``--only`` takes it."""
+        return self.row.name if self.table.is_vector else f"{self.row.name}/{self.column.name}"
+
+    @property
+    def metric(self) -> str:
+        """How returns become the cell's number."""
+        return self.column.metric or self.table.metric
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the cell's number depends on, as JSON writes it."""
+        sections = self.config.to_dict()
+        kept = {name: one for name, one in sections.items() if name not in ("train", "algorithm")}
+        kept |= {"metric": self.metric, "seed": self.seed}
+        if self.row.reference:
+            return _plain(kept | {"reference": self.row.reference})
+        kept["algorithm"] = sections["algorithm"]
+        if self.row.is_trained:
+            kept["train"] = {"num-iterations": self.config.train.num_iterations}
+        if self.row.tune:
+            kept["tune"] = self.row.tune
+        return _plain(kept)
+
+    @property
+    def training_digest(self) -> str:
+        """Digits that differ where training does."""
+        settings = self.settings
+        return digest({name: settings[name] for name in ("family", "algorithm", "train", "seed")})
+
+    def is_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record holds this cell's number.
+
+        Options that did not exist when the record was written count as their
+        defaults, so that a new option leaves old results valid.
+        """
+        recorded = record.get("settings")
+        return isinstance(recorded, dict) and _with_defaults(recorded) == self.settings
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that differ where any setting differs."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cells(table: Table, profile: str) -> list[Cell]:
+    """Every cell of a profile that is measured, seed by seed.
+
+    Raises:
+      OptionError: for options that a family or an algorithm does not have.
+    """
+    chosen = table.profiles[profile]
+    found = []
+    for row in table.rows:
+        if not row.is_measured or (chosen.rows is not None and row.name not in chosen.rows):
+            continue
+        for column in table.columns:
+            wanted = [one for one in (chosen.columns, row.columns) if one is not None]
+            if all(column.name in one for one in wanted):
+                config = _config(table, row, column, profile)
+                for seed in row.seeds or (chosen.seeds if row.is_trained else (0,)):
+                    train = dataclasses.replace(config.train, seed=seed)
+                    one = dataclasses.replace(config, train=train)
+                    found.append(Cell(table, row, column, one, seed))
+    return found
+
+
+def only(cells: Sequence[Cell], chosen: Sequence[str]) -> list[Cell]:
+    """The cells of rows, or of row/column.
+
+    Raises:
+      OptionError: for a name that none of the cells has.
+    """
+    if not chosen:
+        return list(cells)
+    known = dict.fromkeys(name for one in cells for name in (one.row.name, one.name))
+    for name in chosen:
+        if name not in known:
+            allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
+            raise OptionError("--only", f'"{name}" is not in this profile; {allowed}')
+    return [one for one in cells if one.row.name in chosen or one.name in chosen]
+
+
+def _config(table: Table, row: Row, column: Column, profile: str) -> Config:
+    where = f"{table.name}.rows.{row.name}"
+    if not table.is_vector:
+        where = f"{where}[{column.name}]"
+    sections: dict[str, dict[str, Any]] = {name: {} for name in configs.SECTIONS}
+    if row.config is not None:
+        path = table.directory.parent.parent / "configs" / row.config
+        whole = configs.load(path).to_dict()
+        sections = {name: whole[name] for name in configs.SECTIONS}
+        if "evaluate.family" in whole:
+            sections["evaluate"] |= {"family": whole["evaluate.family"]}
+    for layer in _layers(table, row, column, profile):
+        for name in configs.SECTIONS:
+            _lay(sections[name], layer.get(name) or {})
+    if not row.algorithm and row.config is None:  # a reference, which has no algorithm
+        sections["algorithm"] = {"name": "maml"}
+    try:
+        return configs.parse(_toml(sections))
+    except OptionError as error:
+        raise OptionError(f"{where}.{error.field}", error.problem) from None
+
+
+def _layers(table: Table, row: Row, column: Column, profile: str) -> Iterator[Mapping[str, Any]]:
+    chosen = table.profiles[profile]
+    yield vars(table)
+    yield vars(chosen)
+    if row.is_trained:
+        yield chosen.trained
+    yield vars(column)
+    yield vars(row)
+    yield row.overrides.get(column.name, {})
+    yield chosen.overrides.get(row.name, {})
+    yield chosen.overrides.get(f"{row.name}/{column.name}", {})
+
+
+def _lay(section: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Lays options over a section; another name starts it anew."""
+    if layer.get("name", section.get("name")) != section.get("name"):
+        section.clear()
+    section.update({kebab(name): value for name, value in layer.items()})
+
+
+def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for name, section in sections.items():
+        inner = {key: one for key, one in section.items() if isinstance(one, dict)}
+        plain = {key: one for key, one in section.items() if key not in inner}
+        parts = [(name, plain), *((f"{name}.{key}", one) for key, one in inner.items())]
+        for header, options in parts:
+            lines.append(f"[{header}]")
+            lines += [
+                f"{configs.toml_value(key)} = {configs.toml_value(value)}"
+                for key, value in options.items()
+            ]
+    return "\n".join(lines)
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    from metajax.algorithms import ALGORITHMS
+    from metajax.tasks import FAMILIES
+
+    filled = dict(settings)
+    for section, registry in (("family", FAMILIES), ("algorithm", ALGORITHMS)):
+        given = settings.get(section)
+        if isinstance(given, dict) and given.get("name") in registry:
+            filled[section] = {**_defaults(registry.get(given["name"])), **given}
+    if "evaluate" in settings:
+        filled["evaluate"] = {**_defaults(EvaluateOptions), **settings["evaluate"]}
+    return filled
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    return _plain(
+        {
+            kebab(field.name): field.default
+            for field in dataclasses.fields(cls)
+            if not field.metadata.get("api") and field.default is not dataclasses.MISSING
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def from_learning(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The records of a table that one of ``benchmarks/learning.py`` amounts to.
+
+    It holds three measurements after 0..K adaptations: of the trained weights with
+    sampled actions and with the policy's mode, and of the initial weights.
+    """
+    config, seed = record["config"], record["seed"]
+    for kind, evaluation in record["evaluation"].items():
+        trained = kind != "untrained"
+        settings = {name: one for name, one in config.items() if name != "train"}
+        settings["evaluate"] = {**config["evaluate"], "explore": kind != "mode"}
+        settings |= {"metric": "after-steps", "seed": seed}
+        if trained:
+            settings["train"] = {"num-iterations": config["train"]["num-iterations"]}
+        yield {
+            "settings": settings,
+            "seed": seed,
+            "mean": evaluation["mean"],
+            "interval": evaluation.get("interval"),
+            "num_tasks": evaluation.get("num_tasks"),
+            "iterations": record["iterations"] if trained else 0,
+            "env_steps": record["env_steps"] if trained else 0,
+            "seconds": record["run_seconds"] if trained else 0.0,
+        }
+
+
+def read_records(table: Table, results: pathlib.Path) -> list[dict[str, Any]]:
+    """All records that may be of a table, from its own file and its rows' ``results``."""
+    from metajax.report import records
+
+    found = records.read(results / f"{table.name}.jsonl")
+    for file in dict.fromkeys(row.results for row in table.rows if row.results):
+        for record in records.read(results / f"{file}.jsonl"):
+            found += from_learning(record)
+    return found

@@ -1,0 +1,175 @@
+"""``metajax table``: runs what is missing of a table and shows it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from metajax.options import OptionError
+from metajax.report import rendering, table_results
+from metajax.report.table_cells import Cell, cells, only, read_records
+from metajax.report.table_definition import Table, ThroughputTable, load, names
+
+
+def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
+    """Runs and shows one table; returns the exit code.
+
+    jax is loaded only if something is missing.
+
+    Args:
+      options: ``name``, ``profile``, ``only``, ``resume``, ``json``, ``tables`` (the
+        directory of definitions), ``output`` (a directory, or None for
+        ``benchmarks/results`` and ``runs/tables``).
+      prepare_jax: to be called before jax is imported.
+
+    Raises:
+      OptionError: for a mistake in the definition or the arguments.
+    """
+    directory = pathlib.Path(options.tables)
+    if options.name is None:
+        known = ", ".join(names(directory)) or f"none in {directory}"
+        raise OptionError("NAME", f"is missing; allowed: {known}")
+    table = load(options.name, directory)
+    results, work = directory.parent / "results", pathlib.Path("runs", "tables", options.name)
+    if options.output is not None:
+        results = pathlib.Path(options.output)
+        work = results / "runs" / options.name
+    if isinstance(table, ThroughputTable):
+        if options.only:
+            raise OptionError("--only", "this table is rendered from records of metajax bench")
+        print(rendering.text(rendering.throughput_grid(table, results), table.title))
+        return 0
+    wanted = only(cells(table, options.profile), options.only)
+    for profile in table.profiles:
+        cells(table, profile)  # a mistake in the other profile is one as well
+    known = read_records(table, results)
+    missing = [cell for cell in wanted if not any(cell.is_of(one) for one in known)]
+    _say(f"{table.name}, profile {options.profile}: {len(missing)} of {len(wanted)} to run")
+    code = 0
+    if missing:
+        prepare_jax()
+        code = _run(missing, table, options, results, work)
+    _show(table, options, results, work, code)
+    return code
+
+
+def _run(
+    missing: Sequence[Cell],
+    table: Table,
+    options: argparse.Namespace,
+    results: pathlib.Path,
+    work: pathlib.Path,
+) -> int:
+    import jax
+
+    from metajax.report import table_runner
+    from metajax.run.checkpoints import CheckpointError
+    from metajax.run.loop import NotFinite
+
+    def terminate(*_: Any) -> None:
+        raise table_runner.Interrupted(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    file = results / f"{table.name}.jsonl"
+    try:
+        table_runner.run_cells(
+            missing, options.profile, file, work, resume=options.resume, progress=_say
+        )
+    except (KeyboardInterrupt, table_runner.Interrupted) as stop:
+        _say(f"interrupted; what is done is saved; continue with: {_again(options)}")
+        return getattr(stop, "exit_code", 130)
+    except (CheckpointError, NotFinite) as error:
+        return _failed(str(error))
+    except OSError as error:
+        where = error.filename or file
+        return _failed(
+            f"{where} cannot be written ({error.strerror}); continue with: {_again(options)}"
+        )
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _failed(f"out of memory ({str(error).splitlines()[0]}); fewer tasks need less")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _show(
+    table: Table,
+    options: argparse.Namespace,
+    results: pathlib.Path,
+    work: pathlib.Path,
+    code: int,
+) -> None:
+    lines = table_results.lines(table, options.profile, read_records(table, results))
+    grid = rendering.grid(table, options.profile, lines)
+    files = []
+    if code == 0:
+        stem = f"{table.name}-{options.profile}"
+        work.mkdir(parents=True, exist_ok=True)
+        for ending, write in (("md", rendering.markdown), ("tex", rendering.latex)):
+            files.append(work / f"{stem}.{ending}")
+            files[-1].write_text(write(grid) + "\n", encoding="utf-8")
+        from metajax.report import table_plot
+
+        files.append(work / f"{stem}.png")
+        headers = table_results.headers(table, options.profile, len(lines[0].values))
+        table_plot.draw(files[-1], f"{table.title} ({table.source})", headers, lines)
+    files.insert(0, results / f"{table.name}.jsonl")
+    written = [str(path) for path in files if path.is_file()]
+    if options.json:
+        print(json.dumps(_summary(table, options.profile, lines, written, code)))
+        return
+    print(rendering.text(grid, f"{table.title} ({table.source})"))
+    print("\n".join(f"in {path}" for path in written))
+
+
+def _summary(
+    table: Table,
+    profile: str,
+    lines: Sequence[table_results.Line],
+    files: Sequence[str],
+    code: int,
+) -> dict[str, Any]:
+    from metajax.report import records
+
+    headers = table_results.headers(table, profile, len(lines[0].values))
+    shown = [
+        {
+            "label": line.label,
+            "kind": line.kind,
+            "values": {
+                header: None if one is None else one._asdict()
+                for header, one in zip(headers, line.values, strict=True)
+            },
+        }
+        for line in lines
+    ]
+    summary = {"table": table.name, "profile": profile, "metric": table.metric}
+    summary |= {"interrupted": bool(code), "lines": shown, "files": list(files)}
+    return json.loads(records.to_json(summary))
+
+
+def _again(options: argparse.Namespace) -> str:
+    words = ["metajax table", options.name, "--profile", options.profile]
+    if options.only:
+        words += ["--only", *options.only]
+    for name in ("tables", "output"):
+        given = getattr(options, name)
+        if given is not None and (name, str(given)) != ("tables", "benchmarks/tables"):
+            words += [f"--{name}", str(given)]
+    return " ".join([*words, "--resume"])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _failed(message: str) -> int:
+    _say(f"metajax: {message}")
+    return 1

@@ -1,0 +1,235 @@
+"""Lines of a table: what papers state and what records hold, as estimates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from metajax.report import statistics, tables
+from metajax.report.statistics import Estimate
+from metajax.report.table_cells import Cell, cells
+from metajax.report.table_definition import Column, Row, Table
+
+Records = Sequence[Mapping[str, Any]]
+
+
+class Cost(NamedTuple):
+    """What the results of a line took, training as the mean of its seeds.
+
+    Attributes:
+      seeds: that were run.
+      num_tasks: of the evaluation.
+      iterations, env_steps, seconds: of training; 0 where nothing is trained.
+    """
+
+    seeds: int
+    num_tasks: int
+    iterations: int
+    env_steps: float
+    seconds: float
+
+
+class Line(NamedTuple):
+    """One line of a table.
+
+    Attributes:
+      label: of the method.
+      kind: "published"; "measured"; "reference" for what no method can beat or
+        nobody needs to run; "selected" for the best of several values on the very
+        trials that are shown.
+      values: an estimate for each column, None where there is nothing.
+      costs: of each column; empty unless measured.
+      block: heading above the line.
+      decimals: of a published line, as the paper has them.
+    """
+
+    label: str
+    kind: str
+    values: list[Estimate | None]
+    costs: list[Cost | None]
+    block: str | None = None
+    decimals: int | None = None
+
+
+def columns(table: Table, profile: str) -> list[Column]:
+    """The columns that a profile runs."""
+    chosen = table.profiles[profile].columns
+    return [one for one in table.columns if chosen is None or one.name in chosen]
+
+
+def lines(table: Table, profile: str, records: Records) -> list[Line]:
+    """All lines of a table: of each row what is published, then what was measured."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells(table, profile):
+        found.setdefault((cell.row.name, cell.column.name), []).append(cell)
+    result = []
+    for row in table.rows:
+        if row.published:
+            result.append(_published(table, row, profile))
+        if not any(name == row.name for name, _ in found):
+            continue
+        of_columns = [
+            _recorded(found.get((row.name, column.name), ()), records)
+            for column in columns(table, profile)
+        ]
+        tuned = " (tuned on separate trials)" if row.tune else ""
+        kind = "reference" if row.reference else "measured"
+        if row.tune:
+            published = [[one["tuned"]["as_published"] for one in each] for each in of_columns]
+            label = f"{row.label} (tuned on these trials)"
+            result.append(_line(table, row, label, "selected", published, of_columns))
+        result.append(_line(table, row, f"{row.label}{tuned}", kind, of_columns, of_columns))
+    width = max((len(line.values) for line in result), default=0)
+    empty = [None] * width
+    return [
+        line._replace(values=[*line.values, *empty][:width], costs=[*line.costs, *empty][:width])
+        for line in result
+    ]
+
+
+def headers(table: Table, profile: str, number: int) -> list[str]:
+    """Headings of ``number`` columns of values."""
+    if not table.is_vector:
+        return [one.name for one in columns(table, profile)]
+    if table.metric == "per-episode":
+        return [f"episode {index + 1}" for index in range(number)]
+    return [f"{index} step{'' if index == 1 else 's'}" for index in range(number)]
+
+
+def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
+    """Indices of the lines that are best in a column, within noise.
+
+    Those whose distance from the best is at most ``sqrt(a^2 + b^2)``, a and b the
+    half widths of the two 95% intervals. Only measured lines count: a value that was
+    selected on the trials that are shown is too good, a published one is of other
+    trials. Nothing is best that stands alone.
+    """
+    sign = 1 if table.better == "higher" else -1
+    found = {
+        index: line.values[column] for index, line in enumerate(lines) if line.kind == "measured"
+    }
+    values = {index: one for index, one in found.items() if one is not None}
+    if len(values) < 2:
+        return set()
+    top = max(values.values(), key=lambda one: sign * one.value)
+    return {
+        index
+        for index, one in values.items()
+        if sign * (top.value - one.value) <= math.hypot(_noise(top), _noise(one))
+    }
+
+
+def estimate(records: Records) -> list[Estimate]:
+    """Each number of some records: over seeds, or of one seed over its tasks.
+
+    Args:
+      records: one a seed, each with ``mean`` and ``interval`` (numbers or lists).
+    """
+    means = [_listed(one["mean"]) for one in records]
+    if len(records) > 1:
+        return [statistics.mean(values) for values in zip(*means, strict=True)]
+    interval = records[0].get("interval")
+    if interval is None:
+        return [Estimate(value, math.nan, math.nan) for value in means[0]]
+    lows, highs = (_listed(end) for end in interval)
+    return [Estimate(*one) for one in zip(means[0], lows, highs, strict=True)]
+
+
+def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
+    """What the numbers are means of and, unless columns say so, what they took."""
+    counted = [
+        (line.label, [one for one in line.costs if one is not None])
+        for line in lines
+        if line.kind == "measured" and any(line.costs)
+    ]
+    tasks = _range(one.num_tasks for _, costs in counted for one in costs) if counted else "no"
+    text = (
+        "Mean ± half of the 95% interval, over seeds or, where there is one seed, over its "
+        f"evaluation tasks ({tasks})"
+    )
+    if table.is_vector:
+        return f"{text}."
+    parts = [text]
+    for label, costs in counted:
+        if any(one.iterations for one in costs):
+            seeds = _range(one.seeds for one in costs)
+            steps = _range(one.env_steps for one in costs)
+            plural = "" if seeds == "1" else "s"
+            parts.append(f"{label}: {seeds} seed{plural}, {steps} training steps each")
+    return f"{'; '.join(parts)}. Profile {profile}."
+
+
+def _published(table: Table, row: Row, profile: str) -> Line:
+    shown = row.published
+    if not table.is_vector:
+        names = [one.name for one in columns(table, profile)]
+        pairs = zip(table.columns, row.published, strict=True)
+        shown = tuple(value for column, value in pairs if column.name in names)
+    values: list[Estimate | None] = []
+    for one in shown:
+        value, width = one if isinstance(one, tuple) else (one, math.nan)
+        values.append(None if value is None else Estimate(value, value - width, value + width))
+    numbers = [number for one in shown for number in (one if isinstance(one, tuple) else (one,))]
+    decimals = max((_decimals(one) for one in numbers if one is not None), default=0)
+    label = f"{row.label}, {row.source or table.source} (published)"
+    return Line(label, "published", values, [], row.block, decimals)
+
+
+def _recorded(wanted: Iterable[Cell], records: Records) -> list[Mapping[str, Any]]:
+    """The latest record of each cell that has one."""
+    found = []
+    for cell in wanted:
+        of_cell = [one for one in records if cell.is_of(one)]
+        found += of_cell[-1:]
+    return found
+
+
+def _line(
+    table: Table,
+    row: Row,
+    label: str,
+    kind: str,
+    numbers: Sequence[Records],
+    of_columns: Sequence[Records],
+) -> Line:
+    values: list[Estimate | None] = []
+    costs: list[Cost | None] = []
+    for each, records in zip(numbers, of_columns, strict=True):
+        estimates: Sequence[Estimate | None] = estimate(each) if each else [None]
+        values += estimates
+        costs += [_cost(records) if records else None] * len(estimates)
+    return Line(label, kind, values, costs, row.block)
+
+
+def _cost(records: Records) -> Cost:
+    def mean(name: str) -> float:
+        return sum(one.get(name) or 0 for one in records) / len(records)
+
+    first = records[0]
+    return Cost(
+        seeds=len(records),
+        num_tasks=first.get("num_tasks") or 0,
+        iterations=first.get("iterations") or 0,
+        env_steps=mean("env_steps"),
+        seconds=mean("seconds"),
+    )
+
+
+def _listed(value: Any) -> list[float]:
+    listed = value if isinstance(value, list) else [value]
+    return [math.nan if one is None else float(one) for one in listed]
+
+
+def _noise(one: Estimate) -> float:
+    return 0.0 if math.isnan(one.half_width) else one.half_width
+
+
+def _decimals(number: float) -> int:
+    return len(repr(float(number)).partition(".")[2])
+
+
+def _range(numbers: Iterable[float]) -> str:
+    ends = sorted(set(numbers))
+    shown = [tables.count(one) for one in (ends[0], ends[-1])]
+    return shown[0] if shown[0] == shown[1] else f"{shown[0]} to {shown[1]}"
