@@ -1,0 +1,455 @@
+"""Families of agents in grids against their definitions and exact enumeration."""
+
+import collections
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metajax import tasks
+from metajax.options import OptionError
+from metajax.tasks.grid import GoalTask
+from metajax.tasks.gymnax_environment import environment
+from metajax.tasks.key_door import KeyDoorTask
+from metajax.types import Discrete
+
+STAY, UP, RIGHT, DOWN, LEFT = range(5)
+
+
+def _num_actions(family):
+    space = family.spec.action_space
+    assert isinstance(space, Discrete)
+    return space.num_actions
+
+
+def _oracle(family) -> float:
+    assert family.spec.oracle_return is not None
+    return family.spec.oracle_return
+
+
+def _random(family) -> float:
+    assert family.spec.random_return is not None
+    return family.spec.random_return
+
+
+def _optimal(family, many) -> np.ndarray:
+    """Of every task of a batch."""
+    assert family.spec.optimal_return is not None
+    return np.asarray(jax.vmap(family.spec.optimal_return)(many))
+
+
+def _cell(*position):
+    return jnp.array(position, jnp.int32)
+
+
+def _walk(family, task, actions, key=None):
+    """Timesteps of a reset and of ``step`` after it, on the host: lists of ``[1 + T]``."""
+    keys = jax.random.split(jax.random.key(0) if key is None else key, len(actions) + 1)
+
+    @jax.jit
+    def walk(task, actions):
+        state, first = family.reset(keys[0], task)
+
+        def body(state, inputs):
+            state, timestep = family.step(inputs[0], task, state, inputs[1])
+            return state, (state, timestep)
+
+        _, (states, rest) = jax.lax.scan(body, state, (keys[1:], actions))
+        stack = lambda one, more: jnp.concatenate([one[None], more])  # noqa: E731
+        return jax.tree.map(stack, (state, first), (states, rest))
+
+    return jax.device_get(walk(task, jnp.array(actions, jnp.int32)))
+
+
+# --- Hand-walked trajectories -------------------------------------------------
+
+
+def test_gridnavi_pays_on_the_goal_for_as_long_as_one_stays():
+    family = tasks.make("gridnavi")
+    actions = [LEFT, RIGHT, RIGHT, STAY, UP, DOWN, DOWN, LEFT, RIGHT] + [STAY] * 6
+    _, seen = _walk(family, GoalTask(_cell(2, 0)), actions)
+    rewards = [-0.1, -0.1, 1, 1, -0.1, 1, 1, -0.1, 1] + [1.0] * 6
+    np.testing.assert_allclose(seen.reward[1:], rewards)
+    columns = np.array([0, 0, 1, 2, 2, 2, 2, 2, 1, 2])
+    rows = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    expected = np.stack([columns, rows], axis=1) / 2 - 1
+    np.testing.assert_allclose(seen.observation[:10], expected, atol=1e-6)
+    assert not seen.terminated.any()
+    assert seen.truncated.tolist() == [False] * 15 + [True]
+    assert family.spec.episodes_per_trial == 4
+    np.testing.assert_allclose(seen.observation[15], [-1, -1], err_msg="the next episode")
+    np.testing.assert_allclose(seen.final_observation[15], [0, -1])
+
+
+@pytest.mark.parametrize(("reward", "last"), [("dense", 1.0), ("sparse", 0.0)])
+def test_dark_room_starts_in_the_middle_and_pays_always_or_once(reward, last):
+    family = tasks.make("dark-room", reward=reward, observation="one-hot", episode_length=4)
+    actions = [UP, RIGHT, STAY, DOWN, UP, RIGHT, STAY]
+    state, seen = _walk(family, GoalTask(_cell(5, 5)), actions)
+    assert state.position.tolist()[:4] == [[4, 4], [4, 5], [5, 5], [5, 5]]
+    assert seen.reward.tolist() == [0, 0, 1, last, 0, 0, 1, last], "anew in each episode"
+    assert seen.truncated.tolist() == [False] * 4 + [True] + [False] * 3
+    assert seen.observation.argmax(-1)[:4].tolist() == [40, 41, 50, 50]
+    assert (seen.observation.sum(-1) == 1).all()
+    at_once = _walk(family, GoalTask(_cell(4, 4)), [STAY, STAY])[1]
+    assert at_once.reward.tolist() == [0, 1, last]
+
+
+def test_key_door_needs_the_key_and_ends_at_the_door():
+    family = tasks.make("key-door", size=3, episode_length=10)
+    task = KeyDoorTask(start=_cell(1, 1), key=_cell(2, 1), door=_cell(1, 2))
+    actions = [UP, DOWN, RIGHT, STAY, LEFT, UP, STAY]
+    state, seen = _walk(family, task, actions)
+    assert seen.reward.tolist() == [0, 0, 0, 1, 0, 0, 1, 0]
+    assert seen.terminated.tolist() == [False] * 6 + [True, False]
+    assert not seen.truncated.any()
+    assert state.has_key.tolist() == [False] * 3 + [True] * 3 + [False] * 2
+    expected = [[0, 0, 0, 0], [0, 1, 0, 0.1], [0, 0, 0, 0.2], [1, 0, 1, 0.3], [1, 0, 1, 0.4]]
+    np.testing.assert_allclose(seen.observation[:5], expected, atol=1e-6)
+    np.testing.assert_allclose(seen.final_observation[6], [0, 1, 1, 0.6], atol=1e-6)
+    np.testing.assert_allclose(seen.observation[6], [0, 0, 0, 0], err_msg="same start again")
+
+
+def test_key_door_in_one_cell_takes_two_steps_and_a_late_door_is_terminal():
+    family = tasks.make("key-door", size=3, episode_length=2)
+    task = KeyDoorTask(start=_cell(0, 0), key=_cell(0, 0), door=_cell(0, 0))
+    seen = _walk(family, task, [STAY, STAY, RIGHT, LEFT])[1]
+    assert seen.reward.tolist() == [0, 1, 1, 0, 1]
+    assert seen.terminated.tolist() == [False, False, True, False, False]
+    assert seen.truncated.tolist() == [False, False, False, False, True]
+
+
+def test_meta_maze_throws_the_agent_off_the_goal_and_goes_on():
+    family = tasks.make("meta-maze", episode_length=4)
+    task = family.sample(jax.random.key(0))._replace(fields={"goal": _cell(5, 6)})
+    up, right = 0, 1
+    state, seen = _walk(family, task, [right, up, up, up])
+    assert seen.reward[:2].tolist() == [0, 10]
+    assert state.pos[0].tolist() == [5, 5]
+    assert state.pos[1].tolist() != [5, 6]
+    assert not seen.terminated.any()
+    assert seen.truncated.tolist() == [False] * 4 + [True]
+    np.testing.assert_array_equal(seen.observation[1, 9:], [0, 1, 0, 0, 10, 0.25])
+    pillars_around_the_middle = [1, 0, 1, 0, 0, 0, 1, 0, 1]
+    np.testing.assert_array_equal(seen.observation[0, :9], pillars_around_the_middle)
+
+
+def test_four_rooms_ends_at_the_goal():
+    family = tasks.make("four-rooms", fail_prob=0.0)
+    task = family.sample(jax.random.key(0))._replace(fields={"goal": _cell(3, 2)})
+    up, right, left = 0, 1, 3
+    _, seen = _walk(family, task, [left, up, right, right])
+    assert seen.reward.tolist() == [0, 0, 0, 1, 0]
+    assert seen.terminated.tolist() == [False, False, False, True, False]
+    positions = np.array([[4, 1], [4, 1], [3, 1], [4, 1], [4, 2]])
+    np.testing.assert_allclose(seen.observation, (positions - 6) / 5, atol=1e-6)
+    np.testing.assert_allclose(seen.final_observation[3], [-0.6, -0.8], atol=1e-6)
+
+
+# --- Distributions of tasks ---------------------------------------------------
+
+
+def _goal(task):
+    return task.goal if hasattr(task, "goal") else task.fields["goal"]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_goals"), [("gridnavi", 21), ("dark-room", 81), ("four-rooms", 104)]
+)
+def test_goals_are_uniform_over_all_allowed_cells(name, num_goals, key):
+    num_samples = 200 * num_goals
+    family = tasks.make(name)
+    drawn = jax.vmap(family.sample)(jax.random.split(key, num_samples))
+    cells, counts = np.unique(np.asarray(_goal(drawn)), axis=0, return_counts=True)
+    assert len(cells) == num_goals
+    # Of the largest of 104 deviations, with a standard deviation of 14 each.
+    assert np.abs(counts - 200).max() < 70
+    if name == "gridnavi":
+        every = set(itertools.product(range(5), repeat=2))
+        allowed = every - {(0, 0), (0, 1), (1, 0), (1, 1)}
+        assert {tuple(cell) for cell in cells.tolist()} == allowed
+    if name == "four-rooms":
+        assert all(environment("FourRooms-misc").env_map[row, column] for row, column in cells)
+
+
+def test_key_door_draws_start_key_and_door_apart(key):
+    family = tasks.make("key-door", size=2)
+    drawn = jax.vmap(family.sample)(jax.random.split(key, 4000))
+    which = np.asarray(sum(4**i * (cell[:, 0] * 2 + cell[:, 1]) for i, cell in enumerate(drawn)))
+    counts = np.bincount(which, minlength=64)
+    assert counts.shape == (64,)
+    assert np.abs(counts - 4000 / 64).max() < 40, "5 standard deviations of 7.8"
+    centred = tasks.make("key-door", start="centre").sample(key)
+    assert centred.start.tolist() == [4, 4]
+
+
+# --- Exact returns ------------------------------------------------------------
+
+
+def _all_tasks(family, cells):
+    """Every task with its goal (or start, key and door) among ``cells [C, 2]``, batched."""
+    cells = np.asarray(cells, np.int32)
+    one = family.sample(jax.random.key(0))
+    if isinstance(one, KeyDoorTask):
+        index = np.indices((len(cells),) * 3).reshape(3, -1)
+        return KeyDoorTask(*(jnp.asarray(cells[i]) for i in index))
+    if isinstance(one, GoalTask):
+        return GoalTask(jnp.asarray(cells))
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(cells), *leaf.shape)), one)
+    return many._replace(fields={"goal": jnp.asarray(cells)})
+
+
+def _all_returns(family, many):
+    """Of every sequence of actions of one episode in every task, ``[tasks, sequences]``."""
+    num_actions, length = _num_actions(family), family.spec.episode_length
+    sequences = jnp.asarray(list(itertools.product(range(num_actions), repeat=length)))
+
+    def episode(task, actions):
+        def body(carry, action):
+            state, alive = carry
+            state, timestep = family.advance(jax.random.key(0), task, state, action)
+            return (state, alive & ~timestep.done), jnp.where(alive, timestep.reward, 0)
+
+        first = family.reset(jax.random.key(0), task)[0], jnp.array(True)
+        return jnp.sum(jax.lax.scan(body, first, actions)[1])
+
+    in_all = jax.vmap(jax.vmap(episode, (None, 0)), (0, None))
+    return np.asarray(jax.jit(in_all)(many, sequences), np.float64)
+
+
+SQUARE = {size: list(itertools.product(range(size), repeat=2)) for size in (2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "cells"),
+    [
+        ("gridnavi", {"size": 3, "episode_length": 4}, SQUARE[3][2:3] + SQUARE[3][5:]),
+        ("gridnavi", {"size": 3, "episode_length": 2}, SQUARE[3][2:3] + SQUARE[3][5:]),
+        ("dark-room", {"size": 3, "episode_length": 4}, SQUARE[3]),
+        ("dark-room", {"size": 3, "episode_length": 4, "reward": "sparse"}, SQUARE[3]),
+        ("key-door", {"size": 2, "episode_length": 4}, SQUARE[2]),
+        ("key-door", {"size": 2, "episode_length": 2}, SQUARE[2]),
+        ("four-rooms", {"fail_prob": 0.0, "episode_length": 5}, "map"),
+    ],
+)
+def test_returns_against_every_sequence_of_actions(name, options, cells):
+    family = tasks.make(name, **options)
+    if cells == "map":
+        cells = np.argwhere(environment("FourRooms-misc").env_map)
+    many = _all_tasks(family, cells)
+    returns = _all_returns(family, many)
+
+    np.testing.assert_allclose(_optimal(family, many), returns.max(axis=1), atol=1e-5)
+    np.testing.assert_allclose(_oracle(family), returns.max(axis=1).mean(), atol=1e-6)
+    np.testing.assert_allclose(_random(family), returns.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["random", "centre"])
+def test_key_door_oracle_is_the_mean_over_tasks(start, key):
+    family = tasks.make("key-door", size=5, start=start, episode_length=7)
+    drawn = jax.vmap(family.sample)(jax.random.split(key, 20_000))
+    best = _optimal(family, drawn)
+    assert abs(best.mean() - _oracle(family)) < 4 * best.std() / 20_000**0.5
+
+
+def test_published_settings():
+    gridnavi, dark, hard, key_door = (
+        tasks.make(name, **options)
+        for name, options in [
+            ("gridnavi", {}),
+            ("dark-room", {}),
+            ("dark-room", {"size": 17, "reward": "sparse"}),
+            ("key-door", {}),
+        ]
+    )
+    # The 21 goals are 96 steps away in sum, the 81 cells 360 from their middle, which
+    # itself takes a step.
+    np.testing.assert_allclose(_oracle(gridnavi), -1.5 + 1.1 * (16 - 96 / 21))
+    np.testing.assert_allclose(_oracle(dark), 21 - 361 / 81)
+    np.testing.assert_allclose((_oracle(hard), _oracle(key_door)), (1, 2))
+    # On average over goals that are all cells, a step is worth one in 81.
+    np.testing.assert_allclose(_random(dark), 20 / 81)
+
+
+def test_four_rooms_optimum_with_failures():
+    def optimum(goal, episode_length):
+        family = tasks.make("four-rooms", episode_length=episode_length)
+        return _optimal(family, _all_tasks(family, [goal]))[0]
+
+    # One step asked for goes there with 2/3. The start has a wall on its left: a
+    # failure that runs into it, 1/9, leaves another try.
+    np.testing.assert_allclose(optimum((3, 1), 1), 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(optimum((3, 1), 2), 2 / 3 + 1 / 9 * 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(optimum((4, 1), 1), 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(optimum((11, 11), 13), 0, atol=1e-7)
+
+
+def _shortest_ways(is_open, moves):
+    """Number of steps to a goal from a cell by breadth-first search, ``[R, C, R, C]``."""
+    is_open = np.asarray(is_open)
+    steps = np.full(is_open.shape * 2, 10**6)
+    for goal in map(tuple, np.argwhere(is_open).tolist()):
+        steps[(*goal, *goal)], queue = 0, collections.deque([goal])
+        while queue:
+            row, column = queue.popleft()
+            for down, right in np.asarray(moves).tolist():
+                there = (row + down, column + right)
+                if is_open[there] and steps[(*goal, *there)] == 10**6:
+                    steps[(*goal, *there)] = steps[(*goal, row, column)] + 1
+                    queue.append(there)
+    return steps
+
+
+def _mean_and_error(family, policy, key, num_trials=4000):
+    """Mean return of one episode and its standard error; ``policy(key, task, state)``."""
+
+    def episode(key):
+        task = family.sample(key)
+        keys = jax.random.split(key, (family.spec.episode_length, 2))
+
+        def body(carry, keys):
+            state, alive = carry
+            action = policy(keys[0], task, state)
+            state, timestep = family.advance(keys[1], task, state, action)
+            return (state, alive & ~timestep.done), jnp.where(alive, timestep.reward, 0)
+
+        first = family.reset(key, task)[0], jnp.array(True)
+        return jnp.sum(jax.lax.scan(body, first, keys)[1])
+
+    returns = jax.jit(jax.vmap(episode))(jax.random.split(key, num_trials))
+    return float(returns.mean()), float(returns.std()) / num_trials**0.5
+
+
+@pytest.mark.parametrize("name", ["four-rooms", "meta-maze", "key-door"])
+def test_random_return_is_what_random_actions_earn(name, key):
+    family = tasks.make(name, episode_length=30)
+    num_actions = _num_actions(family)
+    mean, error = _mean_and_error(
+        family, lambda key, task, state: jax.random.randint(key, (), 0, num_actions), key
+    )
+    assert mean > 10 * error
+    assert abs(mean - _random(family)) < 4 * error
+
+
+def test_meta_maze_oracle_is_what_the_shortest_ways_earn(key):
+    family = tasks.make("meta-maze", episode_length=25)
+    env = environment("MetaMaze-misc")
+    steps = jnp.asarray(_shortest_ways(env.env_map, env.directions))
+
+    def policy(key, task, state):
+        goal, there = task.fields["goal"], state.pos + env.directions
+        # Walls have no way to anywhere, but on the goal a wall to run into pays.
+        blocked = ~env.env_map[there[:, 0], there[:, 1]]
+        left = steps[goal[0], goal[1], there[:, 0], there[:, 1]]
+        return jnp.argmin(jnp.where(blocked & jnp.all(state.pos == goal), -1, left))
+
+    mean, error = _mean_and_error(family, policy, key)
+    assert abs(mean - _oracle(family)) < 4 * error
+    best = _optimal(family, _all_tasks(family, env.coords))
+    np.testing.assert_allclose(best.mean(), _oracle(family), rtol=1e-5)
+
+
+# --- What a learner may know --------------------------------------------------
+
+HIDDEN = [
+    ("gridnavi", {}),
+    ("dark-room", {}),
+    ("key-door", {"start": "centre"}),
+    ("meta-maze", {}),
+    ("four-rooms", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), HIDDEN)
+def test_observations_do_not_tell_the_task_before_a_reward_does(name, options, key, random_actions):
+    family = tasks.make(name, **options)
+    many = jax.vmap(family.sample)(jax.random.split(key, 30))
+    actions = jnp.asarray(random_actions(family, 8))
+    keys = jax.random.split(key, 8)
+
+    @jax.jit
+    @jax.vmap
+    def walk(task):
+        state, first = family.reset(key, task)
+
+        def body(state, inputs):
+            return family.step(inputs[0], task, state, inputs[1])
+
+        seen = jax.lax.scan(body, state, (keys, actions))[1]
+        return first.observation, seen.observation, seen.reward
+
+    first, rest, reward = jax.device_get(walk(many))
+    unrewarded = (reward <= 0).all(axis=1)
+    assert unrewarded.sum() >= 10
+    assert (first == first[0]).all()
+    assert (rest[unrewarded] == rest[unrewarded][0]).all()
+    assert (np.diff(rest[unrewarded][0], axis=0) != 0).any()
+
+
+@pytest.mark.parametrize("name", ["gridnavi", "dark-room"])
+def test_one_cell_pays_in_all_episodes_of_a_trial(name, random_actions):
+    family = tasks.make(name, size=3, observation="one-hot", episode_length=10)
+    task = GoalTask(_cell(1, 2))
+    _, seen = _walk(family, task, random_actions(family, 100))
+    at = seen.final_observation[1:].argmax(-1)
+    assert (seen.reward[1:] == np.where(at == 5, 1, seen.reward[1:].min())).all()
+    assert (at.reshape(10, 10) == 5).any(axis=1).sum() >= 3, "episodes that met the goal"
+
+
+@pytest.mark.parametrize("name", ["meta-maze", "four-rooms"])
+def test_the_goal_outlives_resets(name, key, random_actions):
+    family = tasks.make(name, episode_length=5)
+    task = family.sample(key)
+    state, seen = _walk(family, task, random_actions(family, 20))
+    assert (seen.terminated | seen.truncated).sum() >= 4
+    assert (state.goal == np.asarray(task.fields["goal"])).all()
+
+
+@pytest.mark.parametrize("name", ["gridnavi", "dark-room", "meta-maze"])
+def test_time_is_the_same_in_all_streams(name, key):
+    family = tasks.make(name, episode_length=4)
+    task = family.sample(key)
+
+    def stream(key):
+        def body(state, key):
+            action = jax.random.randint(key, (), 0, _num_actions(family))
+            state, timestep = family.step(key, task, state, action)
+            return state, (state.time, timestep.terminated, timestep.truncated)
+
+        state, _ = family.reset(key, task)
+        return jax.lax.scan(body, state, jax.random.split(key, 6))[1]
+
+    # out_axes=None raises where the output differs between the mapped streams.
+    keys = jax.random.split(key, 3)
+    time, terminated, truncated = jax.vmap(stream, out_axes=None)(keys)
+    assert time.tolist() == [1, 2, 3, 0, 1, 2]
+    assert not terminated.any()
+    assert truncated.tolist() == [False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("gridnavi", {"size": 2}, ["family.size", "2", "at least 3"]),
+        ("gridnavi", {"observation": "onehot"}, ["family.observation", '"coordinates", "one-hot"']),
+        ("gridnavi", {"episode_length": 0}, ["family.episode_length", "at least 1"]),
+        ("dark-room", {"size": 1}, ["family.size", "at least 2"]),
+        ("dark-room", {"reward": "hard"}, ["family.reward", '"dense", "sparse"']),
+        ("dark-room", {"num_episodes": 0}, ["family.num_episodes", "at least 1"]),
+        ("key-door", {"start": "center"}, ["family.start", '"random", "centre"']),
+        ("key-door", {"num_episode": 3}, ["did you mean num_episodes?"]),
+        ("key-door", {"episode_length": -1}, ["family.episode_length", "-1"]),
+        ("four-rooms", {"fail_prob": 0.8}, ["family.fail_prob", "at most 0.75"]),
+        ("four-rooms", {"fail_prob": -0.1}, ["family.fail_prob", "at least 0"]),
+        ("four-rooms", {"num_episodes": 0}, ["family.num_episodes", "at least 1"]),
+        ("meta-maze", {"episode_length": 2.5}, ["family.episode_length", "an integer"]),
+        ("meta-maze", {"num_episodes": 0}, ["family.num_episodes", "at least 1"]),
+    ],
+)
+def test_wrong_options_are_named(name, options, words):
+    with pytest.raises(OptionError) as error:
+        tasks.make(name, **options)
+    for word in words:
+        assert word in str(error.value)
