@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from metajax import config as configs
 from metajax.config import Config, EvaluateOptions
 from metajax.options import OptionError, kebab, suggest
-from metajax.report.table_definition import Column, Row, Table
+from metajax.report.table_definition import Column, Profile, Row, Table
 
 
 class Cell(NamedTuple):
@@ -87,17 +87,21 @@ def cells(table: Table, profile: str) -> list[Cell]:
     chosen = table.profiles[profile]
     found = []
     for row in table.rows:
-        if not row.is_measured or (chosen.rows is not None and row.name not in chosen.rows):
-            continue
-        for column in table.columns:
-            wanted = [one for one in (chosen.columns, row.columns) if one is not None]
-            if all(column.name in one for one in wanted):
+        for column in table.columns if row.is_measured else ():
+            if _is_chosen(chosen, row, column):
                 config = _config(table, row, column, profile)
                 for seed in row.seeds or (chosen.seeds if row.is_trained else (0,)):
                     train = dataclasses.replace(config.train, seed=seed)
                     one = dataclasses.replace(config, train=train)
                     found.append(Cell(table, row, column, one, seed))
     return found
+
+
+def _is_chosen(profile: Profile, row: Row, column: Column) -> bool:
+    wanted = [one for one in (profile.columns, row.columns) if one is not None]
+    rows = (row.name, f"{row.name}/{column.name}") if profile.rows is None else profile.rows
+    named = row.name in rows or f"{row.name}/{column.name}" in rows
+    return named and all(column.name in one for one in wanted)
 
 
 def only(cells: Sequence[Cell], chosen: Sequence[str]) -> list[Cell]:

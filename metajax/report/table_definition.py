@@ -159,7 +159,8 @@ class Profile(Layer):
     """How much of a table is run.
 
     Attributes:
-      columns, rows: names; all by default.
+      columns: names; all by default.
+      rows: names of rows or of row/column; all by default.
       seeds: of methods that are trained.
       trained: sections for those only, laid over the profile's own.
       overrides: sections by row or by row/column.
@@ -339,7 +340,7 @@ def _check(table: Table) -> None:
         for column in profile.columns or ():
             _known(f"{where}.columns", column, columns)
         for row in profile.rows or ():
-            _known(f"{where}.rows", row, rows)
+            _known(f"{where}.rows", row, cells)
         _overrides(f"{where}.overrides", profile.overrides, cells)
         build(Layer, profile.trained, f"{where}.trained", toml=True)
 

@@ -61,4 +61,10 @@ def draw(
         handles = [
             Line2D([], [], linestyle="", label=_WORDS[kind], **_MARKS[kind]) for kind in kinds
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(kinds), title=title)
+        figure.legend(
+            handles=handles,
+            loc="outside upper center",
+            ncols=min(len(kinds), num_columns),
+            fontsize=9,
+            title=title,
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from metajax.batch import TaskMap
 from metajax.config import Config
 from metajax.evaluation import evaluate
+from metajax.options import OptionError
 from metajax.types import Key, MetaAlgorithm
 
 
@@ -78,6 +79,6 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
     grid = jnp.asarray(typed)
     try:
         jax.eval_shape(at_once, grid, jax.random.key(0))
-    except TypeError:  # jax's errors for an option that shapes or branches depend on
+    except (TypeError, OptionError):  # shapes, branches or tables depend on the option
         return one_by_one
     return lambda key: np.asarray(at_once(grid, key)).T
