@@ -26,7 +26,10 @@ FAMILIES = Registry(
         "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
         "cartpole": "metajax.tasks.cartpole:CartPole",
         "dark-room": "metajax.tasks.dark_room:DarkRoom",
+        "dependent-bandit": "metajax.tasks.dependent_bandit:DependentBandit",
+        "eleven-armed-bandit": "metajax.tasks.eleven_armed_bandit:ElevenArmedBandit",
         "four-rooms": "metajax.tasks.four_rooms:FourRooms",
+        "gaussian-bandit": "metajax.tasks.gaussian_bandit:GaussianBandit",
         "gridnavi": "metajax.tasks.gridnavi:GridNavi",
         "key-door": "metajax.tasks.key_door:KeyDoor",
         "meta-maze": "metajax.tasks.meta_maze:MetaMaze",
@@ -34,6 +37,7 @@ FAMILIES = Registry(
         "point-navigation": "metajax.tasks.point_navigation:PointNavigation",
         "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular_mdp:TabularMdp",
+        "two-step": "metajax.tasks.two_step:TwoStep",
     },
 )
 
