@@ -17,11 +17,25 @@ if TYPE_CHECKING:
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "bayes-bonus": "metajax.algorithms.bayes_bonus:BayesBonus",
+        "beb": "metajax.algorithms.beb:BEB",
+        "epsilon-greedy": "metajax.algorithms.epsilon_greedy:EpsilonGreedy",
         "fomaml": "metajax.algorithms.fomaml:FOMAML",
+        "gittins": "metajax.algorithms.gittins:Gittins",
+        "greedy": "metajax.algorithms.greedy:Greedy",
         "joint": "metajax.algorithms.joint:Joint",
         "maml": "metajax.algorithms.maml:MAML",
+        "opsrl": "metajax.algorithms.opsrl:OPSRL",
+        "optimistic-thompson-sampling": (
+            "metajax.algorithms.optimistic_thompson_sampling:OptimisticThompsonSampling"
+        ),
+        "psrl": "metajax.algorithms.psrl:PSRL",
+        "random": "metajax.algorithms.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.reptile:Reptile",
         "rl2": "metajax.algorithms.rl2:RL2",
+        "thompson-sampling": "metajax.algorithms.thompson_sampling:ThompsonSampling",
+        "ucb1": "metajax.algorithms.ucb1:UCB1",
+        "ucrl2": "metajax.algorithms.ucrl2:UCRL2",
     },
 )
 

@@ -1,14 +1,19 @@
 """Learners: what adapts inside one task."""
 
 from metajax.inner.clipping import clip_by_global_norm
+from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
+from metajax.inner.scoring import Rule, scoring_learner
 
 __all__ = [
     "SURROGATES",
     "GradientState",
+    "Rule",
     "clip_by_global_norm",
+    "episodic_planner",
     "gradient_learner",
     "memory_learner",
+    "scoring_learner",
     "step_sizes",
 ]

@@ -7,6 +7,7 @@ from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_c
 from metajax.outer.once import once
 from metajax.outer.trials import WholeTrial, score_loss, whole_trial
 from metajax.outer.trust_region import trust_region
+from metajax.outer.untrained import untrained
 
 __all__ = [
     "TrialItem",
@@ -18,6 +19,7 @@ __all__ = [
     "post_adaptation",
     "score_loss",
     "trust_region",
+    "untrained",
     "whole_trial",
     "with_sampling_credit",
 ]

@@ -1,0 +1,46 @@
+"""The Gittins index."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.classical import BanditMethod
+from metajax.options import OptionError, check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gittins(BanditMethod):
+    """Pulls the arm of the highest Gittins index under a uniform prior.
+
+    Optimal for the discounted return of an endless trial. Of a finite one the discount
+    is an approximation, to be tuned: Duan et al. (2016) try 0.9, 0.99, 0.999 and 0.9999.
+    The indices are computed when the algorithm is built.
+
+    Source: Gittins (1979), "Bandit processes and dynamic allocation indices".
+
+    Attributes:
+      discount: per pull; a Python number, as the computation is not traced.
+    """
+
+    discount: float = 0.99
+
+    name: ClassVar[str] = "gittins"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("discount", self.discount, minimum=0, below=1)
+
+    def bandit_rule(self, num_arms, spec):
+        import jax
+
+        from metajax.inner import bandit
+        from metajax.inner.gittins import bernoulli_indices
+
+        if isinstance(self.discount, jax.core.Tracer):
+            raise OptionError(
+                "discount", "is traced; allowed: a number known when the indices are computed"
+            )
+        num_pulls = self.num_episodes or spec.episodes_per_trial
+        table = bernoulli_indices(num_pulls, float(self.discount))
+        return bandit.bandit_rule(num_arms, bandit.index_table(table))

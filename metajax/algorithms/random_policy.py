@@ -1,0 +1,28 @@
+"""Actions at random."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.classical import Classical
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomPolicy(Classical):
+    """Every action as likely as any other, on families of discrete actions."""
+
+    name: ClassVar[str] = "random"
+
+    def randomness(self):
+        return 1.0
+
+    def rule(self, spec):
+        import jax.numpy as jnp
+
+        from metajax.inner.scoring import Rule
+        from metajax.types import Discrete
+
+        self.needs(spec, isinstance(spec.action_space, Discrete), "a family of discrete actions")
+        scores = jnp.zeros(spec.action_space.num_actions)
+        return Rule(lambda: (), lambda noise, memory, seen: (scores, memory))

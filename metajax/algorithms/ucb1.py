@@ -1,0 +1,37 @@
+"""UCB1."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.classical import BanditMethod
+from metajax.options import check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UCB1(BanditMethod):
+    """Pulls the arm of the highest upper confidence bound of its mean.
+
+    Source: Auer et al. (2002), "Finite-time analysis of the multiarmed bandit problem",
+    as in Duan et al. (2016): every arm starts with one success and one failure.
+
+    Attributes:
+      exploration: factor of the width of the bound; the theory has 1 and Duan et al. try
+        0, 0.1, ... 1.
+    """
+
+    exploration: float = 0.2
+
+    name: ClassVar[str] = "ucb1"
+    binary: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("exploration", self.exploration, minimum=0)
+
+    def bandit_rule(self, num_arms, spec):
+        from metajax.inner import bandit
+
+        del spec
+        return bandit.bandit_rule(num_arms, bandit.upper_confidence(self.exploration))
