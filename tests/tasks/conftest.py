@@ -35,6 +35,22 @@ def _random_walk(family: TaskFamily, key: Key, task: Any, num_steps: int) -> tup
     return jax.device_get((first, jax.tree.map(lambda *leaves: np.stack(leaves), *walk)))
 
 
+def _many_trials(family: TaskFamily, key: Key, tasks: Any, actions: np.ndarray) -> Any:
+    def trial(key, task):
+        key_reset, key_steps = jax.random.split(key)
+        keys = jax.random.split(key_steps, len(actions))
+
+        def body(state, inputs):
+            key_step, action = inputs
+            next_state, timestep = family.step(key_step, task, state, action)
+            return next_state, (state, timestep)
+
+        return jax.lax.scan(body, family.reset(key_reset, task)[0], (keys, actions))[1]
+
+    num_tasks = jax.tree.leaves(tasks)[0].shape[0]
+    return jax.device_get(jax.jit(jax.vmap(trial))(jax.random.split(key, num_tasks), tasks))
+
+
 @pytest.fixture
 def key() -> Key:
     return jax.random.key(0)
@@ -60,3 +76,13 @@ def random_walk() -> Callable:
     that uniform random actions led to through ``family.step``.
     """
     return _random_walk
+
+
+@pytest.fixture
+def many_trials() -> Callable:
+    """``(family, key, tasks [N, ...], actions [T, ...]) -> (states, timesteps)``.
+
+    Both ``[N, T, ...]`` on the host: the states before the actions, and what
+    ``family.step`` made of them.
+    """
+    return _many_trials
