@@ -86,6 +86,7 @@ def test_oracle_and_random_return_are_means_over_tasks(name, key):
     family = tasks.make(name, **ALL[name])
     batch = _tasks(family, key)
     assert _near(batch.means.mean(axis=1), family.spec.random_return)
+    assert family.spec.optimal_return is not None
     best = jax.vmap(family.spec.optimal_return)(batch)
     np.testing.assert_array_equal(best, np.max(batch.means, axis=1))
     assert _near(best, family.spec.oracle_return)
@@ -141,6 +142,7 @@ def test_means_of_bernoulli_arms_are_uniform_and_independent(key):
 )
 def test_oracle_return_of_gaussian_arms(num_arms, largest):
     family = tasks.make("gaussian-bandit", num_arms=num_arms, prior_mean=2.0, prior_std=3.0)
+    assert family.spec.oracle_return is not None
     np.testing.assert_allclose(family.spec.oracle_return, 2 + 3 * largest, atol=1e-9)
 
 
@@ -214,6 +216,7 @@ def test_the_best_arm_of_a_task_has_no_regret(name, key, many_trials):
     batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2000, *leaf.shape)), task)
     best = np.full(3, np.argmax(task.means), np.int32)
     reward = many_trials(family, key, batch, best)[1].reward
+    assert family.spec.optimal_return is not None
     for pull in range(3):
         assert _near(reward[:, pull], float(family.spec.optimal_return(task)))
 

@@ -11,7 +11,7 @@ from metajax.types import TaskFamily
 
 
 def test_list_names_what_make_builds():
-    assert tasks.list() == ["cartpole", "pendulum", "point-navigation", "sparse-point-robot"]
+    assert {"cartpole", "pendulum", "point-navigation", "sparse-point-robot"} <= {*tasks.list()}
     for name in ("point-navigation", "sparse-point-robot"):
         family = tasks.make(name)
         assert isinstance(family, TaskFamily)
