@@ -213,8 +213,6 @@ class Chunk(NamedTuple):
       advantage, target: ``[T, E]`` once annotated, before that ``()``.
       scale: what the advantages were divided by (1 without normalisation), once
         annotated; before that ``()``.
-      target_scale: ``[T, E]``, the unit in which an error of the value counts, or
-        ``()`` for the unit of the rewards.
     """
 
     observation: jax.Array
@@ -230,7 +228,6 @@ class Chunk(NamedTuple):
     advantage: Any = ()
     target: Any = ()
     scale: Any = ()
-    target_scale: Any = ()
 
 
 class Outputs(NamedTuple):

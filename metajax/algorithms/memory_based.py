@@ -43,8 +43,7 @@ class MemoryBased:
         "a2c" one step of the policy gradient.
       clip: of the ratio, for "ppo".
       num_epochs, num_minibatches: passes over the trials, and updates in each, of "ppo".
-      value_coefficient: weight of half the squared error of the value, in units of
-        a mean reward.
+      value_coefficient: weight of half the squared error of the value.
       entropy_coefficient: weight of the policy's entropy.
       learning_rate: of the meta-update.
       decay_iterations: meta-iterations over which the learning rate falls linearly
@@ -114,11 +113,9 @@ class MemoryBased:
         network = self.network
         if network is None:
             network = networks.MLP(self.hidden_sizes, self.activation)
-        num_steps = episodes * spec.episode_length
         learner = inner.memory_learner(
             spec,
-            self.memory(num_steps),
-            num_steps=num_steps,
+            self.memory(episodes * spec.episode_length),
             network=network,
             head_scale=self.head_scale,
             initial_std=self.initial_std,

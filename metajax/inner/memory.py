@@ -35,7 +35,6 @@ def memory_learner(
     spec: Spec,
     memory: nn.Module,
     *,
-    num_steps: int,
     network: nn.Module | None = None,
     head_scale: float = 0.1,
     initial_std: float = 1.0,
@@ -48,15 +47,12 @@ def memory_learner(
 
     The memory's input is the observation, the last action (one-hot; zeros at the
     start of a trial), its reward and whether an episode starts. It survives the ends
-    of episodes. The policy is linear in what it gives out, and so is a mean reward that,
-    earned at every step that is left of the trial, would be worth the value: so the
-    memory need not count steps for the value's sake.
+    of episodes. Policy and value are linear in what it gives out.
 
     Args:
       spec: of the family.
       memory: a flax module with ``initial_memory``, ``step`` and ``__call__``, such
         as ``metajax.networks.GRU``.
-      num_steps: T of the trials that it is trained on.
       network: of observations ``[B, O]``, whose features ``[B, F]`` the memory reads
         in their place; by default the observation as it is.
       head_scale: of the policy's kernel at the start, relative to Glorot's.
@@ -91,18 +87,8 @@ def memory_learner(
         min_std=min_std,
         value_network=networks.MLP(()),
     )
-    distribution = heads.distribution
-
-    def value_of(theta, features, time):
-        """Values ``[B]`` of features ``[B, F]`` after ``time [B]`` steps of the trial."""
-        assert heads.value is not None
-        return heads.value(theta["heads"], features) * worth(time)
-
-    def worth(time):
-        """Discounted sum of a reward of one at every step that is left."""
-        left = jnp.maximum(num_steps - time, 1)
-        interest = jnp.maximum(1 - discount, 1e-6)
-        return -jnp.expm1(left * jnp.log1p(-interest)) / interest
+    value_of, distribution = heads.value, heads.distribution
+    assert value_of is not None
 
     def init(key):
         key_memory, key_heads = jax.random.split(key)
@@ -110,7 +96,6 @@ def memory_learner(
 
     def act(noise, theta, phi, carry, seen):
         del phi
-        carry, time = carry
         seen = jax.tree.map(lambda leaf: leaf[None], seen)
         x = encoder.apply({"params": theta["encoder"]}, seen)[0]
         features, carry = memory.apply({"params": theta["memory"]}, carry, x, method="step")
@@ -120,9 +105,9 @@ def memory_learner(
             action=action[0],
             mode=distribution.mode(parameters)[0],
             log_prob=distribution.log_prob(parameters, action)[0],
-            value=value_of(theta, features[None], time[None])[0],
+            value=value_of(theta["heads"], features[None])[0],
         )
-        return output, (carry, time + 1)
+        return output, carry
 
     def unroll(theta, phi, carry, chunk):
         del phi, carry
@@ -142,20 +127,14 @@ def memory_learner(
             distribution=jax.tree.map(restore, parameters),
             log_prob=restore(distribution.log_prob(parameters, flatten(chunk.action))),
             entropy=restore(distribution.entropy(parameters)),
-            value=restore(value_of(theta, features, jnp.repeat(jnp.arange(shape[0]), shape[1]))),
+            value=restore(value_of(theta["heads"], features)),
         )
 
     def annotate(theta, phi, chunk):
         del theta, phi
         advantage = _advantages(chunk, advantages, discount, gae_lambda)
         target = jnp.where(chunk.mask, advantage + chunk.value, 0)
-        unit = worth(jnp.arange(chunk.mask.shape[0]))[:, None]
-        return chunk._replace(
-            advantage=advantage,
-            target=target,
-            scale=jnp.ones(()),
-            target_scale=jnp.broadcast_to(unit, chunk.mask.shape),
-        )
+        return chunk._replace(advantage=advantage, target=target, scale=jnp.ones(()))
 
     def no_weights(phi):
         raise TypeError("a learner that adapts in its memory has no adapted weights")
@@ -163,7 +142,7 @@ def memory_learner(
     return Learner(
         init=init,
         begin=lambda key, theta: (),
-        memory=lambda theta: (memory.initial_memory(), jnp.zeros((), jnp.int32)),
+        memory=lambda theta: memory.initial_memory(),
         act=act,
         unroll=unroll,
         annotate=annotate,

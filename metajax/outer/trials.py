@@ -44,8 +44,7 @@ def whole_trial(
       source: of whole trials.
       family: where tasks come from.
       loss: of the policy, a mean over the transitions of a chunk.
-      value_coefficient: weight of half the squared error of the value, in units of
-        ``Chunk.target_scale``.
+      value_coefficient: weight of half the squared error of the value.
       entropy_coefficient: weight of the policy's entropy, nats.
       normalize_advantages: to mean 0 and deviation 1 over the whole batch of trials.
     """
@@ -70,10 +69,7 @@ def whole_trial(
         weight = number * jnp.mean(chunk.mask) / items.filled[0]
         outputs = learner.unroll(theta, (), learner.memory(theta), chunk)
         policy_loss = loss(outputs, chunk)
-        error = outputs.value - chunk.target
-        if not isinstance(chunk.target_scale, tuple):
-            error = error / chunk.target_scale
-        squares = 0.5 * jnp.square(error)
+        squares = 0.5 * jnp.square(outputs.value - chunk.target)
         value_loss = losses.masked_mean(squares, chunk.mask)
         entropy = losses.masked_mean(outputs.entropy, chunk.mask)
         value = policy_loss + value_coefficient * value_loss - entropy_coefficient * entropy
