@@ -137,9 +137,17 @@ def _config(table: Table, row: Row, column: Column, profile: str) -> Config:
     if not row.algorithm and row.config is None:  # a reference, which has no algorithm
         sections["algorithm"] = {"name": "maml"}
     try:
-        return configs.parse(_toml(sections))
+        config = configs.parse(_toml(sections))
     except OptionError as error:
         raise OptionError(f"{where}.{error.field}", error.problem) from None
+    for option, values in row.tune.items():
+        for value in values:
+            algorithm = {**sections["algorithm"], kebab(option): value}
+            try:
+                configs.parse(_toml({**sections, "algorithm": algorithm}))
+            except OptionError as error:
+                raise OptionError(f"{where}.tune.{kebab(option)}", error.problem) from None
+    return config
 
 
 def _layers(table: Table, row: Row, column: Column, profile: str) -> Iterator[Mapping[str, Any]]:

@@ -7,27 +7,57 @@ import subprocess
 import sys
 
 import pytest
+import table_toys
 
+from metajax.config import parse
 from metajax.report import records, rendering
 
-TOML = """
-[point]
-kind = "learning"
-rows = [
-  { label = "MAML, a paper", published = [-40.41, -11.68, -3.33] },
-  { label = "MAML", results = "maml" },
-  { label = "random", results = "maml", actions = "untrained" },
-]
-[speed]
+POINT_TOML = """
+title = "Points"
+source = "a paper"
+metric = "after-steps"
+decimals = 2
+[[rows]]
+name = "maml"
+label = "MAML"
+config = "maml.toml"
+results = "maml"
+published = [-40.41, -11.68, -3.33]
+[[rows]]
+name = "random"
+label = "random"
+config = "maml.toml"
+untrained = true
+seeds = [0, 1]
+results = "maml"
+[profiles.quick]
+[profiles.full]
+seeds = [0, 1]
+"""
+SPEED_TOML = """
 kind = "throughput"
+title = "Speed"
 rows = [{ label = "MAML", results = "speed" }]
+"""
+CONFIG = """
+[family]
+name = "point-navigation"
+[algorithm]
+name = "maml"
+[train]
+num-iterations = 500
+[evaluate]
+num-tasks = 70
 """
 POINT = """\
 | method | 0 steps | 1 step | 2 steps | seeds | iterations | env steps | training time |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 | MAML, a paper (published) | -40.41 | -11.68 | -3.33 |  |  |  |  |
-| MAML | -41.00 ± 12.71 | -10.00 ± 0.00 |  | 2 | 500 | 2 million | 90 s |
-| random | -50.00 ± 0.00 | -40.00 ± 0.00 |  | 2 |  |  |  |
+| MAML | **-41.00 ± 12.71** | **-10.00 ± 0.00** | – | 2 | 500 | 2 million | 90 s |
+| random | **-50.00 ± 0.00** | -40.00 ± 0.00 | – | 2 |  |  |  |
+
+Mean ± half of the 95% interval, over seeds or, where there is one seed, over its \
+evaluation tasks (70).
 """
 SPEED = """\
 | setting | tasks | env steps/s | of matrix-product rate | compilation | peak memory |
@@ -51,16 +81,21 @@ def _run(root, *arguments):
 @pytest.fixture
 def project(tmp_path):
     """A directory with results, definitions and a README with two places."""
+    config = parse(CONFIG).to_dict()
     for seed, start in ((0, -40), (1, -42)):
-        evaluation = {"sampled": {"mean": [start, -10]}, "untrained": {"mean": [-50, -40]}}
-        record = {"seed": seed, "config": {"train": {"seed": seed}}, "evaluation": evaluation}
+        means = {"sampled": [start, -10], "untrained": [-50, -40]}
+        evaluation = {kind: {"mean": mean, "num_tasks": 70} for kind, mean in means.items()}
+        record = {"seed": seed, "config": config, "evaluation": evaluation}
         record |= {"iterations": 500, "env_steps": 2_000_000, "run_seconds": 80.0 + 20 * seed}
         records.append(tmp_path / "benchmarks" / "results" / "maml.jsonl", record)
     speed = {"setting": {"num-tasks": 40}, "env_steps_per_second": 712_345.4}
     speed |= {"fraction_of_matmul_ceiling": 0.531, "compile_seconds": 9.87}
     speed |= {"peak_memory_bytes": 512 * 2**20}
     records.append(tmp_path / "benchmarks" / "results" / "speed.jsonl", speed)
-    (tmp_path / "benchmarks" / "tables.toml").write_text(TOML)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "maml.toml").write_text(CONFIG)
+    table_toys.write(tmp_path, POINT_TOML, "point")
+    table_toys.write(tmp_path, SPEED_TOML, "speed")
     (tmp_path / "README.md").write_text(
         "a\n<!-- table: point -->\nold\n<!-- end -->\nb\n<!-- table: speed -->\n<!-- end -->\n"
     )
@@ -97,7 +132,7 @@ def test_latex(project):
     [
         (
             "<!-- table: pont -->\n<!-- end -->\n",
-            "table pont: is not defined; allowed: point, speed",
+            'no table "pont" in',
         ),
         ("<!-- table: speed -->\n", "table speed: no <!-- end --> follows"),
     ],
@@ -110,10 +145,59 @@ def test_mistakes_in_documents(project, place, message):
     assert (project / "README.md").read_text() == place
 
 
-def test_missing_results_are_named(tmp_path):
-    definitions = {"a": {"kind": "learning", "rows": [{"label": "MAML", "results": "none"}]}}
-    with pytest.raises(ValueError, match=r"table a: .*none\.jsonl has no records"):
-        rendering.render("a", definitions, tmp_path)
+def test_missing_results_are_named(project):
+    (project / "benchmarks" / "results" / "speed.jsonl").unlink()
+    done = _run(project)
+    assert done.returncode == 1
+    assert "speed.jsonl has no records" in done.stderr
+    (project / "benchmarks" / "results" / "maml.jsonl").unlink()
+    assert "no results of its full profile; run metajax table point" in _run(project).stderr
+
+
+def test_a_place_may_show_the_quick_profile(project):
+    readme = project / "README.md"
+    readme.write_text("<!-- table: point quick -->\n<!-- end -->\n")
+    assert _run(project).returncode == 0
+    assert "| MAML | **-40.00** | **-10.00** | – | 1 | 500 |" in readme.read_text()
+    readme.write_text("<!-- table: point slow -->\n<!-- end -->\n")
+    assert "profile slow; allowed: quick, full" in _run(project).stderr
+
+
+GRID = rendering.Grid(
+    ["method", "n=1"],
+    [["*block*", ""], ["a_b (published)", "6.6 ± 0.1"], ["c", "**6.55 ± 0.02**"], ["d", "–"]],
+    "Mean of 3 seeds.",
+)
+
+
+def test_markdown_of_a_grid():
+    assert rendering.markdown(GRID) == (
+        "| method | n=1 |\n| --- | ---: |\n| *block* |  |\n| a_b (published) | 6.6 ± 0.1 |\n"
+        "| c | **6.55 ± 0.02** |\n| d | – |\n\nMean of 3 seeds."
+    )
+
+
+def test_latex_of_a_grid():
+    assert rendering.latex(GRID).splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"method & n=1 \\",
+        r"\midrule",
+        r"\emph{block} &  \\",
+        r"a\_b (published) & 6.6 $\pm$ 0.1 \\",
+        r"c & \textbf{6.55 $\pm$ 0.02} \\",
+        r"d & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        "% Mean of 3 seeds.",
+    ]
+
+
+def test_text_of_a_grid():
+    shown = rendering.text(GRID, "Title")
+    assert "6.55 ± 0.02 *" in shown
+    assert "**" not in shown
+    assert "\n  block" in shown
 
 
 def test_the_tables_of_this_project_agree_with_its_results(repository):

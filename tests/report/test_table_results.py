@@ -1,0 +1,126 @@
+"""Lines of a table from records: estimates, what is best, what is published."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import table_toys
+
+from metajax.report import table_cells, table_results
+from metajax.report.statistics import Estimate
+from metajax.report.table_results import Line
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+@pytest.fixture
+def table(tmp_path):
+    return table_toys.read(tmp_path)
+
+
+def _lines(values):
+    return [
+        Line(name, "selected" if name == "selected" else "measured", [one], [])
+        for name, one in values.items()
+    ]
+
+
+def _estimate(value, width):
+    return Estimate(value, value - width, value + width)
+
+
+def test_the_best_and_all_within_noise_of_it(table):
+    # From the best, 10 with 0.3: noise with b is sqrt(.3^2 + .4^2) = 0.5, with c the same.
+    lines = _lines(
+        {
+            "a": _estimate(10.0, 0.3),
+            "b": _estimate(9.5, 0.4),
+            "c": _estimate(9.4, 0.4),
+            "exact": Estimate(9.85, math.nan, math.nan),
+            "selected": _estimate(11.0, 0.1),
+            "none": None,
+        }
+    )
+    assert table_results.best(table, lines, 0) == {0, 1, 3}
+    lower = table.__class__(**{**vars(table), "better": "lower"})
+    assert table_results.best(lower, lines, 0) == {1, 2}
+    assert table_results.best(table, lines[:1], 0) == set()
+
+
+def test_over_seeds_or_over_tasks():
+    one = {"mean": 6.0, "interval": [5.5, 6.5]}
+    assert table_results.estimate([one]) == [Estimate(6.0, 5.5, 6.5)]
+    # Two values 2 apart: 12.71 is Student's quantile for one degree of freedom.
+    (of_seeds,) = table_results.estimate([one, {"mean": 8.0, "interval": [7, 9]}])
+    assert of_seeds.value == 7
+    assert of_seeds.half_width == pytest.approx(12.706, abs=1e-3)
+    vector = {"mean": [1.0, 2.0], "interval": [[0.0, 1.5], [2.0, 2.5]]}
+    assert [one.half_width for one in table_results.estimate([vector])] == [1, 0.5]
+    (exact,) = table_results.estimate([{"mean": 3.0, "interval": [None, None]}])
+    assert math.isnan(exact.half_width)
+
+
+def _records(table):
+    """A record for each cell of ``still`` and for the seeds of ``trained/two``."""
+    found = []
+    for cell in table_cells.cells(table, "full"):
+        record = {"settings": cell.settings, "num_tasks": 6, "iterations": 0}
+        if cell.row.name == "still":
+            best = {"value": 0.4, "mean": 7.0, "interval": [6.0, 8.0]}
+            record |= {"mean": 5.0, "interval": [4.0, 6.0], "tuned": {"as_published": best}}
+            found.append(record)
+        if cell.name == "trained/two":
+            record |= {"mean": 1.0 + cell.seed, "interval": [0, 2], "env_steps": 40}
+            found.append(record | {"iterations": 4, "seconds": 2.0})
+    return found
+
+
+def _shown(line, column):
+    value = line.values[column]
+    assert value is not None
+    return value
+
+
+def test_lines(table):
+    lines = table_results.lines(table, "full", _records(table))
+    values = {line.label: [one and one.value for one in line.values] for line in lines}
+    assert values == {
+        "optimum": [None, None],
+        "trained, A paper 2016 (published)": [0.9, 1.25],
+        "trained": [1.5, None],
+        "still (tuned on these trials)": [7, 7],
+        "still (tuned on separate trials)": [5, 5],
+    }
+    assert [line.kind for line in lines] == [
+        *["reference", "published", "measured", "selected", "measured"]
+    ]
+    published = lines[1]
+    assert published.decimals == 2
+    assert _shown(published, 1).half_width == pytest.approx(0.05)
+    assert lines[2].costs[0] == table_results.Cost(2, 6, 4, 40, 2.0)
+    assert "trained: 2 seeds, 40 training steps each. Profile full." in table_results.foot(
+        table, "full", lines
+    )
+
+
+def test_a_profile_shows_its_columns(table):
+    lines = table_results.lines(table, "quick", _records(table))
+    assert table_results.headers(table, "quick", 1) == ["two"]
+    assert {len(line.values) for line in lines} == {1}
+    assert _shown(lines[2], 0).value == 1  # the quick profile has one seed
+
+
+def test_records_of_other_settings_are_not_shown(table):
+    stale = _records(table)
+    for record in stale:
+        record["settings"]["algorithm"]["tilt"] = 3.0
+    lines = table_results.lines(table, "full", stale)
+    assert not any(one for line in lines if line.kind != "published" for one in line.values)
+
+
+def test_the_latest_record_of_a_cell_counts(table):
+    records = _records(table)
+    later = {**records[-1], "mean": 5.5, "interval": None}
+    lines = table_results.lines(table, "full", [*records, later])
+    assert _shown(lines[-1], 1).value == 5.5

@@ -1,0 +1,221 @@
+"""Running a table: what is missing is run once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import table_toys
+
+from metajax.cli import main
+from metajax.report import records, table_cells, table_runner, tuning
+from metajax.run import loop
+from metajax.run.meta_test import evaluation_key
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The working directory, with the toys' table in its place."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.chdir(tmp_path)
+    table_toys.write(tmp_path)
+    return tmp_path
+
+
+def _lines(project):
+    return records.read(project / "benchmarks" / "results" / "toys.jsonl")
+
+
+def _numbers(project):
+    """What records say, without the times and places."""
+    left_out = ("seconds", "evaluation_seconds", "environment")
+    return [{k: v for k, v in one.items() if k not in left_out} for one in _lines(project)]
+
+
+def test_a_table_is_run_and_shown_once(project, capsys):
+    assert main(["table", "toys"]) == 0
+    shown = capsys.readouterr()
+    assert "toys, profile quick: 3 of 3 to run" in shown.err
+    # w = 0.4 after four iterations: 2 x 0.4 x 0.6, of the optimum 2 x 2.
+    assert [one["mean"] for one in _lines(project)] == pytest.approx([4, 0.48, 0.48])
+    trained = _lines(project)[1]
+    assert (trained["row"], trained["column"], trained["seed"]) == ("trained", "two", 0)
+    assert (trained["iterations"], trained["env_steps"], trained["num_tasks"]) == (4, 40, 6)
+    assert trained["settings"]["train"] == {"num-iterations": 4}
+    assert trained["digest"] == table_cells.digest(trained["settings"])
+    assert "trained, A paper 2016 (published)" in shown.out
+    for ending in ("md", "tex", "png"):
+        assert (project / "runs" / "tables" / "toys" / f"toys-quick.{ending}").stat().st_size > 99
+    assert main(["table", "toys", "--json"]) == 0
+    again = capsys.readouterr()
+    assert "0 of 3 to run" in again.err
+    assert len(_lines(project)) == 3
+    summary = json.loads(again.out)
+    assert summary["lines"][2]["values"]["two"]["value"] == pytest.approx(0.48)
+    assert not summary["interrupted"]
+
+
+def test_only_and_output(project):
+    arguments = ["table", "toys", "--profile", "full", "--only", "trained/three", "still"]
+    assert main([*arguments, "--output", "elsewhere"]) == 0
+    found = records.read(project / "elsewhere" / "toys.jsonl")
+    assert [(one["row"], one["column"], one["seed"]) for one in found] == [
+        *[("trained", "three", 0), ("trained", "three", 1)],
+        *[("still", "two", 0), ("still", "three", 0)],
+    ]
+    assert not _lines(project)
+
+
+class Killed(BaseException):
+    """As sudden as a signal that cannot be handled."""
+
+
+def _stop(monkeypatch, at, how):
+    """Calls ``how`` in the ``at``-th block of training from now on."""
+    original, calls = loop._Blocks.__call__, []
+
+    def block(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            how()
+        return original(*arguments)
+
+    monkeypatch.setattr(loop._Blocks, "__call__", block)
+
+
+def _kill():
+    raise Killed
+
+
+def test_a_killed_table_resumes_to_the_same_records(project, monkeypatch, capsys):
+    assert main(["table", "toys", "--profile", "full"]) == 0
+    whole = _numbers(project)
+    assert len(whole) == 8
+    (project / "benchmarks" / "results" / "toys.jsonl").rename(project / "whole")
+    (project / "runs").rename(project / "whole-runs")
+    with monkeypatch.context() as patch:
+        _stop(patch, 7, _kill)  # in the third block of the second seed
+        with pytest.raises(Killed):
+            main(["table", "toys", "--profile", "full"])
+    assert len(_lines(project)) == 3
+    capsys.readouterr()
+    assert main(["table", "toys", "--profile", "full"]) == 2
+    refusal = capsys.readouterr().err
+    assert "trained/two, seed 1: runs/tables/toys/trained-two-seed-1-" in refusal
+    assert "holds an unfinished run; continue it with --resume" in refusal
+    assert len(_lines(project)) == 3
+    with monkeypatch.context() as patch:
+        _stop(patch, 99, _kill)
+        assert main(["table", "toys", "--profile", "full", "--resume"]) == 0
+    assert _numbers(project) == whole
+    metrics = next(project.glob("runs/tables/toys/trained-two-seed-1-*/metrics.jsonl"))
+    assert [one["iteration"] for one in records.read(metrics)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_say_how_to_continue(project, monkeypatch, capsys, number, code):
+    with monkeypatch.context() as patch:
+        _stop(patch, 2, lambda: os.kill(os.getpid(), number))
+        assert main(["table", "toys", "--only", "trained"]) == code
+    said = capsys.readouterr().err
+    again = "metajax table toys --profile quick --only trained --resume"
+    assert f"what is done is saved; continue with: {again}" in said
+    assert not _lines(project)
+    assert main(again.split()[1:]) == 0
+    assert _lines(project)[0]["mean"] == pytest.approx(0.48)
+
+
+def test_sigterm_between_trainings(project, monkeypatch, capsys):
+    def evaluate(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(table_runner, "_reference", evaluate)
+    assert main(["table", "toys"]) == 143
+    assert "continue with: metajax table toys" in capsys.readouterr().err
+
+
+def test_mistakes_on_the_command_line(project, capsys):
+    assert main(["table", "toy"]) == 2
+    assert "did you mean toys?" in capsys.readouterr().err
+    assert main(["table"]) == 2
+    assert "NAME: is missing; allowed: toys" in capsys.readouterr().err
+    assert main(["table", "toys", "--only", "stil"]) == 2
+    assert "did you mean still?" in capsys.readouterr().err
+
+
+def _cell(project, name, *changes):
+    text = table_toys.TABLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    table = table_toys.read(project, text)
+    return next(one for one in table_cells.cells(table, "quick") if one.name == name)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tuned_options_are_chosen_on_separate_trials(project, seed):
+    cell = _cell(
+        project,
+        "still/two",
+        ('{ name = "mover" }\ntune', '{ name = "mover", tilt = 1.0 }\ntune'),
+        (
+            "evaluate = { num-tasks = 6 }",
+            f"family = {{ spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}",
+        ),
+    )
+    record = table_runner.measure(cell, project)
+    key = evaluation_key(cell.config)
+    means = []
+    for one in (key, jax.random.fold_in(key, table_runner._SEPARATE)):
+        tasks = [jax.random.normal(jax.random.split(k)[0]) for k in jax.random.split(one, 3)]
+        means.append([2 * w * (1 - w + float(np.mean(tasks))) for w in (0, 0.4, 1)])
+    here, separate = means
+    tuned = record["tuned"]
+    np.testing.assert_allclose(tuned["on_evaluation"]["mean"], here, atol=1e-5)
+    np.testing.assert_allclose(tuned["on_separate"]["mean"], separate, atol=1e-5)
+    best, chosen = np.argmax(here), np.argmax(separate)
+    assert (best == chosen) == (seed == 0)  # by the draws of these seeds
+    assert tuned["as_published"]["value"] == (0, 0.4, 1)[best]
+    assert tuned["as_published"]["mean"] == pytest.approx(here[best], abs=1e-5)
+    assert tuned["value"] == (0, 0.4, 1)[chosen]
+    assert record["mean"] == pytest.approx(here[chosen], abs=1e-5)
+
+
+def test_options_that_are_shapes_are_tried_one_by_one(project):
+    cell = _cell(project, "still/two", ("start = [0.0, 0.4, 1.0]", "size = [1, 2]"))
+    totals = tuning.grid_totals(cell.config, "size", [1, 2])
+    assert totals.__name__ == "one_by_one"
+    np.testing.assert_array_equal(totals(jax.random.key(0)), np.zeros((2, 6)))
+    at_once = tuning.grid_totals(cell.config, "start", [0.0, 0.4])
+    assert at_once.__name__ != "one_by_one"
+    np.testing.assert_allclose(at_once(jax.random.key(0))[:, 0], [0, 0.48], rtol=1e-6)
+
+
+def test_every_episode_of_fresh_trials_counts(project):
+    # 3 streams in each of 2 + 1 chunks, 0.5 (1 - 0.5) each.
+    cell = _cell(
+        project,
+        "still/two",
+        (
+            '{ name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }',
+            '{ name = "mover", start = 0.5, steps = 2, num-streams = 3 }',
+        ),
+    )
+    assert table_runner.measure(cell, project)["mean"] == pytest.approx(9 * 0.25)
+
+
+@pytest.mark.parametrize(("metric", "mean"), [("regret", 3.52), ("normalized", 0.12)])
+def test_metrics_against_the_optimum(project, metric, mean):
+    start = ("tune = { start = [0.0, 0.4, 1.0] }", "evaluate = { num-streams = 1 }")
+    name = ('{ name = "mover" }\neval', '{ name = "mover", start = 0.4 }\neval')
+    cell = _cell(project, "still/two", ('"total"', f'"{metric}"'), start, name)
+    assert table_runner.measure(cell, project)["mean"] == pytest.approx(mean, abs=1e-6)
+    cell = _cell(project, "optimum/two", ('"total"', f'"{metric}"'))
+    assert table_runner.measure(cell, project)["mean"] == {"regret": 0, "normalized": 1}[metric]
