@@ -4,14 +4,18 @@ from metajax.networks.distributions import Distribution, categorical, diagonal_g
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.policy import Policy, policy
 from metajax.networks.recurrent import GRU, LSTM
+from metajax.networks.snail import SNAIL
+from metajax.networks.transformer import Transformer
 
 __all__ = [
     "ACTIVATIONS",
     "GRU",
     "LSTM",
     "MLP",
+    "SNAIL",
     "Distribution",
     "Policy",
+    "Transformer",
     "categorical",
     "diagonal_gaussian",
     "policy",
