@@ -49,7 +49,7 @@ class TwoStep:
     through the whole trial, so the best action changes within it.
 
     Follows Wang et al. 2018, "Prefrontal cortex as a meta-reinforcement learning
-    system", and its published code. The first form of the task, Wang et al. 2016,
+    system", in the form that circulates with it. The first form of the task, Wang et al. 2016,
     "Learning to reinforcement learn", section 3.2.1, is ``common_probability=0.75,
     switch_probability=0``. Their trial is an episode here, their episode a trial.
 
