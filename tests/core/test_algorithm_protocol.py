@@ -1,4 +1,4 @@
-"""What every registered algorithm must keep to, on discrete and continuous actions."""
+"""What every gradient-based algorithm must keep to, on discrete and continuous actions."""
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ from metajax import inner, outer
 from metajax.source import fresh_episodes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-ALGORITHMS = metajax.list_algorithms()
+ALGORITHMS = toys.GRADIENT_BASED
 
 
 def _num_adaptations(name):

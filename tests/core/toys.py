@@ -6,10 +6,19 @@ import jax
 import jax.numpy as jnp
 
 import metajax
+from metajax.algorithms import ALGORITHMS
+from metajax.algorithms.gradient_based import GradientBased
 from metajax.tasks import with_auto_reset
 from metajax.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
 
 NUM_TASKS, NUM_STREAMS = 4, 3
+
+_ADAPTING = {
+    name: issubclass(ALGORITHMS.get(name), GradientBased) for name in metajax.list_algorithms()
+}
+GRADIENT_BASED = tuple(name for name, adapts in _ADAPTING.items() if adapts)
+CONTINUING = tuple(name for name, adapts in _ADAPTING.items() if not adapts)
+"""Registered algorithms: with chunks of fresh episodes, with trials of many episodes."""
 
 
 def _timestep(observation, reward, terminated, truncated):
