@@ -26,8 +26,9 @@ class Memory(NamedTuple):
 
 
 class KeysAndValues(NamedTuple):
-    """Ring buffers of S slots, keys ``[H, S, K]`` and values ``[H, S, V]``; step t is
-    in slot ``t mod S`` until step ``t + S`` takes its place."""
+    """Ring buffers of S slots, keys ``[H, S, K]`` and values ``[H, S, V]``, without the
+    first axis for a single head; step t is in slot ``t mod S`` until step ``t + S``
+    takes its place."""
 
     keys: jax.Array
     values: jax.Array
@@ -74,9 +75,11 @@ class CausalAttention(nn.Module):
 
     def initial_memory(self) -> KeysAndValues:
         """The empty cache of one stream."""
+        # With an axis of length 1 the compiler copies the cache at every step.
+        heads = (self.num_heads,) if self.num_heads > 1 else ()
         return KeysAndValues(
-            keys=jnp.zeros((self.num_heads, self.context, self.key_size)),
-            values=jnp.zeros((self.num_heads, self.context, self.value_size)),
+            keys=jnp.zeros((*heads, self.context, self.key_size)),
+            values=jnp.zeros((*heads, self.context, self.value_size)),
         )
 
     def step(
@@ -84,19 +87,21 @@ class CausalAttention(nn.Module):
     ) -> tuple[jax.Array, KeysAndValues]:
         """One step of one stream: ``x [F]`` to ``[H V]`` and the next cache."""
         query, key, value = self._project(x, time)
+        if self.num_heads == 1:
+            query, key, value = query[0], key[0], value[0]
         slot = time % self.context
 
         def write(ring, row):
-            row = row[:, None].astype(ring.dtype)
-            return jax.lax.dynamic_update_slice_in_dim(ring, row, slot, axis=1)
+            row = row[..., None, :].astype(ring.dtype)
+            return jax.lax.dynamic_update_slice_in_dim(ring, row, slot, axis=-2)
 
         memory = KeysAndValues(write(memory.keys, key), write(memory.values, value))
         distance = (time - jnp.arange(self.context)) % self.context
-        scores = jnp.einsum("hk,hsk->hs", query, memory.keys)
+        scores = jnp.einsum("...k,...sk->...s", query, memory.keys)
         if self.positions == "relative":
-            scores += self._bias(distance)
+            scores += self._bias(distance).reshape(scores.shape)
         weights = _softmax(scores, distance <= time)
-        return jnp.einsum("hs,hsv->hv", weights, memory.values).reshape(-1), memory
+        return jnp.einsum("...s,...sv->...v", weights, memory.values).reshape(-1), memory
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Whole trials of B streams, ``[T, B, F]`` to ``[T, B, H V]``."""

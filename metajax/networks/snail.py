@@ -1,5 +1,7 @@
 """SNAIL: a memory of dilated causal convolutions and attention."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,15 +28,19 @@ class DenseBlock(nn.Module):
     dilation: int
 
     def initial_memory(self) -> jax.Array:
-        """``[dilation, 2 D]``: what the last steps will add to the steps to come."""
-        return jnp.zeros((self.dilation, 2 * self.filters))
+        """``[dilation + 1, 2 D]``: what the last steps add to those ``dilation`` later."""
+        return jnp.zeros((self.dilation + 1, 2 * self.filters))
 
     def step(self, memory: jax.Array, time: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step of one stream: ``x [F]`` to ``[D]`` and the next cache."""
         now, later = self._products(x)
-        slot = time % self.dilation
-        before = jax.lax.dynamic_index_in_dim(memory, slot, keepdims=False)
-        memory = jax.lax.dynamic_update_index_in_dim(memory, later.astype(memory.dtype), slot, 0)
+        # Write first and read from what was written: a read of the old buffer would make
+        # the compiler copy all of it at every step.
+        num_slots = self.dilation + 1
+        memory = jax.lax.dynamic_update_index_in_dim(
+            memory, later.astype(memory.dtype), time % num_slots, 0
+        )
+        before = jax.lax.dynamic_index_in_dim(memory, (time + 1) % num_slots, keepdims=False)
         return _gated(now + before), memory
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -81,7 +87,7 @@ class SNAIL(nn.Module):
 
     length: int
     input_size: int = 32
-    blocks: tuple[tuple[str | int, ...], ...] = (("tc", 32), ("tc", 32), ("attention", 32, 32))
+    blocks: tuple[tuple[Any, ...], ...] = (("tc", 32), ("tc", 32), ("attention", 32, 32))
 
     def __post_init__(self) -> None:
         check_number("length", self.length, minimum=1)
@@ -130,9 +136,10 @@ class SNAIL(nn.Module):
             if kind == "tc":
                 num_dilations = max(1, (self.length - 1).bit_length())
                 dilations = (2**power for power in range(num_dilations))
-                layers += [DenseBlock(*sizes, one, parent=None) for one in dilations]
+                layers += [DenseBlock(sizes[0], one, parent=None) for one in dilations]
             else:
-                layers.append(CausalAttention(1, *sizes, context=self.length, parent=None))
+                key_size, value_size = sizes
+                layers.append(CausalAttention(1, key_size, value_size, self.length, parent=None))
         return layers
 
 

@@ -58,7 +58,7 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A transformer that every layer of which sees the last ``context`` steps.
+    """A transformer, every layer of which sees the last ``context`` steps.
 
     A linear layer, ``num_layers`` blocks and a normalisation. The cache is a ring
     buffer of ``context`` keys and values a layer; both forms attend within this
