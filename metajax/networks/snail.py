@@ -124,7 +124,8 @@ class SNAIL(nn.Module):
           OptionError: for trials longer than ``length``.
         """
         num_steps = x.shape[0]
-        check(num_steps <= self.length, "length", self.length, f"a trial's {num_steps} steps")
+        allowed = f"at least the {num_steps} steps of a trial"
+        check(num_steps <= self.length, "length", self.length, allowed)
         features = self.embedding(x)
         for layer in self.layers:
             features = jnp.concatenate([features, layer(features)], axis=-1)
