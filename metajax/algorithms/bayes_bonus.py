@@ -20,7 +20,7 @@ class BayesBonus(TabularMethod):
       bonus_scale: standard deviations.
     """
 
-    bonus_scale: float = 1.0
+    bonus_scale: float = 0.5
 
     name: ClassVar[str] = "bayes-bonus"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from metajax.algorithms.classical import TabularMethod
+from metajax.algorithms.classical import TabularMethod, Ties
 from metajax.options import check_number
 
 
@@ -21,9 +21,10 @@ class BEB(TabularMethod):
       bonus_scale: beta; Duan et al. (2016) try 21 values from 1e-4 to 1.
     """
 
-    bonus_scale: float = 0.5
+    bonus_scale: float = 1.0
 
     name: ClassVar[str] = "beb"
+    usual_ties: ClassVar[Ties] = "first"
 
     def __post_init__(self) -> None:
         super().__post_init__()

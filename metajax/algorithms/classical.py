@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from metajax.inner.tabular import Counts, Prior
     from metajax.types import Key, MetaAlgorithm, Spec, TaskFamily
 
+Ties = Literal["first", "random"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classical:
@@ -24,20 +26,22 @@ class Classical:
 
     Attributes:
       ties: among equally good actions, that of the lowest number ("first") or each as
-        likely as the others ("random").
+        likely as the others ("random"). If not given, what reproduces the tables of Duan
+        et al. (2016): "first" on bandits and for BEB, "random" for the other planners.
       num_tasks: N, fresh tasks that an iteration of ``train`` reports on.
       num_episodes: of a trial; what the family says if not given.
       microbatch: tasks that run as one block; chosen by itself.
       devices: that share the tasks; all that divide their number by default.
     """
 
-    ties: Literal["first", "random"] = "first"
+    ties: Ties | None = None
     num_tasks: int = 100
     num_episodes: int | None = None
     microbatch: int | None = None
     devices: int | None = None
 
     name: ClassVar[str]
+    usual_ties: ClassVar[Ties] = "first"
 
     def __post_init__(self) -> None:
         check_number("num_tasks", self.num_tasks, minimum=1)
@@ -56,6 +60,11 @@ class Classical:
         """Probability of a uniformly random action."""
         return 0.0
 
+    def tie_rule(self, spec: Spec) -> Ties:
+        """What decides among equally good actions."""
+        del spec
+        return self.ties or self.usual_ties
+
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
 
@@ -71,7 +80,7 @@ class Classical:
             family.spec,
             self.rule(family.spec),
             exploration=self.randomness(),
-            ties=self.ties,
+            ties=self.tie_rule(family.spec),
         )
         episodes = self.num_episodes or family.spec.episodes_per_trial
         source = whole_trials(family, learner, 1, episodes)
@@ -106,10 +115,11 @@ class BanditMethod(Classical):
 
         tabular = spec.tabular
         is_bandit = tabular is not None and tabular.num_states == 1 and spec.episode_length == 1
-        self.needs(spec, is_bandit and isinstance(spec.action_space, Discrete), "a bandit family")
+        self.needs(spec, is_bandit, "a bandit family")
         if self.binary:
-            kind = "a bandit family whose arms pay 1 or nothing"
-            self.needs(spec, tabular.rewards == "bernoulli", kind)
+            binary = tabular is not None and tabular.rewards == "bernoulli"
+            self.needs(spec, binary, "a bandit family whose arms pay 1 or nothing")
+        assert isinstance(spec.action_space, Discrete)
         return self.bandit_rule(spec.action_space.num_actions, spec)
 
     def bandit_rule(self, num_arms: int, spec: Spec) -> Rule:
@@ -139,6 +149,7 @@ class TabularMethod(Classical):
     dirichlet_prior: float = 1.0
 
     random: ClassVar[bool] = False
+    usual_ties: ClassVar[Ties] = "random"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,12 +32,12 @@ class Gittins(BanditMethod):
         check_number("discount", self.discount, minimum=0, below=1)
 
     def bandit_rule(self, num_arms, spec):
-        import jax
+        from jax.core import Tracer
 
         from metajax.inner import bandit
         from metajax.inner.gittins import bernoulli_indices
 
-        if isinstance(self.discount, jax.core.Tracer):
+        if isinstance(self.discount, Tracer):
             raise OptionError(
                 "discount", "is traced; allowed: a number known when the indices are computed"
             )

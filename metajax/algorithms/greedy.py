@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from metajax.algorithms.classical import TabularMethod
+
+if TYPE_CHECKING:
+    from metajax.types import Spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,12 +27,14 @@ class Greedy(TabularMethod):
 
     name: ClassVar[str] = "greedy"
 
+    def tie_rule(self, spec):
+        return self.ties or ("first" if _is_bernoulli_bandit(spec) else self.usual_ties)
+
     def rule(self, spec):
         from metajax.inner import bandit
         from metajax.types import Discrete
 
-        tabular = spec.tabular
-        if tabular is None or tabular.num_states > 1 or tabular.rewards != "bernoulli":
+        if not _is_bernoulli_bandit(spec):
             return super().rule(spec)
         assert isinstance(spec.action_space, Discrete)
         return bandit.bandit_rule(spec.action_space.num_actions, bandit.posterior_mean)
@@ -40,3 +45,8 @@ class Greedy(TabularMethod):
 
         del key
         return expected(mean_model(prior, counts))
+
+
+def _is_bernoulli_bandit(spec: Spec) -> bool:
+    tabular = spec.tabular
+    return tabular is not None and tabular.num_states == 1 and tabular.rewards == "bernoulli"

@@ -24,5 +24,6 @@ class RandomPolicy(Classical):
         from metajax.types import Discrete
 
         self.needs(spec, isinstance(spec.action_space, Discrete), "a family of discrete actions")
+        assert isinstance(spec.action_space, Discrete)
         scores = jnp.zeros(spec.action_space.num_actions)
         return Rule(lambda: (), lambda noise, memory, seen: (scores, memory))

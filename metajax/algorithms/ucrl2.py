@@ -27,7 +27,7 @@ class UCRL2(TabularMethod):
     prior_precision: float = 1e-4
     dirichlet_prior: float = 1e-5
     confidence: float = 0.05
-    bonus_scale: float = 0.1
+    bonus_scale: float = 0.05
 
     name: ClassVar[str] = "ucrl2"
 

@@ -108,9 +108,7 @@ def index_table(table: np.ndarray) -> Score:
         successes = jnp.round(statistics.total).astype(int)
         failures = jnp.round(statistics.pulls).astype(int) - successes
         last = size - 1
-        index = jnp.asarray(table, jnp.float32)[
-            jnp.clip(successes, 0, last), jnp.clip(failures, 0, last)
-        ]
+        index = jnp.asarray(table)[jnp.clip(successes, 0, last), jnp.clip(failures, 0, last)]
         return jnp.where(statistics.pulls < size, index, statistics.mean)
 
     return score

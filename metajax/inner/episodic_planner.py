@@ -10,7 +10,7 @@ from metajax.inner.scoring import Rule
 from metajax.inner.tabular import Counts, count, no_counts
 from metajax.types import Discrete, Key, Spec
 
-Plan = Callable[[Key, Counts], jax.Array]
+Plan = Callable[[Key | None, Counts], jax.Array]
 
 
 class PlannerMemory(NamedTuple):
@@ -35,7 +35,7 @@ def episodic_planner(spec: Spec, plan: Plan, *, random: bool = False) -> Rule:
     Args:
       spec: of a family with ``tabular``.
       plan: ``(key, counts) -> [H, S, A]``, action values at all times of an episode.
-      random: whether the plan uses its key.
+      random: whether the plan uses its key, which is None otherwise.
     """
     assert spec.tabular is not None
     assert isinstance(spec.action_space, Discrete)

@@ -21,7 +21,10 @@ def bernoulli_indices(
     For many incomes at once, backward induction over the numbers of successes and failures
     gives what playing on is worth beyond the income; its zero, interpolated between
     incomes, is the index. An arm with ``num_pulls + margin`` pulls is taken to pay its
-    posterior mean for ever.
+    posterior mean for ever, so that indices come out low, and the more so the nearer the
+    discount is to 1. With the default margin and ``num_pulls`` of 10, three thousand more
+    pulls change no index by more than 1e-4 at discounts up to 0.99, 3e-4 at 0.999 and 3e-3
+    at 0.9999. Interpolation adds up to 1e-3 where arms have a hundred pulls.
 
     Args:
       num_pulls: n, the pulls that the table reaches to.

@@ -32,7 +32,9 @@ def backward_induction(backup: Backup, num_states: int, horizon: int) -> jax.Arr
 
 def expected(model: Model) -> Backup:
     """``Q(s, a) = r(s, a) + sum_s' P(s' | s, a) V(s')``."""
-    return lambda value: model.reward + model.transition @ value
+    # Sums, not products of matrices, which need not be exact in float32: equal actions
+    # must come out equal.
+    return lambda value: model.reward + jnp.sum(model.transition * value, axis=-1)
 
 
 def most_hopeful(models: Model) -> Backup:
@@ -62,6 +64,6 @@ def optimistic(model: Model, reward_radius: jax.Array, transition_radius: jax.Ar
         # Fill up from the best state on, until the probabilities sum to 1.
         filled = jnp.minimum(jnp.cumsum(probability, axis=-1), 1)
         probability = jnp.diff(filled, axis=-1, prepend=0)
-        return model.reward + reward_radius + probability @ value[order]
+        return model.reward + reward_radius + jnp.sum(probability * value[order], axis=-1)
 
     return backup

@@ -5,7 +5,7 @@ trial, its memory.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,6 @@ import jax.numpy as jnp
 from metajax.networks.distributions import categorical
 from metajax.source import actor_inputs
 from metajax.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
-
-Ties = Literal["first", "random"]
 
 
 class Rule(NamedTuple):
@@ -34,7 +32,7 @@ class Rule(NamedTuple):
 
 
 def scoring_learner(
-    spec: Spec, rule: Rule, *, exploration: float | jax.Array = 0.0, ties: Ties = "first"
+    spec: Spec, rule: Rule, *, exploration: float | jax.Array = 0.0, ties: str = "first"
 ) -> Learner:
     """Takes the action of the highest score, or now and then any.
 
@@ -48,7 +46,8 @@ def scoring_learner(
       spec: of a family with ``Discrete`` actions.
       rule: the method.
       exploration: probability of a uniformly random action.
-      ties: among equal scores, the action of the lowest number or each as likely.
+      ties: among equal scores, the action of the lowest number ("first") or each as
+        likely as the others ("random").
     """
     assert isinstance(spec.action_space, Discrete)
     num_actions = spec.action_space.num_actions

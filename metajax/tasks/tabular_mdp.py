@@ -98,9 +98,10 @@ class TabularMdp:
         def sample(key):
             key_transition, key_reward = jax.random.split(key)
             # Exponentials divided by their sum are Dirichlet(1, ..., 1).
-            weights = jax.random.exponential(key_transition, (*shape, self.num_states))
+            weights = jax.random.exponential(key_transition, (*shape, self.num_states), jnp.float32)
             transition = weights / jnp.sum(weights, axis=-1, keepdims=True)
-            return TabularTask(transition, self.reward_mean + jax.random.normal(key_reward, shape))
+            deviation = jax.random.normal(key_reward, shape, jnp.float32)
+            return TabularTask(transition, self.reward_mean + deviation)
 
         def reset(key, task):
             del key, task
@@ -112,7 +113,7 @@ class TabularMdp:
         def advance(key, task, state, action):
             action = jnp.clip(action, 0, self.num_actions - 1)
             # Both draws at once: half the price of splitting the key.
-            draw = jax.random.normal(key, (2,))
+            draw = jax.random.normal(key, (2,), jnp.float32)
             reward = task.reward[state.state, action] + REWARD_STD * draw[0]
             below = jnp.cumsum(task.transition[state.state, action])[:-1]
             next_state = jnp.sum(jax.scipy.stats.norm.cdf(draw[1]) >= below, dtype=jnp.int32)
