@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 # Rows of the products that the weights' gradient is made of: enough for full speed,
 # few enough for what they read to stay in a cache.
-_CHUNK_ROWS = 1280
+_CHUNK_ROWS = 320
 
 
 class Gates(NamedTuple):

@@ -72,12 +72,10 @@ def epochs(
         items, collected = collect_trials(objective, tasks, key_collect, theta)
 
         def epoch(carry, key):
-            order = jax.random.permutation(key, tasks.num_tasks)
-
-            def step(carry, rows):
-                return minibatch_step(carry, jax.tree.map(lambda leaf: leaf[rows], items))
-
-            return jax.lax.scan(step, carry, order.reshape(num_minibatches, size))
+            order = jax.random.permutation(key, tasks.num_tasks).reshape(num_minibatches, size)
+            # All at once: between devices each gather is a message.
+            shuffled = jax.tree.map(lambda leaf: leaf[order], items)
+            return jax.lax.scan(minibatch_step, carry, shuffled)
 
         keys = jax.random.split(key_order, num_epochs)
         (theta, state), info = jax.lax.scan(epoch, (theta, state), keys)
