@@ -113,9 +113,11 @@ class MemoryBased:
         network = self.network
         if network is None:
             network = networks.MLP(self.hidden_sizes, self.activation)
+        num_steps = episodes * spec.episode_length
         learner = inner.memory_learner(
             spec,
-            self.memory(episodes * spec.episode_length),
+            self.memory(num_steps),
+            num_steps=num_steps,
             network=network,
             head_scale=self.head_scale,
             initial_std=self.initial_std,

@@ -35,6 +35,7 @@ def memory_learner(
     spec: Spec,
     memory: nn.Module,
     *,
+    num_steps: int,
     network: nn.Module | None = None,
     head_scale: float = 0.1,
     initial_std: float = 1.0,
@@ -47,12 +48,15 @@ def memory_learner(
 
     The memory's input is the observation, the last action (one-hot; zeros at the
     start of a trial), its reward and whether an episode starts. It survives the ends
-    of episodes. Policy and value are linear in what it gives out.
+    of episodes. The policy is linear in what it gives out; the value is linear in that, in
+    its product with the time left, and in what the time left would be worth at a reward
+    of one a step, so that the memory need not count steps for the value's sake.
 
     Args:
       spec: of the family.
       memory: a flax module with ``initial_memory``, ``step`` and ``__call__``, such
         as ``metajax.networks.GRU``.
+      num_steps: T of the trials that it is trained on.
       network: of observations ``[B, O]``, whose features ``[B, F]`` the memory reads
         in their place; by default the observation as it is.
       head_scale: of the policy's kernel at the start, relative to Glorot's.
@@ -85,17 +89,26 @@ def memory_learner(
         head_scale=head_scale,
         initial_std=initial_std,
         min_std=min_std,
-        value_network=networks.MLP(()),
     )
-    value_of, distribution = heads.value, heads.distribution
-    assert value_of is not None
+    distribution = heads.distribution
+    value_head = nn.Dense(1, kernel_init=nn.initializers.zeros)
 
     def init(key):
         key_memory, key_heads = jax.random.split(key)
-        return {**example(key_memory)[0], "heads": heads.init(key_heads)}
+        value = value_head.init(key_heads, jnp.zeros((1, 2 * size + 1)))["params"]
+        return {**example(key_memory)[0], "heads": heads.init(key_heads), "value": value}
+
+    def value_of(theta, features, time):
+        """Values ``[B]`` of features ``[B, F]`` after ``time [B]`` steps of the trial."""
+        left = _worth(num_steps - time, discount)[:, None]
+        scaled = features * left / _worth(num_steps, discount)
+        return value_head.apply(
+            {"params": theta["value"]}, jnp.concatenate([features, scaled, left], axis=-1)
+        )[:, 0]
 
     def act(noise, theta, phi, carry, seen):
         del phi
+        carry, time = carry
         seen = jax.tree.map(lambda leaf: leaf[None], seen)
         x = encoder.apply({"params": theta["encoder"]}, seen)[0]
         features, carry = memory.apply({"params": theta["memory"]}, carry, x, method="step")
@@ -105,9 +118,9 @@ def memory_learner(
             action=action[0],
             mode=distribution.mode(parameters)[0],
             log_prob=distribution.log_prob(parameters, action)[0],
-            value=value_of(theta["heads"], features[None])[0],
+            value=value_of(theta, features[None], time[None])[0],
         )
-        return output, carry
+        return output, (carry, time + 1)
 
     def unroll(theta, phi, carry, chunk):
         del phi, carry
@@ -123,11 +136,12 @@ def memory_learner(
         xs = restore(encoder.apply({"params": theta["encoder"]}, inputs))
         features = flatten(memory.apply({"params": theta["memory"]}, xs))
         parameters = heads.apply(theta["heads"], features)
+        time = jnp.repeat(jnp.arange(shape[0]), shape[1])
         return Outputs(
             distribution=jax.tree.map(restore, parameters),
             log_prob=restore(distribution.log_prob(parameters, flatten(chunk.action))),
             entropy=restore(distribution.entropy(parameters)),
-            value=restore(value_of(theta["heads"], features)),
+            value=restore(value_of(theta, features, time)),
         )
 
     def annotate(theta, phi, chunk):
@@ -142,7 +156,7 @@ def memory_learner(
     return Learner(
         init=init,
         begin=lambda key, theta: (),
-        memory=lambda theta: memory.initial_memory(),
+        memory=lambda theta: (memory.initial_memory(), jnp.zeros((), jnp.int32)),
         act=act,
         unroll=unroll,
         annotate=annotate,
@@ -169,6 +183,12 @@ def _advantages(chunk: Chunk, convention: str, discount: Any, gae_lambda: Any) -
         discount,
         gae_lambda,
     )
+
+
+def _worth(num_steps: Any, discount: Any) -> jax.Array:
+    """Discounted sum of a reward of one at each of so many steps."""
+    interest = jnp.maximum(1 - discount, 1e-6)
+    return -jnp.expm1(jnp.maximum(num_steps, 0) * jnp.log1p(-interest)) / interest
 
 
 def _example_input(spec: Spec) -> ActorInput:

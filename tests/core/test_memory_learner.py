@@ -143,7 +143,7 @@ def test_a_trial_has_its_number_of_episodes_and_returns_are_theirs(recorded):
 
 
 def _learner(spec, **options):
-    return inner.memory_learner(spec, networks.GRU(6), head_scale=1.0, **options)
+    return inner.memory_learner(spec, networks.GRU(6), num_steps=12, head_scale=1.0, **options)
 
 
 @pytest.fixture(scope="module", params=["discrete", "box"])
