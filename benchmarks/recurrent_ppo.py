@@ -63,6 +63,9 @@ def make_yardstick(family: Any, options: Any) -> tuple[Any, Any]:
         optax.clip_by_global_norm(options.max_grad_norm), optax.adam(options.learning_rate)
     )
 
+    def apply(parameters, hidden, seen) -> Any:
+        return network.apply(parameters, hidden, seen)
+
     def empty():
         return jnp.zeros((num_envs, options.hidden_size))
 
@@ -92,7 +95,7 @@ def make_yardstick(family: Any, options: Any) -> tuple[Any, Any]:
 
     def loss_fn(parameters, carry, batch):
         (seen, action, _, _, log_prob), advantage, target = batch
-        _, logits, value = network.apply(parameters, carry, seen)
+        _, logits, value = apply(parameters, carry, seen)
         log_probs = jax.nn.log_softmax(logits)
         now = jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0]
         ratio = jnp.exp(now - log_prob)
@@ -122,7 +125,7 @@ def make_yardstick(family: Any, options: Any) -> tuple[Any, Any]:
             env_state, seen, hidden = carry
             key_act, key_env = jax.random.split(key)
             now = jax.tree.map(lambda leaf: leaf[None], seen)
-            hidden, logits, value = network.apply(parameters, hidden, now)
+            hidden, logits, value = apply(parameters, hidden, now)
             action = jax.random.categorical(key_act, logits[0])
             log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(num_envs), action]
             keys = jax.random.split(key_env, num_envs)

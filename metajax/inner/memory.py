@@ -69,8 +69,8 @@ def memory_learner(
 
     Source: Duan et al. (2016), "RL2", section 2.2 and Wang et al. (2016), section 2.
     """
-    discrete = isinstance(spec.action_space, Discrete)
-    num_actions = spec.action_space.num_actions if discrete else None
+    space = spec.action_space
+    num_actions = space.num_actions if isinstance(space, Discrete) else None
     encoder = _Encoder(networks.MLP(()) if network is None else network, num_actions)
 
     def example(key):
@@ -78,7 +78,7 @@ def memory_learner(
         key_encoder, key_memory = jax.random.split(key)
         seen = jax.tree.map(lambda leaf: leaf[None], _example_input(spec))
         encoder_weights = encoder.init(key_encoder, seen).get("params", {})
-        x = encoder.apply({"params": encoder_weights}, seen)
+        x = _apply(encoder, encoder_weights, seen)
         features, weights = memory.init_with_output(key_memory, x[None])
         return {"encoder": encoder_weights, "memory": weights["params"]}, features
 
@@ -102,16 +102,15 @@ def memory_learner(
         """Values ``[B]`` of features ``[B, F]`` after ``time [B]`` steps of the trial."""
         left = _worth(num_steps - time, discount)[:, None]
         scaled = features * left / _worth(num_steps, discount)
-        return value_head.apply(
-            {"params": theta["value"]}, jnp.concatenate([features, scaled, left], axis=-1)
-        )[:, 0]
+        inputs = jnp.concatenate([features, scaled, left], axis=-1)
+        return _apply(value_head, theta["value"], inputs)[:, 0]
 
     def act(noise, theta, phi, carry, seen):
         del phi
         carry, time = carry
         seen = jax.tree.map(lambda leaf: leaf[None], seen)
-        x = encoder.apply({"params": theta["encoder"]}, seen)[0]
-        features, carry = memory.apply({"params": theta["memory"]}, carry, x, method="step")
+        x = _apply(encoder, theta["encoder"], seen)[0]
+        features, carry = _apply(memory, theta["memory"], carry, x, method="step")
         parameters = heads.apply(theta["heads"], features[None])
         action = distribution.sample(noise, parameters)
         output = ActorOutput(
@@ -133,8 +132,8 @@ def memory_learner(
             return leaf.reshape(*shape, *leaf.shape[1:])
 
         inputs = jax.tree.map(flatten, actor_inputs(spec, chunk))
-        xs = restore(encoder.apply({"params": theta["encoder"]}, inputs))
-        features = flatten(memory.apply({"params": theta["memory"]}, xs))
+        xs = restore(_apply(encoder, theta["encoder"], inputs))
+        features = flatten(_apply(memory, theta["memory"], xs))
         parameters = heads.apply(theta["heads"], features)
         time = jnp.repeat(jnp.arange(shape[0]), shape[1])
         return Outputs(
@@ -165,6 +164,10 @@ def memory_learner(
         divergence=distribution.divergence,
         noise=distribution.noise,
     )
+
+
+def _apply(module: nn.Module, weights: Any, *inputs: Any, method: str | None = None) -> Any:
+    return module.apply({"params": weights}, *inputs, method=method)
 
 
 def _advantages(chunk: Chunk, convention: str, discount: Any, gae_lambda: Any) -> jax.Array:

@@ -1,5 +1,6 @@
 """Learners that adapt in their memory: what they see, what they forget, what they learn."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -289,11 +290,29 @@ def test_it_learns_what_only_a_memory_can_know(options):
     half of the first."""
     num_pulls = 6
     family = toys.arms(episode_length=1)
-    family = family._replace(spec=family.spec.__class__("arms", (1,), Discrete(2), 1, num_pulls))
+    family = family._replace(spec=dataclasses.replace(family.spec, episodes_per_trial=num_pulls))
     algorithm = metajax.make(
         "rl2", family, num_tasks=128, hidden_size=16, learning_rate=1e-2, **options
     )
     state, _ = metajax.train(algorithm, jax.random.key(0), 120)
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), state.theta, num_tasks=500)
+    assert evaluation.mean()[0] == pytest.approx(0.5, abs=0.1)
+    assert evaluation.mean()[1:].min() > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("snail", {"input_size": 8, "filters": 8, "attention_size": 8}),
+        ("transformer", {"num_layers": 1, "num_heads": 2, "size": 16, "mlp_size": 16}),
+    ],
+)
+def test_attention_learns_it_too(name, options):
+    family = toys.arms(episode_length=1)
+    family = family._replace(spec=dataclasses.replace(family.spec, episodes_per_trial=6))
+    algorithm = metajax.make(name, family, num_tasks=64, learning_rate=5e-3, **options)
+    state, _ = metajax.train(algorithm, jax.random.key(0), 100)
     evaluation = metajax.evaluate(algorithm, jax.random.key(1), state.theta, num_tasks=500)
     assert evaluation.mean()[0] == pytest.approx(0.5, abs=0.1)
     assert evaluation.mean()[1:].min() > 0.95

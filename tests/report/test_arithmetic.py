@@ -145,3 +145,23 @@ def test_other_algorithms(overrides, meta_gradients):
 @pytest.mark.parametrize("option", ["outer=trpo", "outer=ppo", "baseline=value", "surrogate=emaml"])
 def test_what_is_not_counted_is_not_guessed(option):
     assert arithmetic.of_setting(*_setting(f"algorithm.{option}")) is None
+
+
+def test_rl2_by_hand():
+    """Trials of 20 pulls of 3 arms: inputs are one observation, 3 arms, reward and start."""
+    names = ("family.name=bernoulli-bandit", "family.num-arms=3", "family.num-pulls=20")
+    overrides = (*names, "algorithm.name=rl2", "algorithm.num-tasks=8", "algorithm.hidden-size=5")
+    setting, spec = _setting(*overrides)
+    samples, of_data, of_hidden = 8 * 20, 6 * 3 * 5, 5 * (3 * 5 + 3 + 1)
+    expected = (
+        samples * 2 * (of_data + of_hidden),
+        0,
+        samples * 4 * 2 * (2 * of_data + 3 * of_hidden),
+    )
+    assert arithmetic.of_setting(setting, spec) == expected
+    once, _ = _setting(*overrides, "algorithm.outer=a2c")
+    counted = arithmetic.of_setting(once, spec)
+    assert counted is not None
+    assert counted.meta_gradient == expected[2] / 4
+    encoded, _ = _setting(*overrides, "algorithm.hidden-sizes=[4]")
+    assert arithmetic.of_setting(encoded, spec) is None
