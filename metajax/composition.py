@@ -1,9 +1,12 @@
 """A whole algorithm from its two halves."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 
 from metajax.options import OptionError
-from metajax.source import fresh_episodes, whole_trials
+from metajax.source import fresh_episodes, lifetime, whole_trials
 from metajax.trial import run_trial
 from metajax.types import (
     Key,
@@ -17,6 +20,69 @@ from metajax.types import (
     Trial,
 )
 
+SourceOf = Callable[[TaskFamily, Learner, int], Source]
+
+
+class Trials(NamedTuple):
+    """The kind of an algorithm's trials; ``fresh``, ``continuing`` and ``lifetimes`` make one.
+
+    Attributes:
+      source: ``(family, learner, num_streams) -> Source`` of what the learner adapts to.
+      judge: likewise, of what the mode of its policy is measured on.
+      axis: what returns count.
+      num_points: of a lifetime at which it is measured; None measures after each adaptation.
+    """
+
+    source: SourceOf
+    judge: SourceOf
+    axis: str
+    num_points: int | None = None
+
+
+def fresh(horizon: int | None = None) -> Trials:
+    """Chunks of whole episodes, each from reset, of ``horizon`` steps at most (MAML)."""
+
+    def episodes(explore: bool) -> SourceOf:
+        return lambda family, learner, num_streams: fresh_episodes(
+            family, learner, num_streams, episode_horizon(family, horizon), explore
+        )
+
+    return Trials(episodes(True), episodes(False), "adaptations")
+
+
+def continuing(num_episodes: int | None = None) -> Trials:
+    """Episode after episode with one memory (RL2); as many as the family says by default."""
+
+    def trials(explore: bool) -> SourceOf:
+        return lambda family, learner, num_streams: whole_trials(
+            family,
+            learner,
+            num_streams,
+            num_episodes or family.spec.episodes_per_trial,
+            explore=explore,
+        )
+
+    return Trials(trials(True), trials(False), "episodes")
+
+
+def lifetimes(num_steps: int, num_points: int, num_judged: int = 10) -> Trials:
+    """Streams that go on from chunk to chunk, ``num_steps`` each (DQN).
+
+    The mode of the policy is measured in ``num_judged`` episodes of its own, at
+    ``num_points`` points after the start.
+    """
+
+    def streams(family: TaskFamily, learner: Learner, num_streams: int) -> Source:
+        return lifetime(family, learner, num_streams, num_steps, num_points=num_points)
+
+    def judge(family: TaskFamily, learner: Learner, num_streams: int) -> Source:
+        del num_streams
+        return fresh_episodes(
+            family, learner, num_judged, family.spec.episode_length, explore=False
+        )
+
+    return Trials(streams, judge, "points", num_points)
+
 
 def compose(
     learner: Learner,
@@ -25,9 +91,7 @@ def compose(
     *,
     num_adaptations: int = 1,
     num_streams: int = 20,
-    horizon: int | None = None,
-    continuing: bool = False,
-    num_episodes: int | None = None,
+    trials: Trials | None = None,
 ) -> MetaAlgorithm:
     """Puts a learner under an outer rule on a task family.
 
@@ -37,20 +101,16 @@ def compose(
       family: where tasks come from.
       num_adaptations: K of a trial, unless ``adapt`` is told otherwise.
       num_streams: E, episodes of a chunk.
-      horizon: T, steps of a chunk; by default the family's episode length.
-      continuing: whether a trial is episode after episode with one memory (see
-        ``whole_trials``) and not chunks of fresh episodes. It has no adaptations, and
-        returns are those of its episodes.
-      num_episodes: of a continuing trial; by default ``episodes_per_trial`` of the
-        family that the trial is in.
+      trials: their kind; ``fresh()`` by default. Continuing trials have no adaptations.
 
     Returns:
       the ``MetaAlgorithm``.
     """
-    length = episode_horizon(family, horizon)
-    if continuing:
-        num_adaptations = 0
-    trained, default_adaptations, default_streams = family, num_adaptations, num_streams
+    kind = fresh() if trials is None else trials
+    adapts = kind.axis != "episodes"
+    trained, default_streams = family, num_streams
+    default_adaptations = num_adaptations if adapts else 0
+    kind.source(family, learner, num_streams)  # an impossible size fails here, not in a trial
 
     def init(key):
         key_theta, key_carry = jax.random.split(key)
@@ -75,25 +135,23 @@ def compose(
         check_same_spaces(held_out, trained)
         count = default_adaptations if num_adaptations is None else num_adaptations
         streams = default_streams if num_streams is None else num_streams
-        if continuing and count:
+        if count and not adapts:
             raise OptionError(
                 "num_adaptations",
                 f"{count} is not possible; allowed: 0, as this learner adapts in its memory",
             )
-
-        def source(explore: bool) -> Source:
-            if continuing:
-                episodes = num_episodes or held_out.spec.episodes_per_trial
-                return whole_trials(held_out, learner, streams, episodes, explore=explore)
-            return fresh_episodes(held_out, learner, streams, length, explore)
-
-        judge = None if explore else source(explore=False)
         return run_trial(
-            learner, source(explore=True), key, theta, task, num_adaptations=count, judge=judge
+            learner,
+            kind.source(held_out, learner, streams),
+            key,
+            theta,
+            task,
+            num_adaptations=count,
+            judge=None if explore else kind.judge(held_out, learner, streams),
+            num_points=kind.num_points,
         )
 
-    axis = "episodes" if continuing else "adaptations"
-    return MetaAlgorithm(family, learner, init, step, adapt, axis)
+    return MetaAlgorithm(family, learner, init, step, adapt, kind.axis)
 
 
 def episode_horizon(family: TaskFamily, horizon: int | None) -> int:

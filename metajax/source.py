@@ -1,5 +1,7 @@
 """Where chunks of experience come from: rollouts of a learner in a task."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -96,6 +98,81 @@ def whole_trials(
     return Source(lambda key, theta, task: (), next_chunk, returns, axis="episodes")
 
 
+def lifetime(
+    family: TaskFamily,
+    learner: Learner,
+    num_streams: int,
+    num_steps: int,
+    *,
+    num_points: int = 1,
+    explore: bool = True,
+) -> Source:
+    """Chunks of streams that go on from one to the next, through the ends of episodes.
+
+    What the learner adapts to is a few steps at a time of one long life, as in DQN.
+    Chunks store where each step led (``Chunk.next_observation``), and nothing is masked.
+
+    Args:
+      family, learner, explore: see ``fresh_episodes``.
+      num_streams: E, environments that run side by side in a task.
+      num_steps: T, steps of a chunk.
+      num_points: measurements of a trial after the first one, spread evenly over its
+        chunks. ``Trial.returns`` is ``[num_points + 1]``: a mean over streams of the return
+        of the episode that ended last, or of the first one so far before it has ended.
+    """
+
+    def open_streams(key, theta, task):
+        keys = jax.random.split(key, num_streams)
+        return jax.vmap(lambda key: _opened(family, learner, key, theta, task))(keys)
+
+    def next_chunk(key, theta, phi, task, state):
+        theta, phi = jax.lax.stop_gradient((theta, phi))
+        key_noise, key_steps = jax.random.split(key)
+        noise, step_keys = _randomness(learner, key_noise, key_steps, (num_steps, num_streams))
+
+        def stream(state, noise, keys):
+            return _steps(
+                family,
+                learner,
+                theta,
+                phi,
+                task,
+                state,
+                noise,
+                keys,
+                num_episodes=None,
+                explore=explore,
+                next_observations=True,
+            )
+
+        chunk, state = jax.vmap(stream, (0, 1, 1), (1, 0))(state, noise, step_keys)
+        chunk = chunk._replace(last_observation=state.seen.observation)
+        return jax.lax.stop_gradient((state, chunk))
+
+    def returns(reward, done):
+        latest = _latest_returns(reward.reshape(-1, num_streams), done.reshape(-1, num_streams))
+        last = reward.shape[0] - 1
+        chunks = (jnp.arange(num_points + 1) * last) // num_points
+        return jnp.mean(latest[chunks * num_steps + num_steps - 1], axis=-1)
+
+    return Source(open_streams, next_chunk, returns, axis="points")
+
+
+def _latest_returns(reward, done):
+    """Return of the last episode to end, at every step, ``[T, E]``."""
+
+    def step(carry, now):
+        running, latest, ended = carry
+        reward, done = now
+        running = running + reward
+        ended = ended | done
+        latest = jnp.where(done | ~ended, running, latest)
+        return (jnp.where(done, 0, running), latest, ended), latest
+
+    zeros = jnp.zeros_like(reward[0])
+    return jax.lax.scan(step, (zeros, zeros, jnp.zeros_like(done[0])), (reward, done), unroll=8)[1]
+
+
 def _chunk_returns(reward, done):
     """Mean return of the episodes of each chunk, ``[K + 1]``."""
     del done
@@ -130,6 +207,30 @@ def actor_inputs(spec: Spec, chunk: Chunk) -> ActorInput:
     )
 
 
+class _Stream(NamedTuple):
+    """Where one stream of experience has got to."""
+
+    env_state: Tree
+    seen: ActorInput
+    memory: Tree
+    episode: jax.Array
+
+
+def _opened(family: TaskFamily, learner: Learner, key: Key, theta: Tree, task: Tree) -> _Stream:
+    env_state, timestep = family.reset(key, task)
+    seen = _seen(family.spec, timestep, no_action(family.spec))
+    seen = seen._replace(start=jnp.ones((), bool))
+    return _Stream(env_state, seen, learner.memory(theta), jnp.zeros((), jnp.int32))
+
+
+def _randomness(
+    learner: Learner, key_noise: Key, key_steps: Key, shape: tuple[int, int]
+) -> tuple[Tree, Key]:
+    """Noise for the decisions and keys for the environments of a rollout, ``[T, E]``."""
+    noise = jax.vmap(jax.vmap(learner.noise))(jax.random.split(key_noise, shape))
+    return noise, jax.random.split(key_steps, shape)
+
+
 def _rollout(
     family: TaskFamily,
     learner: Learner,
@@ -139,67 +240,81 @@ def _rollout(
     task: Tree,
     num_streams: int,
     num_steps: int,
-    *,
-    num_episodes: int = 1,
-    explore: bool = True,
-    final_values: bool = False,
+    **options: Any,
 ) -> Chunk:
-    """E streams of ``num_steps`` steps from reset, masked after ``num_episodes``.
+    """E streams of ``num_steps`` steps from reset; options as ``_steps`` takes them.
 
     The loop over time is written for one stream and mapped over streams: what is the
     same in all of them, like the time of families without early ends, is then
     carried once, and a decision that depends on nothing else stays a branch.
     """
     theta, phi = jax.lax.stop_gradient((theta, phi))
+
+    def stream(key, noise, step_keys):
+        state = _opened(family, learner, key, theta, task)
+        chunk, state = _steps(family, learner, theta, phi, task, state, noise, step_keys, **options)
+        return chunk, state.seen.observation
+
+    key_reset, key_noise, key_steps = jax.random.split(key, 3)
+    noise, step_keys = _randomness(learner, key_noise, key_steps, (num_steps, num_streams))
+    keys = jax.random.split(key_reset, num_streams)
+    chunk, last = jax.vmap(stream, (0, 1, 1), (1, 0))(keys, noise, step_keys)
+    return jax.lax.stop_gradient(chunk._replace(last_observation=last))
+
+
+def _steps(
+    family: TaskFamily,
+    learner: Learner,
+    theta: Tree,
+    phi: Tree,
+    task: Tree,
+    state: _Stream,
+    noise: Tree,
+    step_keys: Key,
+    *,
+    num_episodes: int | None = 1,
+    explore: bool = True,
+    final_values: bool = False,
+    next_observations: bool = False,
+) -> tuple[Chunk, _Stream]:
+    """One stream's steps, masked after ``num_episodes`` if that is given."""
     spec = family.spec
     environment_step = family.advance if num_episodes == 1 else family.step
 
-    def stream(key_reset, noise, step_keys):
-        env_state, timestep = family.reset(key_reset, task)
-        seen = _seen(spec, timestep, no_action(spec))._replace(start=jnp.ones((), bool))
-
-        def step(carry, inputs):
-            noise, key = inputs
-            env_state, seen, memory, episode = carry
-            alive = episode < num_episodes
-            output, memory = learner.act(noise, theta, phi, memory, seen)
-            action = output.action if explore else output.mode
-            new_state, timestep = environment_step(key, task, env_state, action)
-            final_value = ()
-            if final_values:
-                final = _seen(spec, timestep, action)
-                final = final._replace(
-                    observation=timestep.final_observation, start=jnp.zeros((), bool)
-                )
-                final_value = learner.act(noise, theta, phi, memory, final)[0].value
-            transition = (
-                seen.observation,
-                action,
-                jnp.where(alive, timestep.reward, 0),
-                timestep.terminated & alive,
-                timestep.truncated & alive,
-                alive,
-                output.log_prob,
-                output.value,
-                final_value,
+    def step(state, inputs):
+        noise, key = inputs
+        env_state, seen, memory, episode = state
+        alive = jnp.ones((), bool) if num_episodes is None else episode < num_episodes
+        output, memory = learner.act(noise, theta, phi, memory, seen)
+        action = output.action if explore else output.mode
+        new_state, timestep = environment_step(key, task, env_state, action)
+        final_value = ()
+        if final_values:
+            final = _seen(spec, timestep, action)
+            final = final._replace(
+                observation=timestep.final_observation, start=jnp.zeros((), bool)
             )
-            now = new_state, _seen(spec, timestep, action)
-            if num_episodes == 1:  # advance does not reset: stand still
-                now = _select(alive, now, (env_state, seen))
-            return (*now, memory, episode + (timestep.done & alive)), transition
+            final_value = learner.act(noise, theta, phi, memory, final)[0].value
+        transition = Chunk(
+            observation=seen.observation,
+            action=action,
+            reward=jnp.where(alive, timestep.reward, 0),
+            terminated=timestep.terminated & alive,
+            truncated=timestep.truncated & alive,
+            mask=alive,
+            log_prob=output.log_prob,
+            last_observation=(),
+            value=output.value,
+            final_value=final_value,
+            next_observation=timestep.final_observation if next_observations else (),
+        )
+        new_seen = _seen(spec, timestep, action)
+        if num_episodes == 1:  # advance does not reset: stand still
+            new_state, new_seen = _select(alive, (new_state, new_seen), (env_state, seen))
+        return _Stream(new_state, new_seen, memory, episode + (timestep.done & alive)), transition
 
-        start = (env_state, seen, learner.memory(theta), jnp.zeros((), jnp.int32))
-        carry, transitions = jax.lax.scan(step, start, (noise, step_keys))
-        return transitions, carry[1].observation
-
-    key_reset, key_noise, key_steps = jax.random.split(key, 3)
-    shape = (num_steps, num_streams)
-    noise = jax.vmap(jax.vmap(learner.noise))(jax.random.split(key_noise, shape))
-    keys = jax.random.split(key_reset, num_streams), noise, jax.random.split(key_steps, shape)
-    transitions, last = jax.vmap(stream, (0, 1, 1), (1, 0))(*keys)
-    *common, value, final_value = transitions
-    chunk = Chunk(*common, last_observation=last, value=value, final_value=final_value)
-    return jax.lax.stop_gradient(chunk)
+    state, transitions = jax.lax.scan(step, state, (noise, step_keys))
+    return transitions, state
 
 
 def _seen(spec: Spec, timestep: TimeStep, action: jax.Array) -> ActorInput:

@@ -19,6 +19,15 @@ def _adaptation_keys(key: Key, num_adaptations: int) -> Key:
     return jax.random.split(key, num_adaptations)
 
 
+def _outcome(chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+    return chunk.reward, chunk.terminated | chunk.truncated
+
+
+def _points(num_adaptations: int, num_points: int) -> jax.Array:
+    """After how many adaptations to measure, ``[num_points + 1]``."""
+    return jnp.arange(num_points + 1) * num_adaptations // num_points
+
+
 def run_trial(
     learner: Learner,
     source: Source,
@@ -28,6 +37,7 @@ def run_trial(
     *,
     num_adaptations: int,
     judge: Source | None = None,
+    num_points: int | None = None,
 ) -> Trial:
     """Runs one trial: K times (collect, annotate, adapt), then a last chunk.
 
@@ -40,12 +50,14 @@ def run_trial(
       num_adaptations: K.
       judge: if given, returns are measured on chunks from this source, collected
         beside those that are adapted to.
+      num_points: measurements of the judge after the first one, spread evenly over
+        the adaptations; by default one after each.
 
     Returns:
       the ``Trial``; nothing in it carries gradients to theta (see ``replay``).
     """
     theta = jax.lax.stop_gradient(theta)
-    adapt = one_task_at_a_time(learner.adapt)
+    adapt = one_task_at_a_time(learner.adapt) if learner.singly else learner.adapt
     key_open, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
     phi = learner.begin(key_begin, theta)
     state = source.open(key_open, theta, task)
@@ -53,28 +65,47 @@ def run_trial(
     chunk_keys = jax.random.split(key_chunks, num_adaptations + 1)
     judge_keys = jax.random.split(key_judge, num_adaptations + 1)
 
-    def collect(phi, state, keys):
-        state, chunk = source.next(keys[0], theta, phi, task, state)
-        judged = chunk
-        if judge is not None:
-            _, judged = judge.next(keys[1], theta, phi, task, judge_state)
-        measured = judged.reward, judged.terminated | judged.truncated
-        return state, learner.annotate(theta, phi, chunk), measured
+    def measure(judge, phi, key, index):
+        def judged():
+            _, chunk = judge.next(key, theta, phi, task, judge_state)
+            return judge.returns(*jax.tree.map(lambda leaf: leaf[None], _outcome(chunk)))
 
-    def adaptation(carry, keys):
+        if num_points is None:
+            return judged()
+        due = jnp.any(index == _points(num_adaptations, num_points))
+        skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(judged))
+        return jax.lax.cond(due, judged, lambda: skipped)
+
+    def collect(phi, state, keys, index):
+        state, chunk = source.next(keys[0], theta, phi, task, state)
+        annotated = learner.annotate(theta, phi, chunk)
+        if judge is None:
+            return state, annotated, _outcome(chunk)
+        return state, annotated, measure(judge, phi, keys[1], index)
+
+    def adaptation(carry, inputs):
         phi, state = carry
-        state, chunk, measured = collect(phi, state, keys[:2])
+        index, *keys = inputs
+        state, chunk, measured = collect(phi, state, keys[:2], index)
         phi = adapt(keys[2], theta, phi, chunk)
         return (phi, state), (chunk, measured)
 
+    indices = jnp.arange(num_adaptations)
     keys = (chunk_keys[:-1], judge_keys[:-1], _adaptation_keys(key_adapt, num_adaptations))
-    (phi, state), (support, measured) = jax.lax.scan(adaptation, (phi, state), keys)
-    state, query, last = collect(phi, state, (chunk_keys[-1], judge_keys[-1]))
-    rewards, dones = jax.tree.map(
+    (phi, state), (support, measured) = jax.lax.scan(adaptation, (phi, state), (indices, *keys))
+    last_keys = chunk_keys[-1], judge_keys[-1]
+    state, query, last = collect(phi, state, last_keys, num_adaptations)
+    measured = jax.tree.map(
         lambda before, leaf: jnp.concatenate([before, leaf[None]]), measured, last
     )
+    if judge is None:
+        returns = source.returns(*measured)
+    else:
+        returns = measured.reshape(-1)
+        if num_points is not None:
+            returns = returns[_points(num_adaptations, num_points)]
     return Trial(
-        returns=source.returns(rewards, dones),
+        returns=returns,
         env_steps=jnp.sum(jax.vmap(_count)(support)) + _count(query),
         phi=phi,
         support=support,

@@ -96,6 +96,7 @@ class Spec:
         the classical algorithms need to know.
       plane: for families whose observation starts with a position in the
         plane, the goal of a task, ``task -> [2]``; plots use it.
+      observation_dtype: of the observations; replay buffers keep it.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Spec:
     optimal_return: Callable[[Tree], jax.Array] | None = None
     tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
+    observation_dtype: str = "float32"
 
 
 class TimeStep(NamedTuple):
@@ -210,6 +212,8 @@ class Chunk(NamedTuple):
       value: ``[T, E]`` of the learner that acted, or ``()``.
       final_value: ``[T, E]``, its value of where each step led before any reset:
         what a truncation inside a trial bootstraps from; ``()`` unless asked for.
+      next_observation: ``[T, E, O]``, where each step led before any reset, for
+        learners that store transitions; ``()`` unless asked for.
       advantage, target: ``[T, E]`` once annotated, before that ``()``.
       scale: what the advantages were divided by (1 without normalisation), once
         annotated; before that ``()``.
@@ -222,9 +226,10 @@ class Chunk(NamedTuple):
     truncated: jax.Array
     mask: jax.Array
     log_prob: jax.Array
-    last_observation: jax.Array
+    last_observation: Any
     value: Any = ()
     final_value: Any = ()
+    next_observation: Any = ()
     advantage: Any = ()
     target: Any = ()
     scale: Any = ()
@@ -237,13 +242,17 @@ class Outputs(NamedTuple):
       distribution: parameters of the action distribution, leaves ``[T, E, ...]``.
       log_prob: ``[T, E]`` of the chunk's actions.
       entropy: ``[T, E]``, nats.
-      value: ``[T, E]``, or ``()`` for a learner without a value function.
+      value: ``[T, E]`` of the observations, or for a learner of action values those of
+        the chunk's actions; ``()`` for a learner without either.
+      target: ``[T, E]``, what a learner of action values would move them to, not to be
+        differentiated; ``()`` for the others.
     """
 
     distribution: Tree
     log_prob: jax.Array
     entropy: jax.Array
     value: Any = ()
+    target: Any = ()
 
 
 class Learner(NamedTuple):
@@ -266,6 +275,8 @@ class Learner(NamedTuple):
       noise: ``(key) ->`` the randomness of one decision, which ``act`` gets. The
         engine draws that of a whole rollout before its loop: a random generator
         inside costs more than a small policy. By default the key itself.
+      singly: adapt one task after the other on a CPU, where gradients of a large
+        chunk are fastest with one task's activations in the cache.
     """
 
     init: Callable[[Key], Tree]
@@ -278,6 +289,7 @@ class Learner(NamedTuple):
     weights: Callable[[Tree], Tree]
     divergence: Callable[[Tree, Tree], jax.Array]
     noise: Callable[[Key], Tree] = lambda key: key
+    singly: bool = True
 
 
 class Source(NamedTuple):
@@ -288,7 +300,7 @@ class Source(NamedTuple):
       next: ``(key, theta, phi, task, s) -> (s, chunk)``.
       returns: ``(reward, done) -> Trial.returns``, both ``[K + 1, T, E]``: of all
         chunks of a trial, 0 and false where they are masked.
-      axis: what ``Trial.returns`` counts: "adaptations" or "episodes".
+      axis: what ``Trial.returns`` counts: "adaptations", "episodes" or "points".
     """
 
     open: Callable[[Key, Tree, Tree], Tree]
@@ -304,7 +316,8 @@ class Trial(NamedTuple):
 
     Attributes:
       returns: ``[K + 1]``, mean return of the E episodes after k adaptations; in a
-        continuing trial the return of each of its episodes, a mean over E streams.
+        continuing trial the return of each of its episodes, a mean over E streams; in a
+        lifetime ``[points + 1]``, at points that are evenly spread over it.
       env_steps: int32, transitions that happened.
       phi: the adapted state, after K adaptations.
       support: the chunks that were adapted to, leaves ``[K, T, E, ...]``.
@@ -397,7 +410,7 @@ class MetaAlgorithm(NamedTuple):
         num_streams=None, explore=True) -> Trial``: a whole trial in one task.
         With ``explore=False`` returns are those of the policy's mode, measured
         in episodes of their own; adaptation still uses sampled actions.
-      axis: what returns count: "adaptations" or "episodes".
+      axis: what returns count: "adaptations", "episodes", or "points" of a lifetime.
     """
 
     family: TaskFamily

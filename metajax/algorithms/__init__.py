@@ -19,6 +19,7 @@ ALGORITHMS = Registry(
     {
         "bayes-bonus": "metajax.algorithms.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.beb:BEB",
+        "dqn": "metajax.algorithms.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.epsilon_greedy:EpsilonGreedy",
         "fomaml": "metajax.algorithms.fomaml:FOMAML",
         "gittins": "metajax.algorithms.gittins:Gittins",
@@ -32,6 +33,7 @@ ALGORITHMS = Registry(
         "psrl": "metajax.algorithms.psrl:PSRL",
         "random": "metajax.algorithms.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.reptile:Reptile",
+        "reptile-dqn": "metajax.algorithms.reptile_dqn:ReptileDQN",
         "rl2": "metajax.algorithms.rl2:RL2",
         "snail": "metajax.algorithms.snail:SNAIL",
         "thompson-sampling": "metajax.algorithms.thompson_sampling:ThompsonSampling",

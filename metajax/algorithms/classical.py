@@ -73,7 +73,7 @@ class Classical:
         """
         from metajax import inner, outer
         from metajax.batch import TaskMap
-        from metajax.composition import compose
+        from metajax.composition import compose, continuing
         from metajax.source import whole_trials
 
         learner = inner.scoring_learner(
@@ -90,8 +90,7 @@ class Classical:
             outer.untrained(learner, source, family, layout),
             family,
             num_streams=1,
-            continuing=True,
-            num_episodes=self.num_episodes,
+            trials=continuing(self.num_episodes),
         )
 
     def needs(self, spec: Spec, condition: bool, kind: str) -> None:

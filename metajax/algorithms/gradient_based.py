@@ -104,13 +104,11 @@ class GradientBased:
           OptionError: for sizes that do not fit the family or the devices.
         """
         from metajax.batch import TaskMap
-        from metajax.composition import compose, episode_horizon
-        from metajax.source import fresh_episodes
+        from metajax.composition import compose, fresh
 
         learner = self.learner(family)
-        source = fresh_episodes(
-            family, learner, self.num_streams, episode_horizon(family, self.horizon)
-        )
+        trials = fresh(self.horizon)
+        source = trials.source(family, learner, self.num_streams)
         layout = TaskMap.build(
             self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
         )
@@ -120,7 +118,7 @@ class GradientBased:
             family,
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
-            horizon=self.horizon,
+            trials=trials,
         )
 
     def outer_rule(

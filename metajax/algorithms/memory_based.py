@@ -104,7 +104,7 @@ class MemoryBased:
         """
         from metajax import inner, networks, outer
         from metajax.batch import TaskMap
-        from metajax.composition import compose
+        from metajax.composition import compose, continuing
         from metajax.outer import objectives
         from metajax.source import whole_trials
 
@@ -162,6 +162,5 @@ class MemoryBased:
             rule,
             family,
             num_streams=self.num_streams,
-            continuing=True,
-            num_episodes=self.num_episodes,
+            trials=continuing(self.num_episodes),
         )

@@ -4,16 +4,24 @@ from metajax.inner.clipping import clip_by_global_norm
 from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
+from metajax.inner.q_learning import QSettings, QState, q_learner
+from metajax.inner.replay import Replay, Transition, uniform_replay
 from metajax.inner.scoring import Rule, scoring_learner
 
 __all__ = [
     "SURROGATES",
     "GradientState",
+    "QSettings",
+    "QState",
+    "Replay",
     "Rule",
+    "Transition",
     "clip_by_global_norm",
     "episodic_planner",
     "gradient_learner",
     "memory_learner",
+    "q_learner",
     "scoring_learner",
     "step_sizes",
+    "uniform_replay",
 ]

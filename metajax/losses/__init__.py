@@ -14,12 +14,14 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
+from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "clipped_surrogate",
     "dice_surrogate",
     "episodic_advantages",
     "generalized_advantages",
+    "lambda_targets",
     "likelihood_ratio_surrogate",
     "linear_feature_values",
     "masked_mean",

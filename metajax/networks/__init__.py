@@ -3,6 +3,7 @@
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.policy import Policy, policy
+from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
 from metajax.networks.snail import SNAIL
 from metajax.networks.transformer import Transformer
@@ -15,8 +16,10 @@ __all__ = [
     "SNAIL",
     "Distribution",
     "Policy",
+    "QNetwork",
     "Transformer",
     "categorical",
     "diagonal_gaussian",
     "policy",
+    "q_network",
 ]

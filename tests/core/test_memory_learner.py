@@ -153,6 +153,8 @@ def trial(request):
     family = _early_ends() if request.param == "discrete" else toys.line(episode_length=4)
     learner = _learner(family.spec)
     theta = learner.init(jax.random.key(1))
+    # The value starts at zero everywhere, which would hide what it reads.
+    theta["value"]["kernel"] = jax.random.normal(jax.random.key(3), theta["value"]["kernel"].shape)
     source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES, final_values=True)
 
     @jax.jit

@@ -1,0 +1,222 @@
+"""What the algorithms have in common whose learner is a DQN.
+
+Options are plain dataclasses and JAX is imported where it is first used, so that
+`metajax --help` and a mistake in a config file are answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+from metajax.algorithms.gradient_based import API
+from metajax.options import OptionError, check, check_number
+
+if TYPE_CHECKING:
+    import jax
+    import optax
+
+    from metajax.batch import TaskMap
+    from metajax.inner import QSettings, Replay
+    from metajax.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QBased:
+    """Options of every algorithm whose learner adapts by Q-learning.
+
+    Attributes:
+      num_tasks: N, tasks of a meta-batch.
+      num_streams: E, environments that run side by side in a task.
+      num_steps: T, steps of each between two adaptations.
+      lifetime: transitions of a trial, over all streams.
+      updates: gradient steps of an adaptation.
+      num_points: measurements of a trial, evenly over its lifetime after the first.
+      batch_size: transitions (stretches of n_step) of a gradient step.
+      buffer_size: transitions that a task's replay buffer holds.
+      buffer_budget: bytes that all buffers of a device may take together.
+      learning_starts: transitions before the first gradient step.
+      n_step: steps of a target.
+      double: choose the next action by the values, rate it by the target network.
+      dueling: a value and advantages instead of one output an action.
+      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, instead
+        of the MLP (Python only).
+      hidden_sizes: units of the layers of the MLP.
+      activation: of the MLP.
+      inner_optimizer: of the values.
+      inner_lr: its learning rate.
+      inner_clip: largest norm of a gradient; none for no clipping.
+      discount: per step.
+      huber_delta: where the loss turns from squares to absolute values.
+      target_rate: how far the target network moves at an update of it; 1 copies.
+      target_period: gradient steps between two of those.
+      exploration: by epsilon alone, or "boltzmann" with epsilon on top.
+      epsilon: probability of a uniformly random action, at the start and at the end.
+      epsilon_steps: transitions over which it falls linearly.
+      temperature: of "boltzmann", in units of the values.
+      microbatch: tasks that one block of the program works on; all of a device.
+      devices: that share the tasks; all that divide their number by default.
+    """
+
+    num_tasks: int = 64
+    num_streams: int = 10
+    num_steps: int = 1
+    lifetime: int = 10_000
+    updates: int = 1
+    num_points: int = 10
+    batch_size: int = 128
+    buffer_size: int = 10_000
+    buffer_budget: int = 8 * 2**30
+    learning_starts: int = 1000
+    n_step: int = 1
+    double: bool = True
+    dueling: bool = False
+    network: Any = dataclasses.field(default=None, metadata=API)
+    hidden_sizes: tuple[int, ...] = (120, 84)
+    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    inner_lr: float = 2.5e-4
+    inner_clip: float | None = None
+    discount: float = 0.99
+    huber_delta: float = 1.0
+    target_rate: float = 1.0
+    target_period: int = 50
+    exploration: Literal["epsilon-greedy", "boltzmann"] = "epsilon-greedy"
+    epsilon: tuple[float, float] = (1.0, 0.05)
+    epsilon_steps: int = 5000
+    temperature: float = 1.0
+    microbatch: int | None = None
+    devices: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("num_tasks", "num_streams", "num_steps", "lifetime", "updates", "num_points"),
+            *("batch_size", "buffer_size", "buffer_budget", "n_step", "hidden_sizes"),
+            *("target_period", "epsilon_steps", "microbatch", "devices"),
+        ):
+            check_number(name, getattr(self, name), minimum=1)
+        check_number("learning_starts", self.learning_starts, minimum=0)
+        check_number("inner_lr", self.inner_lr, minimum=0)
+        for name in ("huber_delta", "temperature", "inner_clip"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("discount", "target_rate", "epsilon"):
+            check_number(name, getattr(self, name), minimum=0, maximum=1)
+        chunk = self.num_steps * self.num_streams
+        check(
+            self.lifetime % chunk == 0,
+            "lifetime",
+            self.lifetime,
+            f"a multiple of num_steps * num_streams ({chunk})",
+        )
+
+    @property
+    def num_adaptations(self) -> int:
+        """K, of a lifetime."""
+        return self.lifetime // (self.num_steps * self.num_streams)
+
+    def build(self, family: TaskFamily) -> MetaAlgorithm:
+        """The algorithm on a task family.
+
+        Raises:
+          OptionError: for sizes that do not fit the family, the devices or the budget.
+        """
+        from metajax.batch import TaskMap
+        from metajax.composition import compose, lifetimes
+
+        layout = TaskMap.build(
+            self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
+        )
+        replay = self.replay(family)
+        self._check_budget(replay, layout)
+        learner = self.learner(family, replay)
+        trials = lifetimes(self.num_steps, self.num_points)
+        source = trials.source(family, learner, self.num_streams)
+        return compose(
+            learner,
+            self.outer_rule(family, learner, source, layout),
+            family,
+            num_adaptations=self.num_adaptations,
+            num_streams=self.num_streams,
+            trials=trials,
+        )
+
+    def outer_rule(
+        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
+    ) -> Outer:
+        """What is learned across tasks; each algorithm has its own."""
+        raise NotImplementedError
+
+    def replay(self, family: TaskFamily) -> Replay:
+        """The replay buffer of a task."""
+        from metajax import inner
+
+        return inner.uniform_replay(
+            family.spec,
+            num_streams=self.num_streams,
+            capacity=self.buffer_size,
+            batch_size=self.batch_size,
+            num_steps=self.n_step,
+            learning_starts=self.learning_starts,
+        )
+
+    def learner(self, family: TaskFamily, replay: Replay) -> Learner:
+        """The DQN of these options."""
+        from metajax import inner, networks
+
+        network = self.network
+        if network is None:
+            network = networks.MLP(self.hidden_sizes, self.activation)
+        return inner.q_learner(
+            networks.q_network(family.spec, network, dueling=self.dueling),
+            replay,
+            optimizer=self.inner_rule(),
+            settings=self.settings,
+            boltzmann=self.exploration == "boltzmann",
+            double=self.double,
+            updates=self.updates,
+            target_period=self.target_period,
+        )
+
+    def inner_rule(self) -> optax.GradientTransformation:
+        """The optimiser of the values, without its learning rate."""
+        import optax
+
+        from metajax import inner
+
+        rule = {
+            "adam": optax.scale_by_adam,
+            "sgd": optax.identity,
+            "rmsprop": optax.scale_by_rms,
+        }[self.inner_optimizer]()
+        if self.inner_clip is None:
+            return rule
+        return optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
+
+    def settings(self, theta: Any, env_steps: jax.Array) -> QSettings:
+        """The numbers of Q-learning after so many transitions."""
+        import jax.numpy as jnp
+
+        from metajax.inner import QSettings
+
+        del theta
+        start, end = self.epsilon
+        left = jnp.maximum(1 - env_steps / self.epsilon_steps, 0)
+        return QSettings(
+            learning_rate=self.inner_lr,
+            discount=self.discount,
+            epsilon=end + (start - end) * left,
+            temperature=self.temperature,
+            huber_delta=self.huber_delta,
+            target_rate=self.target_rate,
+        )
+
+    def _check_budget(self, replay: Replay, layout: TaskMap) -> None:
+        at_once = layout.microbatch
+        total = replay.num_bytes * at_once
+        if total > self.buffer_budget:
+            raise OptionError(
+                "buffer_size",
+                f"{self.buffer_size} takes {replay.num_bytes:,} bytes a task, {total:,} for the "
+                f"{at_once} tasks at once; allowed: {self.buffer_budget:,} (buffer_budget). A "
+                "smaller microbatch has fewer tasks at once",
+            )

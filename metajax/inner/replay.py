@@ -1,0 +1,124 @@
+"""The replay buffer of one task."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flashbax
+import jax
+import jax.numpy as jnp
+
+from metajax.options import OptionError
+from metajax.types import Chunk, Key, Spec, Tree
+
+
+class Transition(NamedTuple):
+    """What is kept of a step.
+
+    Attributes:
+      observation: ``[O]``, in its own dtype.
+      action: int32 scalar.
+      reward: float32 scalar.
+      terminated, truncated: bool, how the episode ended with it.
+      next_observation: ``[O]``, where it led before any reset.
+    """
+
+    observation: Any
+    action: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    next_observation: Any
+
+
+class Replay(NamedTuple):
+    """Uniform replay of stretches of experience, as pure functions.
+
+    Attributes:
+      init: ``() -> buffer``.
+      add: ``(buffer, chunk) -> buffer``; the oldest transitions give way.
+      sample: ``(key, buffer) -> Transition`` with leaves ``[n, B, ...]``, B stretches of
+        n steps in a row of one stream.
+      ready: ``(buffer) ->`` whether there is enough to learn from.
+      num_bytes: of one buffer.
+      num_streams: E of the chunks it takes.
+    """
+
+    init: Callable[[], Tree]
+    add: Callable[[Tree, Chunk], Tree]
+    sample: Callable[[Key, Tree], Transition]
+    ready: Callable[[Tree], jax.Array]
+    num_bytes: int
+    num_streams: int
+
+
+def uniform_replay(
+    spec: Spec,
+    *,
+    num_streams: int,
+    capacity: int,
+    batch_size: int,
+    num_steps: int = 1,
+    learning_starts: int = 1,
+) -> Replay:
+    """A buffer of flashbax.
+
+    Args:
+      spec: of a family with ``Discrete`` actions.
+      num_streams: E.
+      capacity: transitions it holds, over all streams.
+      batch_size: B.
+      num_steps: n.
+      learning_starts: transitions before the first sample.
+
+    Raises:
+      OptionError: for a capacity that cannot hold what has to be in it.
+    """
+    length = capacity // num_streams
+    needed = max(num_steps, math.ceil(learning_starts / num_streams))
+    if length < needed:
+        raise OptionError(
+            "buffer_size",
+            f"{capacity} holds {length} steps of each of {num_streams} streams, but learning "
+            f"needs {needed}; allowed: at least {needed * num_streams}",
+        )
+    buffer = flashbax.make_trajectory_buffer(
+        add_batch_size=num_streams,
+        max_length_time_axis=length,
+        min_length_time_axis=needed,
+        sample_batch_size=batch_size,
+        sample_sequence_length=num_steps,
+        period=1,
+    )
+    observation = jnp.zeros(spec.observation_shape, spec.observation_dtype)
+    no = jnp.zeros((), bool)
+    example = Transition(
+        observation, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), no, no, observation
+    )
+
+    def add(state, chunk):
+        streams = chunk.mask.shape[1]
+        if streams != num_streams:
+            raise OptionError(
+                "num_streams",
+                f"{streams} is not possible; allowed: {num_streams}, the rows of the replay buffer",
+            )
+        steps = Transition(*(getattr(chunk, name) for name in Transition._fields))
+        steps = jax.tree.map(
+            lambda leaf, kept: jnp.swapaxes(leaf, 0, 1).astype(kept.dtype), steps, example
+        )
+        return buffer.add(state, jax.lax.stop_gradient(steps))
+
+    def sample(key, state):
+        drawn = buffer.sample(state, key).experience
+        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), drawn)
+
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(example))
+    return Replay(
+        init=lambda: buffer.init(example),
+        add=add,
+        sample=sample,
+        ready=buffer.can_sample,
+        num_bytes=each * length * num_streams,
+        num_streams=num_streams,
+    )

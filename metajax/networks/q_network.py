@@ -1,0 +1,70 @@
+"""Action values: a torso and a head with one output an action."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from metajax.options import OptionError
+from metajax.types import Discrete, Spec
+
+
+class QNetwork(NamedTuple):
+    """Action values as pure functions of their weights.
+
+    Attributes:
+      init: ``(key) -> weights``, a dict of flax parameters.
+      apply: ``(weights, observation [B, O]) -> [B, A]``.
+      num_actions: A.
+    """
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, jax.Array], jax.Array]
+    num_actions: int
+
+
+class _Head(nn.Module):
+    torso: nn.Module
+    num_actions: int
+    dueling: bool
+
+    @nn.compact
+    def __call__(self, observation):
+        features = self.torso(observation)
+        advantage = nn.Dense(self.num_actions, name="advantage")(features)
+        if not self.dueling:
+            return advantage
+        value = nn.Dense(1, name="value")(features)
+        return value + advantage - jnp.mean(advantage, axis=-1, keepdims=True)
+
+
+def q_network(spec: Spec, network: nn.Module, *, dueling: bool = False) -> QNetwork:
+    """Builds action values for a task family.
+
+    Args:
+      spec: of a family with ``Discrete`` actions.
+      network: any flax module from observations ``[B, O]``, as float32, to features
+        ``[B, F]``.
+      dueling: the sum of a value and of advantages without their mean, as in Wang et al.
+        (2016), "Dueling network architectures", equation 9, with linear heads.
+
+    Raises:
+      OptionError: for a family with continuous actions.
+    """
+    if not isinstance(spec.action_space, Discrete):
+        raise OptionError(
+            "family",
+            f"{spec.name} has {spec.action_space}; allowed: a family with Discrete actions, as "
+            "action values are one number an action",
+        )
+    head = _Head(network, spec.action_space.num_actions, dueling)
+
+    def init(key):
+        return head.init(key, jnp.zeros((1, *spec.observation_shape)))["params"]
+
+    def apply(weights: Any, observation: jax.Array) -> Any:
+        return head.apply({"params": weights}, observation.astype(jnp.float32))
+
+    return QNetwork(init, apply, spec.action_space.num_actions)
