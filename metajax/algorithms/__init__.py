@@ -25,7 +25,9 @@ ALGORITHMS = Registry(
         "gittins": "metajax.algorithms.gittins:Gittins",
         "greedy": "metajax.algorithms.greedy:Greedy",
         "joint": "metajax.algorithms.joint:Joint",
+        "joint-dqn": "metajax.algorithms.joint_dqn:JointDQN",
         "maml": "metajax.algorithms.maml:MAML",
+        "maml-dqn": "metajax.algorithms.maml_dqn:MAMLDQN",
         "opsrl": "metajax.algorithms.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.optimistic_thompson_sampling:OptimisticThompsonSampling"

@@ -1,6 +1,7 @@
 """The outer side: what improves theta across tasks."""
 
 from metajax.outer.backprop import backprop
+from metajax.outer.continued import Continued, continued
 from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
 from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
@@ -10,9 +11,11 @@ from metajax.outer.trust_region import trust_region
 from metajax.outer.untrained import untrained
 
 __all__ = [
+    "Continued",
     "TrialItem",
     "WholeTrial",
     "backprop",
+    "continued",
     "displacement",
     "epochs",
     "once",

@@ -61,6 +61,11 @@ def clipped_loss(clip: float | jax.Array) -> Callable[[Outputs, Chunk], jax.Arra
     return loss
 
 
+def temporal_difference_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    """Half the mean squared error of the action values against their targets."""
+    return 0.5 * losses.masked_mean(jnp.square(outputs.value - outputs.target), chunk.mask)
+
+
 def post_adaptation(
     learner: Learner,
     source: Source,

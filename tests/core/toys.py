@@ -8,17 +8,26 @@ import jax.numpy as jnp
 import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.algorithms.gradient_based import GradientBased
+from metajax.algorithms.q_based import QBased
 from metajax.tasks import with_auto_reset
 from metajax.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
 
 NUM_TASKS, NUM_STREAMS = 4, 3
 
-_ADAPTING = {
-    name: issubclass(ALGORITHMS.get(name), GradientBased) for name in metajax.list_algorithms()
-}
-GRADIENT_BASED = tuple(name for name, adapts in _ADAPTING.items() if adapts)
-CONTINUING = tuple(name for name, adapts in _ADAPTING.items() if not adapts)
-"""Registered algorithms: with chunks of fresh episodes, with trials of many episodes."""
+
+def _kind(name: str) -> str:
+    options = ALGORITHMS.get(name)
+    if issubclass(options, GradientBased):
+        return "fresh"
+    return "lifetime" if issubclass(options, QBased) else "continuing"
+
+
+_KINDS = {name: _kind(name) for name in metajax.list_algorithms()}
+GRADIENT_BASED = tuple(name for name, kind in _KINDS.items() if kind == "fresh")
+CONTINUING = tuple(name for name, kind in _KINDS.items() if kind == "continuing")
+LIFETIMES = tuple(name for name, kind in _KINDS.items() if kind == "lifetime")
+"""Registered algorithms: with chunks of fresh episodes, with trials of many episodes, with
+streams that go on from chunk to chunk."""
 
 
 def _timestep(observation, reward, terminated, truncated):

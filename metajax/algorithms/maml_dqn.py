@@ -1,0 +1,78 @@
+"""MAML through temporal-difference updates."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from metajax.algorithms.optimizers import meta_optimizer
+from metajax.algorithms.q_based import QBased
+from metajax.options import check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MAMLDQN(QBased):
+    """Initial action values that a few Q-learning updates adapt, by gradients through those.
+
+    A trial collects K chunks of support transitions, with updates from replay after each,
+    then a chunk of query transitions. Theta descends the squared temporal-difference error
+    of the adapted values on the query, differentiated through every update.
+
+    Source: Finn et al. (2017), algorithm 1, with the loss of Mnih et al. (2015). As in
+    Q-learning itself the targets are not differentiated in the loss; through the updates
+    before, they are.
+
+    Attributes:
+      derivative: "exact" is second order, "first-order" leaves the Hessian out.
+      every_step: train for the mean error after 0..K adaptations, not after the last alone.
+      learning_rate: of the meta-update.
+      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
+      optimizer: of the meta-update.
+      max_grad_norm: clips its gradient; none for no clipping.
+    """
+
+    num_tasks: int = 32
+    num_steps: int = 50
+    lifetime: int = 1000
+    updates: int = 5
+    num_points: int = 1
+    batch_size: int = 128
+    buffer_size: int = 2000
+    learning_starts: int = 0
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
+    inner_lr: float = 0.01
+    target_period: int = 1
+    epsilon: tuple[float, float] = (0.2, 0.2)
+    derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
+    every_step: bool = False
+    learning_rate: float = 1e-3
+    decay_iterations: int | None = None
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    max_grad_norm: float | None = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("learning_rate", self.learning_rate, minimum=0)
+        check_number("decay_iterations", self.decay_iterations, minimum=1)
+        check_number("max_grad_norm", self.max_grad_norm, above=0)
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+        from metajax.outer import objectives
+
+        objective = outer.post_adaptation(
+            learner,
+            source,
+            family,
+            num_adaptations=self.num_adaptations,
+            loss=objectives.temporal_difference_loss,
+            derivative=self.derivative,
+            every_step=self.every_step,
+        )
+        rule = meta_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            decay_iterations=self.decay_iterations,
+            max_grad_norm=self.max_grad_norm,
+        )
+        return outer.once(outer.backprop(objective, layout), rule)

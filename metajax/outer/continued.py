@@ -1,0 +1,55 @@
+"""Ordinary training as an outer rule: one lifetime, a piece at a time."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metajax.types import Key, Learner, Outer, Source, Tree
+
+
+class Continued(NamedTuple):
+    """A lifetime between two meta-iterations.
+
+    Attributes:
+      phi: all of the learner's state.
+      source: where its streams are.
+    """
+
+    phi: Tree
+    source: Tree
+
+
+def continued(learner: Learner, source: Source, task: Tree, *, num_adaptations: int) -> Outer:
+    """Lets one lifetime go on, ``num_adaptations`` a meta-iteration; theta is its weights.
+
+    In a ``metajax.tasks.mixture`` this is joint training on all tasks. ``info`` has
+    ``returns`` (``[1]``, at the end of the iteration: mean over streams of the return of the
+    episode that ended last in it) and ``env_steps``.
+
+    Args:
+      learner: whose theta is its initial weights.
+      source: of a lifetime (``metajax.source.lifetime``).
+      task: that the lifetime is in.
+      num_adaptations: of a meta-iteration.
+    """
+
+    def init(key: Key, theta: Tree) -> Continued:
+        key_begin, key_open = jax.random.split(key)
+        return Continued(learner.begin(key_begin, theta), source.open(key_open, theta, task))
+
+    def update(key, theta, carry):
+        def adaptation(carry, key):
+            key_next, key_adapt = jax.random.split(key)
+            state, chunk = source.next(key_next, theta, carry.phi, task, carry.source)
+            chunk = learner.annotate(theta, carry.phi, chunk)
+            phi = learner.adapt(key_adapt, theta, carry.phi, chunk)
+            outcome = chunk.reward, chunk.terminated | chunk.truncated
+            return Continued(phi, state), (outcome, jnp.sum(chunk.mask, dtype=jnp.int32))
+
+        keys = jax.random.split(key, num_adaptations)
+        carry, (outcome, counts) = jax.lax.scan(adaptation, carry, keys)
+        info = {"returns": source.returns(*outcome)[-1:], "env_steps": jnp.sum(counts)}
+        return learner.weights(carry.phi), carry, info
+
+    return Outer(init, update)
