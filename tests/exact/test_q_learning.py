@@ -1,0 +1,390 @@
+"""Q-learning against rlax, numpy, hand-made numbers and finite differences."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rlax
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+
+import metajax
+from metajax import inner, losses, networks
+from metajax.trial import replay as repeat
+from metajax.types import Chunk, Discrete, Spec
+
+SPEC = Spec("toy", (2,), Discrete(3), episode_length=5)
+NETWORK = networks.q_network(SPEC, networks.MLP((4,), "tanh"))
+
+
+def _chunk(key, num_steps=4, num_streams=2, terminated=0.2, truncated=0.2):
+    """Random experience; what follows an observation does not matter to the losses."""
+    keys = jax.random.split(key, 6)
+    shape = (num_steps, num_streams)
+    ends = jax.random.bernoulli(keys[3], terminated, shape)
+    return Chunk(
+        observation=jax.random.normal(keys[0], (*shape, 2), jnp.float32),
+        action=jax.random.randint(keys[1], shape, 0, 3, jnp.int32),
+        reward=jax.random.normal(keys[2], shape, jnp.float32),
+        terminated=ends,
+        truncated=jax.random.bernoulli(keys[4], truncated, shape) & ~ends,
+        mask=jnp.ones(shape, bool),
+        log_prob=jnp.zeros(shape),
+        last_observation=jnp.zeros((num_streams, 2)),
+        next_observation=jax.random.normal(keys[5], (*shape, 2), jnp.float32),
+    )
+
+
+def _learner(num_steps=1, batch_size=8, **options):
+    replay = inner.uniform_replay(
+        SPEC, num_streams=2, capacity=20, batch_size=batch_size, num_steps=num_steps
+    )
+    options = {"optimizer": optax.identity(), "settings": _settings(), **options}
+    return inner.q_learner(NETWORK, replay, **options)
+
+
+def _settings(**numbers):
+    numbers = {"learning_rate": 0.1, "discount": 0.9, "huber_delta": 1e3, **numbers}
+    return lambda theta, env_steps: inner.QSettings(**numbers)
+
+
+def _adapt(learner, theta, *chunks):
+    def run():
+        phi = learner.begin(jax.random.key(0), theta)
+        for index, chunk in enumerate(chunks):
+            phi = learner.adapt(jax.random.key(index), theta, phi, chunk)
+        return phi
+
+    return jax.jit(run)()
+
+
+# --- Targets ------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**20), mix=st.floats(0, 1), discount=st.floats(0, 1))
+def test_mixed_targets_are_the_lambda_returns_of_rlax(seed, mix, discount):
+    """A cut is a discount of zero for rlax: at a time limit on what comes after the value."""
+    r_t, v_t = np.random.default_rng(seed).normal(size=(2, 6))
+    terminated = np.random.default_rng(seed + 1).random(6) < 0.3
+    no = np.zeros(6, bool)
+    targets = losses.lambda_targets(r_t, terminated, no, v_t, discount, mix)
+    expected = rlax.lambda_returns(r_t, discount * ~terminated, v_t, mix)
+    np.testing.assert_allclose(targets, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_targets_by_hand():
+    """Three steps; the first episode ends by its time limit, or terminates, at the second."""
+    r_t, v_t = np.array([1.0, 2.0, 4.0]), np.array([10.0, 20.0, 30.0])
+    yes, no = np.array([False, True, False]), np.zeros(3, bool)
+    full = losses.lambda_targets(r_t, no, no, v_t, 0.5, 1.0)
+    np.testing.assert_allclose(full, [1 + 1 + 1 + 30 / 8, 2 + 2 + 30 / 4, 4 + 15])
+    cut = losses.lambda_targets(r_t, no, yes, v_t, 0.5, 1.0)
+    np.testing.assert_allclose(cut, [1 + 1 + 20 / 4, 2 + 10, 4 + 15])
+    ended = losses.lambda_targets(r_t, yes, no, v_t, 0.5, 1.0)
+    np.testing.assert_allclose(ended, [1 + 1, 2, 4 + 15])
+    one_step = losses.lambda_targets(r_t, yes, no, v_t, 0.5, 0.0)
+    np.testing.assert_allclose(one_step, [1 + 5, 2, 4 + 15])
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_errors_are_those_of_rlax(double):
+    """``unroll`` on the chunk, with a target network of its own."""
+    chunk = _chunk(jax.random.key(0))
+    learner = _learner(double=double)
+    theta = learner.init(jax.random.key(1))
+    target = learner.init(jax.random.key(2))
+    phi = learner.begin(jax.random.key(0), theta)._replace(target=target)
+    outputs = learner.unroll(theta, phi, (), chunk)
+
+    def values(weights, observation):
+        return NETWORK.apply(weights, observation.reshape(8, 2))
+
+    q_tm1 = values(theta, chunk.observation)
+    q_t = values(target, chunk.next_observation)
+    rest = chunk.action.reshape(8), chunk.reward.reshape(8), 0.9 * ~chunk.terminated.reshape(8)
+    if double:
+        selector = values(theta, chunk.next_observation)
+        expected = jax.vmap(rlax.double_q_learning)(q_tm1, *rest, q_t, selector)
+    else:
+        expected = jax.vmap(rlax.q_learning)(q_tm1, *rest, q_t)
+    error = (outputs.target - outputs.value).reshape(8)
+    np.testing.assert_allclose(error, expected, rtol=1e-5, atol=1e-6)
+
+
+# --- One adaptation -------------------------------------------------------------------------
+
+
+def test_an_adaptation_descends_the_error_on_what_it_has_seen():
+    """One transition fills the buffer, so the batch is known: a step of plain SGD by hand."""
+    chunk = _chunk(jax.random.key(3), num_steps=1, num_streams=1, terminated=0.0, truncated=0.0)
+    replay = inner.uniform_replay(SPEC, num_streams=1, capacity=5, batch_size=4)
+    learner = inner.q_learner(
+        NETWORK, replay, optimizer=optax.identity(), settings=_settings(), double=False
+    )
+    theta = learner.init(jax.random.key(1))
+    phi = _adapt(learner, theta, chunk)
+
+    def loss(weights):
+        next_value = NETWORK.apply(theta, chunk.next_observation[0]).max()
+        target = chunk.reward[0, 0] + 0.9 * next_value
+        value = NETWORK.apply(weights, chunk.observation[0])[0, chunk.action[0, 0]]
+        return 0.5 * (value - target) ** 2
+
+    expected = jax.tree.map(lambda w, g: w - 0.1 * g, theta, jax.grad(loss)(theta))
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6),
+        phi.weights,
+        expected,
+    )
+    assert phi.updates == 1
+    assert phi.env_steps == 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "bootstraps"),
+    [({}, True), ({"truncated": 1.0, "terminated": 0.0}, True), ({"terminated": 1.0}, False)],
+)
+def test_time_limits_bootstrap_and_terminal_states_do_not(ends, bootstraps):
+    """The target network is the only one who knows the value of what comes next."""
+    chunk = _chunk(jax.random.key(4), **{"terminated": 0.0, "truncated": 0.0, **ends})
+    learner = _learner()
+    theta = learner.init(jax.random.key(1))
+
+    def adapted(target):
+        phi = learner.begin(jax.random.key(0), theta)._replace(target=target)
+        return learner.adapt(jax.random.key(0), theta, phi, chunk).weights
+
+    one, other = (ravel_pytree(adapted(learner.init(jax.random.key(i))))[0] for i in (5, 6))
+    assert np.allclose(one, other) != bootstraps
+
+
+def test_the_target_network_moves_when_it_is_due():
+    chunks = [_chunk(jax.random.key(i)) for i in range(3)]
+    learner = _learner(target_period=3)
+    theta = learner.init(jax.random.key(1))
+    two, three = _adapt(learner, theta, *chunks[:2]), _adapt(learner, theta, *chunks)
+    jax.tree.map(np.testing.assert_array_equal, two.target, theta)
+    jax.tree.map(np.testing.assert_array_equal, three.target, three.weights)
+    slow = _learner(settings=_settings(target_rate=0.25))
+    phi = _adapt(slow, theta, chunks[0])
+    expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, theta, phi.weights)
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6),
+        phi.target,
+        expected,
+    )
+
+
+def test_nothing_is_learned_before_there_is_enough():
+    replay = inner.uniform_replay(
+        SPEC, num_streams=2, capacity=40, batch_size=4, learning_starts=12
+    )
+    learner = inner.q_learner(NETWORK, replay, optimizer=optax.identity(), settings=_settings())
+    theta = learner.init(jax.random.key(1))
+    chunks = [_chunk(jax.random.key(i)) for i in range(2)]
+    assert _adapt(learner, theta, chunks[0]).updates == 0
+    assert _adapt(learner, theta, *chunks).updates == 1
+
+
+@pytest.mark.parametrize("boltzmann", [False, True])
+def test_exploration_has_the_probabilities_it_says(boltzmann):
+    chunk = _chunk(jax.random.key(0))
+    learner = _learner(boltzmann=boltzmann, settings=_settings(epsilon=0.3, temperature=0.5))
+    theta = learner.init(jax.random.key(1))
+    phi = learner.begin(jax.random.key(0), theta)
+    probability = np.exp(learner.unroll(theta, phi, (), chunk).distribution)
+    values = np.asarray(NETWORK.apply(theta, chunk.observation.reshape(8, 2))).reshape(4, 2, 3)
+    greedy = np.eye(3)[values.argmax(-1)]
+    if boltzmann:
+        greedy = np.asarray(jax.nn.softmax(values / 0.5))
+    np.testing.assert_allclose(probability, 0.7 * greedy + 0.1, rtol=1e-5)
+
+
+def test_dueling_values_have_the_mean_of_the_value():
+    """Adding a number to all advantages changes nothing."""
+    network = networks.q_network(SPEC, networks.MLP((4,), "tanh"), dueling=True)
+    weights = network.init(jax.random.key(0))
+    observation = jnp.ones((1, 2))
+    before = network.apply(weights, observation)
+    weights["advantage"]["bias"] = weights["advantage"]["bias"] + 5.0
+    np.testing.assert_allclose(network.apply(weights, observation), before, rtol=1e-5)
+    weights["value"]["bias"] = weights["value"]["bias"] + 5.0
+    np.testing.assert_allclose(network.apply(weights, observation), before + 5, rtol=1e-5)
+
+
+# --- The buffer -------------------------------------------------------------------------------
+
+
+def test_the_buffer_of_each_task_is_a_ring():
+    """Against a numpy ring, for three tasks under ``vmap`` and more than it holds."""
+    rng = np.random.default_rng(0)
+    num_tasks, num_streams, num_steps, length = 3, 2, 3, 7
+    spec = dataclasses.replace(SPEC, observation_dtype="uint8")
+    replay = inner.uniform_replay(spec, num_streams=num_streams, capacity=15, batch_size=64)
+    shape = (num_tasks, num_steps, num_streams)
+    ring = np.zeros((num_tasks, num_streams, length, 2), np.uint8)
+    buffers = jax.vmap(lambda _: replay.init())(jnp.arange(num_tasks))
+    for time in range(4):
+        observation = rng.integers(0, 256, (*shape, 2)).astype(np.uint8)
+        chunk = jax.vmap(lambda key: _chunk(key, num_steps))(jax.random.split(jax.random.key(0), 3))
+        chunk = chunk._replace(observation=observation, next_observation=observation)
+        buffers = jax.jit(jax.vmap(replay.add))(buffers, chunk)
+        for step in range(num_steps):
+            ring[:, :, (time * num_steps + step) % length] = observation[:, step]
+    np.testing.assert_array_equal(buffers.experience.observation, ring)
+    assert buffers.experience.observation.dtype == np.uint8
+    drawn = jax.vmap(replay.sample)(jax.random.split(jax.random.key(1), num_tasks), buffers)
+    for task in range(num_tasks):
+        kept = {tuple(row) for row in ring[task].reshape(-1, 2)}
+        got = {tuple(row) for row in np.asarray(drawn.observation[task]).reshape(-1, 2)}
+        assert got <= kept
+        assert len(got) > len(kept) / 2
+
+
+def test_stretches_are_consecutive_steps_of_one_stream():
+    replay = inner.uniform_replay(SPEC, num_streams=2, capacity=12, batch_size=50, num_steps=3)
+    buffer = replay.init()
+    for time in range(9):
+        chunk = _chunk(jax.random.key(time), num_steps=1)
+        now = jnp.stack([jnp.full((1, 2), time), jnp.arange(2)[None]], -1).astype(jnp.float32)
+        buffer = replay.add(buffer, chunk._replace(observation=now))
+    drawn = np.asarray(replay.sample(jax.random.key(0), buffer).observation)
+    assert drawn.shape == (3, 50, 2)
+    np.testing.assert_array_equal(np.diff(drawn[..., 0], axis=0), np.ones((2, 50)))
+    np.testing.assert_array_equal(np.diff(drawn[..., 1], axis=0), np.zeros((2, 50)))
+    assert set(drawn[0, :, 0]) == {3.0, 4.0, 5.0, 6.0}
+
+
+def test_bytes_are_those_of_the_buffer():
+    replay = inner.uniform_replay(SPEC, num_streams=2, capacity=20, batch_size=4)
+    buffer = jax.eval_shape(replay.init)
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(buffer.experience))
+    assert replay.num_bytes == total
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"buffer_budget": 1000}, r"buffer_size.*bytes.*4 tasks.*buffer_budget"),
+        ({"buffer_size": 50, "learning_starts": 100}, r"buffer_size.*at least 100"),
+        ({"lifetime": 15}, r"lifetime.*multiple of num_steps \* num_streams \(10\)"),
+    ],
+)
+def test_impossible_sizes_name_the_numbers(options, message):
+    family = metajax.tasks.make("cartpole")
+    with pytest.raises(metajax.OptionError, match=message):
+        metajax.make("dqn", family, **{"num_tasks": 4, "devices": 1, "lifetime": 100, **options})
+
+
+def test_continuous_actions_are_refused():
+    with pytest.raises(metajax.OptionError, match="Discrete actions"):
+        metajax.make("dqn", metajax.tasks.make("pendulum"))
+
+
+# --- Meta-gradients -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_steps": 1, "updates": 2, "double": True},
+        {"num_steps": 3, "updates": 1, "double": False, "target_period": 1},
+        {"num_steps": 2, "updates": 2, "optimizer": optax.trace(0.9)},
+    ],
+)
+def test_the_meta_gradient_is_that_of_finite_differences(options):
+    """With respect to the initial weights and the numbers, through two adaptations."""
+
+    def numbers(theta, env_steps):
+        del env_steps
+        return inner.QSettings(**theta["numbers"], epsilon=0.2, temperature=0.0)
+
+    learner = _learner(
+        **options,
+        settings=numbers,
+        init=NETWORK.init,
+        start=lambda key, theta: theta["weights"],
+    )
+    double = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), NETWORK.init(jax.random.key(1)))
+    start = {"learning_rate": 0.3, "discount": 0.8, "mix": 0.6, "huber_delta": 0.7}
+    start["target_rate"] = 0.4
+    theta, unravel = ravel_pytree({"weights": double, "numbers": jax.tree.map(jnp.float64, start)})
+    support = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *(_chunk(jax.random.key(i)) for i in range(2))
+    )
+    query = _chunk(jax.random.key(7))
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0)))
+    wanted = jax.random.normal(jax.random.key(8), (4, 2))
+
+    @jax.jit
+    def meta_loss(flat):
+        theta = unravel(flat)
+        phi, _ = repeat(learner, learner.adapt, theta, support, keys)
+        return jnp.sum(jnp.square(learner.unroll(theta, phi, (), query).value - wanted))
+
+    gradient = jax.jit(jax.grad(meta_loss))(theta)
+    width = 1e-6
+    steps = width * jnp.eye(len(theta))
+    rows = jax.vmap(lambda step: (meta_loss(theta + step) - meta_loss(theta - step)) / (2 * width))
+    np.testing.assert_allclose(gradient, rows(steps), rtol=1e-5, atol=1e-7)
+    numbers_part = np.abs(unravel(gradient)["numbers"]["learning_rate"])
+    assert numbers_part > 1e-3
+
+
+# --- Lifetimes ------------------------------------------------------------------------------------
+
+
+def test_returns_of_a_lifetime_by_hand():
+    """Two streams, four chunks of two steps, measured after chunks 0, 1 and 3."""
+    family = metajax.tasks.make("cartpole")
+    source = metajax.source.lifetime(family, _learner(), 2, 2, num_points=2)
+    reward = np.array([[1, 1], [2, 1], [3, 1], [4, 1], [5, 1], [6, 1], [7, 1], [8, 1]], float)
+    done = np.zeros((8, 2), bool)
+    done[[1, 4], 0] = True
+    returns = source.returns(
+        jnp.asarray(reward.reshape(4, 2, 2)), jnp.asarray(done.reshape(4, 2, 2))
+    )
+    # Stream 0 ends episodes of 1 + 2 and 3 + 4 + 5; stream 1 has not ended its first one.
+    np.testing.assert_allclose(returns, [(3 + 2) / 2, (3 + 4) / 2, (12 + 8) / 2])
+
+
+def test_streams_go_on_from_chunk_to_chunk():
+    family = metajax.tasks.make("cartpole", episode_length=5)
+    options = {"num_tasks": 2, "num_streams": 3, "num_steps": 2, "lifetime": 24, "batch_size": 4}
+    algorithm = metajax.make(
+        "dqn", family, **options, buffer_size=60, learning_starts=6, hidden_sizes=(4,)
+    )
+    theta = algorithm.init(jax.random.key(0)).theta
+    trial = jax.jit(algorithm.adapt)(jax.random.key(1), theta, family.sample(jax.random.key(2)))
+    support = trial.support
+    done = np.asarray(support.terminated | support.truncated).reshape(8, 3)
+    now = np.asarray(support.observation).reshape(8, 3, 4)
+    following = np.asarray(support.next_observation).reshape(8, 3, 4)
+    for time in range(7):
+        same = np.all(following[time] == now[time + 1], axis=-1)
+        np.testing.assert_array_equal(same, ~done[time])
+    assert done.any()
+    assert trial.phi.env_steps == 24
+    assert trial.phi.updates == 4
+
+
+def test_the_judge_measures_at_its_points_only():
+    """A greedy episode in the arms pays 2 or 0; before any learning, values are theta's."""
+    family = metajax.tasks.make("cartpole", episode_length=30)
+    options = {"num_tasks": 2, "num_streams": 2, "lifetime": 40, "batch_size": 4, "num_points": 4}
+    algorithm = metajax.make(
+        "dqn", family, **options, buffer_size=60, learning_starts=60, hidden_sizes=(4,)
+    )
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = family.sample(jax.random.key(2))
+    trial = jax.jit(lambda key: algorithm.adapt(key, theta, task, explore=False))
+    returns = np.asarray(trial(jax.random.key(1)).returns)
+    assert returns.shape == (5,)
+    # Nothing was learned, so all points measure the same policy.
+    assert np.ptp(returns) < 0.35 * returns.mean()
+    assert returns.min() > 5
