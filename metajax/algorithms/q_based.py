@@ -47,7 +47,8 @@ class QBased:
       inner_lr: its learning rate.
       inner_clip: largest norm of a gradient; none for no clipping.
       discount: per step.
-      huber_delta: where the loss turns from squares to absolute values.
+      huber_delta: where the loss turns from squares to absolute values, in units of the
+        values.
       target_rate: how far the target network moves at an update of it; 1 copies.
       target_period: gradient steps between two of those.
       exploration: by epsilon alone, or "boltzmann" with epsilon on top.
@@ -78,7 +79,7 @@ class QBased:
     inner_lr: float = 2.5e-4
     inner_clip: float | None = None
     discount: float = 0.99
-    huber_delta: float = 1.0
+    huber_delta: float = 100.0
     target_rate: float = 1.0
     target_period: int = 50
     exploration: Literal["epsilon-greedy", "boltzmann"] = "epsilon-greedy"
