@@ -27,6 +27,7 @@ FAMILIES = Registry(
         "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
         "cartpole": "metajax.tasks.cartpole:CartPole",
         "dark-room": "metajax.tasks.dark_room:DarkRoom",
+        "deep-sea": "metajax.tasks.deep_sea:DeepSea",
         "dependent-bandit": "metajax.tasks.dependent_bandit:DependentBandit",
         "eleven-armed-bandit": "metajax.tasks.eleven_armed_bandit:ElevenArmedBandit",
         "four-rooms": "metajax.tasks.four_rooms:FourRooms",

@@ -14,6 +14,8 @@ from metajax.types import Discrete, TaskFamily
 SHORT = 6
 # What of the state a family keeps at the end of an episode.
 KEPT = {"two-step": ("rich",)}
+# Families whose size is their episode length.
+SMALL = {"deep-sea": {"size": SHORT}}
 FROM_GYMNAX = ("BernoulliBandit-misc", "FourRooms-misc", "FrozenLake-misc", "UmbrellaChain-bsuite")
 
 
@@ -23,6 +25,7 @@ def family(request, jitted) -> TaskFamily:
     if request.param in tasks.list():
         options = {field.name for field in dataclasses.fields(tasks.FAMILIES.get(request.param))}
         short = {"episode_length": SHORT} if "episode_length" in options else {}
+        short |= SMALL.get(request.param, {})
         return jitted(tasks.make(request.param, **short))
     return jitted(from_gymnax(request.param, episode_length=SHORT))
 
