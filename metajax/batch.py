@@ -60,24 +60,35 @@ def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
     return looped
 
 
-def total(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
-    """Sum over blocks of ``fn``, one block in memory at a time.
+def total_and_rows(
+    fn: Callable[[Tree], tuple[Tree, Tree]], rows: Tree, block_size: int
+) -> tuple[Tree, Tree]:
+    """A sum over blocks and what is kept of each row, one block in memory at a time.
 
     Args:
-      fn: maps a block ``[block_size, ...]`` of ``rows`` to a sum over the block.
+      fn: maps a block ``[block_size, ...]`` of ``rows`` to a sum over the block and to
+        outputs ``[block_size, ...]``.
       rows: leaves ``[n, ...]``, n a multiple of ``block_size``.
       block_size: rows of a block.
     """
-    if _num_rows(rows) == block_size:
+    number = _num_rows(rows)
+    if number == block_size:
         return fn(rows)
 
     def add(sums, block):
-        return jax.tree.map(jnp.add, sums, fn(block)), None
+        more, kept = fn(block)
+        return jax.tree.map(jnp.add, sums, more), kept
 
     blocks = _blocks(rows, block_size)
-    first = jax.eval_shape(fn, jax.tree.map(lambda leaf: leaf[0], blocks))
+    first = jax.eval_shape(fn, jax.tree.map(lambda leaf: leaf[0], blocks))[0]
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
-    return jax.lax.scan(add, zeros, blocks)[0]
+    sums, kept = jax.lax.scan(add, zeros, blocks)
+    return sums, jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), kept)
+
+
+def total(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
+    """``total_and_rows`` where nothing is kept: ``fn`` maps a block to a sum over it."""
+    return total_and_rows(lambda block: (fn(block), ()), rows, block_size)[0]
 
 
 def sum_rows(tree: Tree) -> Tree:
@@ -161,14 +172,20 @@ class TaskMap:
           shared: what every task sees (theta, ...), passed through.
           rows: leaves ``[N, ...]``.
         """
+        return self.mean_and_rows(lambda *args: (fn(*args), ()), shared, rows)[0]
+
+    def mean_and_rows(
+        self, fn: Callable[[Any, Tree], tuple[Tree, Tree]], shared: Tree, rows: Tree
+    ) -> tuple[Tree, Tree]:
+        """``mean`` where ``fn`` also says what becomes of the rows, ``[N, ...]``."""
 
         def local(shared, rows):
-            sums = total(lambda block: fn(shared, block), rows, self.microbatch)
+            sums, kept = total_and_rows(lambda block: fn(shared, block), rows, self.microbatch)
             if self.num_devices > 1:
                 sums = jax.lax.psum(sums, _AXIS)
-            return jax.tree.map(lambda leaf: leaf / self.num_tasks, sums)
+            return jax.tree.map(lambda leaf: leaf / self.num_tasks, sums), kept
 
-        return self._spread(local, PartitionSpec())(shared, rows)
+        return self._spread(local, (PartitionSpec(), PartitionSpec(_AXIS)))(shared, rows)
 
     def collect(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """``fn(shared, row)`` of every task, outputs stacked to ``[N, ...]``."""
@@ -182,7 +199,9 @@ class TaskMap:
 
         return self._spread(local, PartitionSpec(_AXIS))(shared, rows)
 
-    def _spread(self, local: Callable, out_specs: PartitionSpec) -> Callable:
+    def _spread(
+        self, local: Callable, out_specs: PartitionSpec | tuple[PartitionSpec, ...]
+    ) -> Callable:
         if self.num_devices == 1:
             return local
         # Auto axes: under the default Explicit ones a vmapped scan fails. No

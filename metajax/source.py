@@ -150,7 +150,9 @@ def lifetime(
         return jax.lax.stop_gradient((state, chunk))
 
     def returns(reward, done):
-        latest = _latest_returns(reward.reshape(-1, num_streams), done.reshape(-1, num_streams))
+        _, latest = StreamReturns.none(num_streams).after(
+            reward.reshape(-1, num_streams), done.reshape(-1, num_streams)
+        )
         last = reward.shape[0] - 1
         chunks = (jnp.arange(num_points + 1) * last) // num_points
         return jnp.mean(latest[chunks * num_steps + num_steps - 1], axis=-1)
@@ -158,19 +160,37 @@ def lifetime(
     return Source(open_streams, next_chunk, returns, axis="points")
 
 
-def _latest_returns(reward, done):
-    """Return of the last episode to end, at every step, ``[T, E]``."""
+class StreamReturns(NamedTuple):
+    """What the streams of a task have earned, from chunk to chunk.
 
-    def step(carry, now):
-        running, latest, ended = carry
-        reward, done = now
-        running = running + reward
-        ended = ended | done
-        latest = jnp.where(done | ~ended, running, latest)
-        return (jnp.where(done, 0, running), latest, ended), latest
+    Attributes:
+      running: ``[E]``, of the episode that goes on.
+      latest: ``[E]``, of the episode that ended last, or of the first one so far before it
+        has ended.
+      ended: ``[E]``, whether an episode has ended.
+    """
 
-    zeros = jnp.zeros_like(reward[0])
-    return jax.lax.scan(step, (zeros, zeros, jnp.zeros_like(done[0])), (reward, done), unroll=8)[1]
+    running: jax.Array
+    latest: jax.Array
+    ended: jax.Array
+
+    @classmethod
+    def none(cls, num_streams: int) -> "StreamReturns":
+        """Before the first step."""
+        zeros = jnp.zeros(num_streams)
+        return cls(zeros, zeros, jnp.zeros(num_streams, bool))
+
+    def after(self, reward: jax.Array, done: jax.Array) -> tuple["StreamReturns", jax.Array]:
+        """After some steps, ``[T, E]``; and ``latest`` after each, ``[T, E]``."""
+
+        def step(before, now):
+            reward, done = now
+            running = before.running + reward
+            ended = before.ended | done
+            latest = jnp.where(done | ~ended, running, before.latest)
+            return StreamReturns(jnp.where(done, 0, running), latest, ended), latest
+
+        return jax.lax.scan(step, self, (reward, done), unroll=8)
 
 
 def _chunk_returns(reward, done):

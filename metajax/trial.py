@@ -111,6 +111,7 @@ def run_trial(
         support=support,
         query=query,
         key=jax.random.key_data(jnp.stack([key_begin, key_adapt])),
+        source=state,
     )
 
 

@@ -246,6 +246,8 @@ class Outputs(NamedTuple):
         the chunk's actions; ``()`` for a learner without either.
       target: ``[T, E]``, what a learner of action values would move them to, not to be
         differentiated; ``()`` for the others.
+      expected_value: ``[T, E]``, mean of all action values of the observations under the
+        distribution; ``()`` for a learner without them.
     """
 
     distribution: Tree
@@ -253,6 +255,7 @@ class Outputs(NamedTuple):
     entropy: jax.Array
     value: Any = ()
     target: Any = ()
+    expected_value: Any = ()
 
 
 class Learner(NamedTuple):
@@ -323,6 +326,7 @@ class Trial(NamedTuple):
       support: the chunks that were adapted to, leaves ``[K, T, E, ...]``.
       query: the chunk collected by the adapted learner, leaves ``[T, E, ...]``.
       key: the key with which ``replay`` repeats the adaptations exactly.
+      source: where its source has got to.
     """
 
     returns: jax.Array
@@ -331,6 +335,7 @@ class Trial(NamedTuple):
     support: Chunk
     query: Chunk
     key: Key
+    source: Tree = ()
 
 
 # --- Outer rules and whole algorithms -----------------------------------------

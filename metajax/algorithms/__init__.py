@@ -28,6 +28,7 @@ ALGORITHMS = Registry(
         "joint-dqn": "metajax.algorithms.joint_dqn:JointDQN",
         "maml": "metajax.algorithms.maml:MAML",
         "maml-dqn": "metajax.algorithms.maml_dqn:MAMLDQN",
+        "meta-gradient-dqn": "metajax.algorithms.meta_gradient_dqn:MetaGradientDQN",
         "opsrl": "metajax.algorithms.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.optimistic_thompson_sampling:OptimisticThompsonSampling"

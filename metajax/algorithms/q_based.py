@@ -7,7 +7,7 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.gradient_based import API
 from metajax.options import OptionError, check, check_number
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from metajax.batch import TaskMap
     from metajax.inner import QSettings, Replay
+    from metajax.networks import QNetwork
     from metajax.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
 
 
@@ -58,6 +59,9 @@ class QBased:
       microbatch: tasks that one block of the program works on; all of a device.
       devices: that share the tasks; all that divide their number by default.
     """
+
+    # Under the square root of Adam; see ``meta_gradient_dqn``.
+    adam_floor: ClassVar[float] = 0.0
 
     num_tasks: int = 64
     num_streams: int = 10
@@ -115,6 +119,11 @@ class QBased:
         """K, of a lifetime."""
         return self.lifetime // (self.num_steps * self.num_streams)
 
+    @property
+    def num_trials(self) -> int:
+        """Of a meta-iteration."""
+        return self.num_tasks
+
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
 
@@ -125,7 +134,7 @@ class QBased:
         from metajax.composition import compose, lifetimes
 
         layout = TaskMap.build(
-            self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
+            self.num_trials, self.microbatch, num_devices=self.devices, whole=True
         )
         replay = self.replay(family)
         self._check_budget(replay, layout)
@@ -160,23 +169,28 @@ class QBased:
             learning_starts=self.learning_starts,
         )
 
-    def learner(self, family: TaskFamily, replay: Replay) -> Learner:
-        """The DQN of these options."""
-        from metajax import inner, networks
+    def values(self, family: TaskFamily) -> QNetwork:
+        """The action values."""
+        from metajax import networks
 
         network = self.network
         if network is None:
             network = networks.MLP(self.hidden_sizes, self.activation)
-        return inner.q_learner(
-            networks.q_network(family.spec, network, dueling=self.dueling),
-            replay,
-            optimizer=self.inner_rule(),
-            settings=self.settings,
-            boltzmann=self.exploration == "boltzmann",
-            double=self.double,
-            updates=self.updates,
-            target_period=self.target_period,
-        )
+        return networks.q_network(family.spec, network, dueling=self.dueling)
+
+    def learner(self, family: TaskFamily, replay: Replay, **changes: Any) -> Learner:
+        """The DQN of these options, or with other arguments of ``metajax.inner.q_learner``."""
+        from metajax import inner
+
+        arguments = {
+            "optimizer": self.inner_rule(),
+            "settings": self.settings,
+            "boltzmann": self.exploration == "boltzmann",
+            "double": self.double,
+            "updates": self.updates,
+            "target_period": self.target_period,
+        }
+        return inner.q_learner(self.values(family), replay, **{**arguments, **changes})
 
     def inner_rule(self) -> optax.GradientTransformation:
         """The optimiser of the values, without its learning rate."""
@@ -185,7 +199,7 @@ class QBased:
         from metajax import inner
 
         rule = {
-            "adam": optax.scale_by_adam,
+            "adam": lambda: optax.scale_by_adam(eps_root=self.adam_floor),
             "sgd": optax.identity,
             "rmsprop": optax.scale_by_rms,
         }[self.inner_optimizer]()
@@ -195,21 +209,24 @@ class QBased:
 
     def settings(self, theta: Any, env_steps: jax.Array) -> QSettings:
         """The numbers of Q-learning after so many transitions."""
-        import jax.numpy as jnp
-
         from metajax.inner import QSettings
 
         del theta
-        start, end = self.epsilon
-        left = jnp.maximum(1 - env_steps / self.epsilon_steps, 0)
         return QSettings(
             learning_rate=self.inner_lr,
             discount=self.discount,
-            epsilon=end + (start - end) * left,
+            epsilon=self.epsilon_after(env_steps, self.epsilon[1]),
             temperature=self.temperature,
             huber_delta=self.huber_delta,
             target_rate=self.target_rate,
         )
+
+    def epsilon_after(self, env_steps: jax.Array, end: float | jax.Array) -> jax.Array:
+        """Where epsilon has got to on its way to ``end``."""
+        import jax.numpy as jnp
+
+        left = jnp.maximum(1 - env_steps / self.epsilon_steps, 0)
+        return end + (self.epsilon[0] - end) * left
 
     def _check_budget(self, replay: Replay, layout: TaskMap) -> None:
         at_once = layout.microbatch

@@ -194,6 +194,7 @@ def q_learner(
             entropy=choice.entropy(logits),
             value=jnp.take_along_axis(values, chunk.action[..., None], -1)[..., 0],
             target=target,
+            expected_value=jnp.sum(jnp.exp(logits) * values, axis=-1),
         )
 
     return Learner(

@@ -6,7 +6,9 @@ from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
 from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.once import once
+from metajax.outer.separate import separate
 from metajax.outer.trials import WholeTrial, score_loss, whole_trial
+from metajax.outer.truncated import truncated
 from metajax.outer.trust_region import trust_region
 from metajax.outer.untrained import untrained
 
@@ -21,6 +23,8 @@ __all__ = [
     "once",
     "post_adaptation",
     "score_loss",
+    "separate",
+    "truncated",
     "trust_region",
     "untrained",
     "whole_trial",

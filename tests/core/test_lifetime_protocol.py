@@ -21,7 +21,11 @@ SIZES = {
     "hidden_sizes": (4,),
     "num_tasks": NUM_TASKS,
 }
-OPTIONS = {"joint-dqn": {"adaptations": 2, "training_buffer_size": 40}}
+OPTIONS = {
+    "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
+    "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
+    "meta-gradient-dqn": {"window": 1},
+}
 
 
 @pytest.fixture(params=toys.LIFETIMES)

@@ -1,0 +1,119 @@
+"""DQN whose settings are learned online by meta-gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
+from metajax.algorithms.q_based import QBased
+from metajax.options import check
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGradientDQN(MetaGradients, QBased):
+    """Learning rate, discount, exploration, ... of DQN, learned while it learns.
+
+    Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
+    is positive. All of a DQN is phi. A meta-iteration lets ``num_tasks`` lifetimes go on by
+    ``window`` adaptations and descends the squared temporal-difference error on the next
+    chunk, for ``reference_discount``, through those adaptations. Epsilon, which changes the
+    experience and not the update, is learned by the score function: the log-probability of
+    each action times its advantage, its return up to the end of the window (values from
+    there) less the value of the policy. A trial is a plain lifetime with the settings as they
+    were at the end of training; ``info`` holds each setting at every meta-iteration.
+
+    Source: Xu et al. (2018), "Meta-gradient reinforcement learning", with Q-learning in the
+    place of actor-critic. They learn discount and lambda; the other settings are ours.
+
+    Attributes:
+      learned: names of the settings that are, among inner_lr, discount, epsilon (the one that
+        is reached after ``epsilon_steps``), mix, huber_delta and target_rate.
+      mix: lambda of the n-step targets.
+      per_task: each of the lifetimes that go on side by side has settings of its own, which
+        the next one in its place takes over. Trials use the mean of the raw numbers.
+    """
+
+    # Without it Adam has no derivative where a gradient is zero, as that of a rectifier which is
+    # off, and a steep one close by.
+    adam_floor: ClassVar[float] = 1e-8
+    learnable: ClassVar[tuple[str, ...]] = (
+        *("inner_lr", "discount", "epsilon"),
+        *("mix", "huber_delta", "target_rate"),
+    )
+
+    num_tasks: int = 16
+    n_step: int = 3
+    mix: float = 0.9
+    target_rate: float = 0.02
+    target_period: int = 1
+    learned: tuple[str, ...] = learnable
+    per_task: bool = False
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_meta(self._starts(), self.num_adaptations)
+        check(
+            "mix" not in self.learned or self.n_step > 1,
+            "n_step",
+            self.n_step,
+            "at least 2 where mix is learned, which mixes targets of 1 to n_step steps",
+        )
+
+    def _starts(self):
+        starts = {name: getattr(self, name) for name in self.learnable}
+        return {**starts, "epsilon": self.epsilon[1]}
+
+    def initial(self, key):
+        """Theta at the start: raw numbers, ``[N]`` each where tasks have their own."""
+        import jax.numpy as jnp
+
+        del key
+        shape = (self.num_tasks,) if self.per_task else ()
+        starts = self._starts()
+        return {name: jnp.full(shape, raw(name, starts[name])) for name in self.learned}
+
+    def settings(self, theta, env_steps):
+        import jax
+        import jax.numpy as jnp
+
+        # A mean of one number while it is learned, and of one a lifetime in a trial.
+        now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}
+        now |= settings(jax.tree.map(jnp.mean, theta))
+        learning_rate = now.pop("inner_lr")
+        epsilon = self.epsilon_after(env_steps, now.pop("epsilon"))
+        unlearned = super().settings(theta, env_steps)
+        return unlearned._replace(learning_rate=learning_rate, epsilon=epsilon, **now)
+
+    def learner(self, family, replay, **changes):
+        values = self.values(family)
+        fresh = {"init": self.initial, "start": lambda key, theta: values.init(key)}
+        return super().learner(family, replay, **{**fresh, **changes})
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+        from metajax.outer import objectives
+
+        def reference(theta, env_steps):
+            return self.settings(theta, env_steps)._replace(discount=self.reference_discount)
+
+        alone = layout.resized(1)
+        estimator = outer.truncated(
+            learner,
+            source,
+            family,
+            alone if self.per_task else layout,
+            num_adaptations=self.num_adaptations,
+            window=self.window,
+            loss=objectives.temporal_difference_loss,
+            judge=self.learner(family, self.replay(family), settings=reference),
+            behaviour_loss=(
+                objectives.behaviour_loss(self.reference_discount)
+                if "epsilon" in self.learned
+                else None
+            ),
+            derivative=self.derivative,
+        )
+        rule = self.meta_rule(estimator)
+        return recorded(outer.separate(rule, layout) if self.per_task else rule)

@@ -1,0 +1,107 @@
+"""Settings of a learner that are learned online, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from metajax.algorithms.optimizers import meta_optimizer
+from metajax.options import check, check_number
+
+if TYPE_CHECKING:
+    from metajax.types import Estimator, Outer
+
+# What is not in here is positive and learned by its logarithm.
+_PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")
+
+
+def raw(name: str, value: float) -> float:
+    """A setting as a number without bounds: the inverse of ``setting``."""
+    return math.log(value / (1 - value)) if name in _PROBABILITIES else math.log(value)
+
+
+def setting(name: str, raw: Any) -> Any:
+    """The setting of a raw number: a sigmoid where it is at most 1, else an exponential."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.nn.sigmoid(raw) if name in _PROBABILITIES else jnp.exp(raw)
+
+
+def settings(theta: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a theta of raw numbers, by name."""
+    return {name: setting(name, value) for name, value in theta.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGradients:
+    """Options of algorithms that learn settings online.
+
+    Attributes:
+      learned: names of the settings that are. They start from their option's value, where
+        the others stay.
+      window: adaptations that a meta-gradient goes through.
+      derivative: "exact-remat" recomputes adaptations in the backward pass: memory flat in
+        the window.
+      reference_discount: per step, of the loss that settings are learned for.
+      learning_rate: of the meta-update, in units of logits and logarithms.
+      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
+      optimizer: of the meta-update.
+      max_grad_norm: clips its gradient; none for no clipping.
+    """
+
+    learnable: ClassVar[tuple[str, ...]] = ()
+
+    learned: tuple[str, ...] = ()
+    window: int = 4
+    derivative: Literal["exact", "exact-remat"] = "exact"
+    reference_discount: float = 0.99
+    learning_rate: float = 1e-2
+    decay_iterations: int | None = None
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    max_grad_norm: float | None = None
+
+    def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
+        """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
+        for name in ("window", "decay_iterations"):
+            check_number(name, getattr(self, name), minimum=1)
+        check_number("learning_rate", self.learning_rate, minimum=0)
+        check_number("reference_discount", self.reference_discount, minimum=0, maximum=1)
+        check_number("max_grad_norm", self.max_grad_norm, above=0)
+        allowed = f"names among {', '.join(self.learnable)}, each once"
+        known = set(self.learned) <= set(self.learnable)
+        once = len(set(self.learned)) == len(self.learned) > 0
+        check(known and once, "learned", self.learned, allowed)
+        for name in self.learned:
+            below = {"below": 1} if name in _PROBABILITIES else {}
+            check_number(name, starts[name], above=0, **below)
+        check(
+            self.window < num_adaptations,
+            "window",
+            self.window,
+            f"fewer than the adaptations of a lifetime ({num_adaptations})",
+        )
+
+    def meta_rule(self, estimator: Estimator) -> Outer:
+        """One step of the meta-optimiser for each estimate."""
+        from metajax import outer
+
+        rule = meta_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            decay_iterations=self.decay_iterations,
+            max_grad_norm=self.max_grad_norm,
+        )
+        return outer.once(estimator, rule)
+
+
+def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
+    """The rule with ``record(theta)`` in its ``info``: learned online, a setting is a schedule."""
+
+    def update(key, theta, carry):
+        theta, carry, info = rule.update(key, theta, carry)
+        return theta, carry, {**info, **record(theta)}
+
+    return rule._replace(update=update)
