@@ -9,7 +9,7 @@ import numpy as np
 
 from metajax.batch import TaskMap
 from metajax.options import OptionError
-from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree
+from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree, Trial
 
 
 class Evaluation(NamedTuple):
@@ -18,21 +18,30 @@ class Evaluation(NamedTuple):
     Attributes:
       returns: ``[num_tasks, K + 1]`` numpy; mean undiscounted return of the
         episodes of a task after 0..K adaptations, or ``[num_tasks, episodes]``, the
-        return of each episode of a continuing trial.
-      axis: what the second axis counts: "adaptations" or "episodes".
+        return of each episode of a continuing trial, or ``[num_tasks, P + 1]``, at points
+        of a lifetime.
+      axis: what the second axis counts: "adaptations", "episodes" or "points".
       explore: whether the policy that was measured sampled its actions.
       env_steps: transitions that happened, over all tasks.
+      steps: ``[P + 1]``, how many transitions of its task a learner had adapted to at
+        each of the "points"; None on the other axes.
     """
 
     returns: np.ndarray
     axis: str
     explore: bool
     env_steps: int
+    steps: np.ndarray | None = None
 
     @property
     def num_adaptations(self) -> int:
         """K."""
         return self.returns.shape[1] - 1
+
+    @property
+    def positions(self) -> np.ndarray:
+        """``[K + 1]``, where on their axis the returns are: transitions for "points"."""
+        return np.arange(self.returns.shape[1]) if self.steps is None else self.steps
 
     def mean(self) -> np.ndarray:
         """``[K + 1]``, over tasks."""
@@ -64,7 +73,8 @@ def _meta_test(
             num_streams=num_streams,
             explore=explore,
         )
-        return trial.returns, trial.env_steps
+        steps = _steps_at_points(trial) if algorithm.axis == "points" else None
+        return trial.returns, trial.env_steps, steps
 
     def run(key, theta):
         return layout.collect(of_task, theta, jax.random.split(key, layout.num_tasks))
@@ -119,13 +129,22 @@ def evaluate(
         num_streams,
         explore,
     )
-    returns, env_steps = jax.device_get(run(key, theta))
+    returns, env_steps, steps = jax.device_get(run(key, theta))
     return Evaluation(
         returns=np.asarray(returns),
         axis=algorithm.axis,
         explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
+        steps=None if steps is None else np.asarray(steps[0], np.int64),
     )
+
+
+def _steps_at_points(trial: Trial) -> np.ndarray:
+    """Transitions that were adapted to at each point of a lifetime, which masks none."""
+    num_adaptations, num_steps, num_streams = trial.support.mask.shape
+    num_points = len(trial.returns) - 1
+    adapted = np.arange(num_points + 1, dtype=np.int64) * num_adaptations // num_points
+    return np.asarray(adapted * num_steps * num_streams, np.int32)
 
 
 def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray | None:

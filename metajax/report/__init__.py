@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "arithmetic",
     "learning",
+    "learning_curves",
     "plots",
     "records",
     "rendering",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from metajax.report import (
         arithmetic,
         learning,
+        learning_curves,
         plots,
         records,
         rendering,

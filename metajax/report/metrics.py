@@ -21,7 +21,8 @@ def reduce(
     Args:
       metric: "total", the reward of the whole trial; "regret", by how much the best
         policy that knows the task does better; "normalized", the total as a part of
-        that policy's; "per-episode" and "after-steps", the returns as they are.
+        that policy's; "per-episode", "after-steps" and "learning-curve", the
+        returns as they are.
       returns: ``[num_tasks, X]``, of each episode of a trial, or mean returns of
         episodes side by side after each adaptation.
       streams: how many episodes an entry of ``returns`` is the mean of and all count:
@@ -31,7 +32,7 @@ def reduce(
         the task.
 
     Returns:
-      float64 ``[num_tasks]``, or ``[num_tasks, X]`` for the last two.
+      float64 ``[num_tasks]``, or ``[num_tasks, X]`` for the last three.
 
     Raises:
       OptionError: if the metric needs an optimum and there is none.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from metajax.evaluation import Evaluation
+    from metajax.report.statistics import Estimate
     from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
@@ -37,12 +38,20 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 160,
 }
 
+_AXES = {
+    "adaptations": "gradient steps on the task",
+    "episodes": "episode of the trial",
+    "points": "env steps in the task",
+}
+
 Path = str | pathlib.Path
 Metrics = Sequence[Mapping[str, Any]]
 
 
 def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluation]) -> None:
     """Draws the return after each adaptation, with the 95% interval over tasks.
+
+    Of a continuing trial that of each episode, of a lifetime that over its transitions.
 
     Args:
       path: the picture, its format by its ending.
@@ -51,16 +60,17 @@ def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluati
     lines = evaluations if isinstance(evaluations, Mapping) else {"": evaluations}
     with _figure(path, (5.6, 3.8)) as figure:
         axes = figure.subplots()
-        most = 0
         for number, (label, evaluation) in enumerate(lines.items()):
-            steps = np.arange(evaluation.num_adaptations + 1)
-            most = max(most, evaluation.num_adaptations)
+            steps = evaluation.positions
             colour = PALETTE[number % len(PALETTE)]
             low, high = evaluation.interval()
             axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(steps, evaluation.mean(), "o-", color=colour, markersize=5, label=label)
-        axes.set_xticks(range(most + 1))
-        axes.set_xlabel("gradient steps on the task")
+        axis = next(iter(lines.values())).axis
+        if axis == "adaptations":
+            most = max(evaluation.num_adaptations for evaluation in lines.values())
+            axes.set_xticks(range(most + 1))
+        axes.set_xlabel(_AXES[axis])
         axes.set_ylabel("return (undiscounted)")
         num_tasks = sorted({len(evaluation.returns) for evaluation in lines.values()})
         tasks = " / ".join(str(number) for number in num_tasks)
@@ -152,6 +162,35 @@ def learning_curves(path: Path, runs: Mapping[str, Sequence[Metrics]]) -> None:
         axes.set_ylabel("return on training tasks (undiscounted)")
         axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label="before it")
         figure.legend(loc="outside upper center", ncols=len(runs) + 1)
+
+
+def lifetime_curves(
+    path: Path,
+    lines: Mapping[str, tuple[np.ndarray, Sequence[Estimate]]],
+    threshold: float,
+    title: str,
+) -> None:
+    """Draws the return over the environment steps that a learner has had in its task.
+
+    Args:
+      path: the picture.
+      lines: by label, ``[P + 1]`` steps and the return at each with its interval.
+      threshold: a return, drawn across.
+      title: above it.
+    """
+    with _figure(path, (6.4, 4.2)) as figure:
+        axes = figure.subplots()
+        for number, (label, (steps, values)) in enumerate(lines.items()):
+            colour = PALETTE[number % len(PALETTE)]
+            low, high = [one.low for one in values], [one.high for one in values]
+            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+            middle = [one.value for one in values]
+            axes.plot(steps, middle, "o-", color=colour, markersize=4, label=label)
+        axes.axhline(threshold, color=_GREY, linewidth=1, linestyle=(0, (3, 2)))
+        axes.set_xlabel(_AXES["points"])
+        axes.xaxis.set_major_formatter(_short_number)
+        axes.set_ylabel("return (undiscounted), interquartile mean")
+        figure.legend(loc="outside upper center", ncols=2, title=title)
 
 
 def throughput(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from metajax.report import records, table_results, tables
+from metajax.report import records, table_curves, table_results, tables
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import read_records
 from metajax.report.table_definition import Table, ThroughputTable, load
@@ -96,6 +96,8 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
     """Lines of estimates as text. Tables without columns of their own show costs."""
     number = len(lines[0].values)
     costs = ["seeds", "iterations", "env steps", "training time"] if table.is_vector else []
+    if table.metric == "learning-curve":
+        costs[2] = "training env steps"
     headers = ["method", *table_results.headers(table, profile, number), *costs]
     bold = [table_results.best(table, lines, column) for column in range(number)]
     decimals = [table.decimals] * number
@@ -108,10 +110,13 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
         if line.block is not None and line.block != block:
             block = line.block
             rows.append([f"*{block}*", *[""] * (len(headers) - 1)])
-        values = [
-            _value(one, decimals[column] if line.decimals is None else line.decimals)
-            for column, one in enumerate(line.values)
-        ]
+        values = []
+        for column, one in enumerate(line.values):
+            shown = decimals[column] if line.decimals is None else line.decimals
+            if table.metric == "learning-curve" and line.kind == "measured":
+                values.append(table_curves.text(one, column, shown, line.lifetime))
+            else:
+                values.append(_value(one, shown))
         values = [f"**{one}**" if index in bold[i] else one for i, one in enumerate(values)]
         rows.append([line.label, *values, *(_cost(line.costs) if costs else [])])
     return Grid(headers, rows, table_results.foot(table, profile, lines))

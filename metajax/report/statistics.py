@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -54,18 +54,25 @@ def mean(values: ArrayLike, level: float = 0.95) -> Estimate:
     return Estimate(value, value - width, value + width)
 
 
-def interquartile_mean(values: ArrayLike) -> float:
+def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
     """Mean of the middle half: a quarter of all values, rounded down, is cut off at each end.
 
     Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the
     statistical precipice", section 4.3.
 
     Args:
-      values: of any shape, flattened.
+      values: of any shape.
+      num_axes: how many of the first axes to take the mean over; by default all.
+
+    Returns:
+      a float, or float64 of the shape of the other axes.
     """
-    array = np.sort(_values(values).ravel())
-    cut = array.size // 4
-    return float(np.mean(array[cut : array.size - cut]))
+    array = _values(values)
+    kept = () if num_axes is None else array.shape[num_axes:]
+    array = np.sort(array.reshape(-1, *kept), axis=0)
+    cut = len(array) // 4
+    mean = np.mean(array[cut : len(array) - cut], axis=0)
+    return mean if kept else float(mean)
 
 
 def stratified_bootstrap(
@@ -101,6 +108,55 @@ def stratified_bootstrap(
     tail = (1 - level) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return Estimate(float(statistic(matrix)), float(low), float(high))
+
+
+def crossed_bootstrap(
+    samples: Sequence[ArrayLike],
+    statistic: Callable[..., ArrayLike],
+    *,
+    level: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> list[Estimate]:
+    """Statistics of methods that were measured in the same tasks, with percentile intervals.
+
+    Seeds and tasks are both drawn again with replacement, every seed and every task as a
+    whole: all tasks of a seed share what it has trained, so that the seeds within a task
+    are not independent of those within another, as ``stratified_bootstrap`` would have
+    it. Seeds are drawn method by method, tasks in common, so that a comparison is paired.
+
+    Args:
+      samples: one a method, ``[num_seeds, num_tasks, ...]``; seeds may differ in number.
+      statistic: of as many arrays of these shapes, ``-> [M]``.
+      level: of the intervals.
+      num_resamples: of the bootstrap.
+      seed: of its random draws.
+
+    Returns:
+      M estimates. Infinite values of a statistic count as larger or smaller than all others.
+
+    Raises:
+      ValueError: if methods differ in their number of tasks.
+
+    Source: Owen (2007), "The pigeonhole bootstrap".
+    """
+    arrays = [_values(sample, level) for sample in samples]
+    numbers = sorted({array.shape[1] for array in arrays})
+    if len(numbers) > 1:
+        raise ValueError(f"samples: of {numbers} tasks; allowed: the same number in all")
+    rng = np.random.default_rng(seed)
+    replicates = []
+    for _ in range(num_resamples):
+        tasks = rng.integers(numbers[0], size=numbers[0])
+        seeds = [rng.integers(len(array), size=len(array)) for array in arrays]
+        drawn = [array[rows][:, tasks] for array, rows in zip(arrays, seeds, strict=True)]
+        replicates.append(statistic(*drawn))
+    tail = (1 - level) / 2
+    # Interpolation between a number and infinity would be no number.
+    lows = np.quantile(replicates, tail, axis=0, method="lower")
+    highs = np.quantile(replicates, 1 - tail, axis=0, method="higher")
+    values = np.asarray(statistic(*arrays))
+    return [Estimate(*map(float, ends)) for ends in zip(values, lows, highs, strict=True)]
 
 
 def _values(values: ArrayLike, level: float = 0.95) -> np.ndarray:

@@ -23,6 +23,7 @@ class Cell(NamedTuple):
       config: with the seed in ``train.seed``; of a reference only the family and
         ``evaluate`` count, of a method that is not trained all but ``train``.
       seed: of training, or of weights that stay as they were drawn.
+      measured: the config of the measurement, another where the table finetunes.
     """
 
     table: Table
@@ -30,6 +31,7 @@ class Cell(NamedTuple):
     column: Column
     config: Config
     seed: int
+    measured: Config
 
     @property
     def name(self) -> str:
@@ -50,6 +52,9 @@ class Cell(NamedTuple):
         if self.row.reference:
             return _plain(kept | {"reference": self.row.reference})
         kept["algorithm"] = sections["algorithm"]
+        finetuned = self.measured.to_dict()["algorithm"]
+        if finetuned != sections["algorithm"]:
+            kept["finetune"] = finetuned
         if self.row.is_trained:
             kept["train"] = {"num-iterations": self.config.train.num_iterations}
         if self.row.tune:
@@ -89,11 +94,13 @@ def cells(table: Table, profile: str) -> list[Cell]:
     for row in table.rows:
         for column in table.columns if row.is_measured else ():
             if _is_chosen(chosen, row, column):
-                config = _config(table, row, column, profile)
+                both = _configs(table, row, column, profile)
                 for seed in row.seeds or (chosen.seeds if row.is_trained else (0,)):
-                    train = dataclasses.replace(config.train, seed=seed)
-                    one = dataclasses.replace(config, train=train)
-                    found.append(Cell(table, row, column, one, seed))
+                    config, measured = (
+                        dataclasses.replace(one, train=dataclasses.replace(one.train, seed=seed))
+                        for one in both
+                    )
+                    found.append(Cell(table, row, column, config, seed, measured))
     return found
 
 
@@ -120,7 +127,8 @@ def only(cells: Sequence[Cell], chosen: Sequence[str]) -> list[Cell]:
     return [one for one in cells if one.row.name in chosen or one.name in chosen]
 
 
-def _config(table: Table, row: Row, column: Column, profile: str) -> Config:
+def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Config, Config]:
+    """The config that theta comes from, and the one that it is measured in."""
     where = f"{table.name}.rows.{row.name}"
     if not table.is_vector:
         where = f"{where}[{column.name}]"
@@ -136,10 +144,18 @@ def _config(table: Table, row: Row, column: Column, profile: str) -> Config:
             _lay(sections[name], layer.get(name) or {})
     if not row.algorithm and row.config is None:  # a reference, which has no algorithm
         sections["algorithm"] = {"name": "maml"}
+    finetuned = dict(sections["algorithm"])
+    for layer in _layers(table, row, column, profile):
+        _lay(finetuned, layer.get("finetune") or {})
     try:
         config = configs.parse(_toml(sections))
     except OptionError as error:
         raise OptionError(f"{where}.{error.field}", error.problem) from None
+    try:
+        measured = configs.parse(_toml({**sections, "algorithm": finetuned}))
+    except OptionError as error:
+        field = error.field.replace("algorithm", "finetune", 1)
+        raise OptionError(f"{where}.{field}", error.problem) from None
     for option, values in row.tune.items():
         for value in values:
             algorithm = {**sections["algorithm"], kebab(option): value}
@@ -147,7 +163,7 @@ def _config(table: Table, row: Row, column: Column, profile: str) -> Config:
                 configs.parse(_toml({**sections, "algorithm": algorithm}))
             except OptionError as error:
                 raise OptionError(f"{where}.tune.{kebab(option)}", error.problem) from None
-    return config
+    return config, measured
 
 
 def _layers(table: Table, row: Row, column: Column, profile: str) -> Iterator[Mapping[str, Any]]:
@@ -190,7 +206,8 @@ def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     from metajax.tasks import FAMILIES
 
     filled = dict(settings)
-    for section, registry in (("family", FAMILIES), ("algorithm", ALGORITHMS)):
+    registries = {"family": FAMILIES, "algorithm": ALGORITHMS, "finetune": ALGORITHMS}
+    for section, registry in registries.items():
         given = settings.get(section)
         if isinstance(given, dict) and given.get("name") in registry:
             filled[section] = {**_defaults(registry.get(given["name"])), **given}

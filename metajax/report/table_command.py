@@ -106,7 +106,8 @@ def _show(
     work: pathlib.Path,
     code: int,
 ) -> None:
-    lines = table_results.lines(table, options.profile, read_records(table, results))
+    records = read_records(table, results)
+    lines = table_results.lines(table, options.profile, records)
     grid = rendering.grid(table, options.profile, lines)
     files = []
     if code == 0:
@@ -115,11 +116,8 @@ def _show(
         for ending, write in (("md", rendering.markdown), ("tex", rendering.latex)):
             files.append(work / f"{stem}.{ending}")
             files[-1].write_text(write(grid) + "\n", encoding="utf-8")
-        from metajax.report import table_plot
-
         files.append(work / f"{stem}.png")
-        headers = table_results.headers(table, options.profile, len(lines[0].values))
-        table_plot.draw(files[-1], f"{table.title} ({table.source})", headers, lines)
+        _draw(files[-1], table, options.profile, lines, records)
     files.insert(0, results / f"{table.name}.jsonl")
     written = [str(path) for path in files if path.is_file()]
     if options.json:
@@ -127,6 +125,22 @@ def _show(
         return
     print(rendering.text(grid, f"{table.title} ({table.source})"))
     print("\n".join(f"in {path}" for path in written))
+
+
+def _draw(
+    path: pathlib.Path,
+    table: Table,
+    profile: str,
+    lines: Sequence[table_results.Line],
+    records: Sequence[dict[str, Any]],
+) -> None:
+    from metajax.report import table_curves, table_plot
+
+    if table.metric == "learning-curve":
+        table_curves.draw(path, table, table_results.curves(table, profile, records))
+        return
+    headers = table_results.headers(table, profile, len(lines[0].values))
+    table_plot.draw(path, f"{table.title} ({table.source})", headers, lines)
 
 
 def _summary(

@@ -24,7 +24,8 @@ A table of methods has columns (settings of a family) and rows (methods)::
     [profiles.full]
     seeds = [0, 1, 2]
 
-``family``, ``algorithm``, ``train`` and ``evaluate`` are sections of a config. A cell's
+``family``, ``algorithm``, ``train`` and ``evaluate`` are sections of a config; options in
+``finetune`` are laid over the algorithm's after training, for the measurement alone. A cell's
 config is laid over from what is general to what is special: the row's config file,
 the table, the profile, the column, the row, the row's ``overrides`` (by column), the
 profile's ``overrides`` (by row, then by row/column).
@@ -42,8 +43,8 @@ from typing import Any, Literal, TypeVar
 
 from metajax.options import OptionError, build, check, check_number, suggest
 
-Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps"]
-VECTORS = ("per-episode", "after-steps")
+Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps", "learning-curve"]
+VECTORS = ("per-episode", "after-steps", "learning-curve")
 PROFILES = ("quick", "full")
 DIRECTORY = pathlib.Path("benchmarks", "tables")
 
@@ -57,12 +58,15 @@ class Layer:
     Attributes:
       family, algorithm, evaluate: options of these sections.
       train: likewise; a row that has it is trained.
+      finetune: options of the algorithm in which the trained theta is measured, where
+        they are not those of training; another name starts them anew.
     """
 
     family: dict = dataclasses.field(default_factory=dict)
     algorithm: dict = dataclasses.field(default_factory=dict)
     train: dict | None = None
     evaluate: dict = dataclasses.field(default_factory=dict)
+    finetune: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,9 +192,12 @@ class Table(Layer):
       metric: ``total`` reward of a trial; ``regret`` against the best policy that
         knows the task; ``normalized``, the total as a part of that policy's;
         ``per-episode`` and ``after-steps``, a number for each episode of a trial or
-        after 0..K adaptations, which then take the place of columns.
+        after 0..K adaptations, which then take the place of columns;
+        ``learning-curve``, whose numbers are those of ``learning_curves.Summary``.
       decimals: that are shown.
       better: which numbers are.
+      threshold: of a learning curve, the return that steps are counted to.
+      baseline: name of the row with whose steps those of the others are compared.
       columns, rows: the table.
       profiles: ``quick`` and ``full``.
       directory: where its file lies.
@@ -202,6 +209,8 @@ class Table(Layer):
     metric: Metric
     decimals: int = 1
     better: Literal["higher", "lower"] = "higher"
+    threshold: float | None = None
+    baseline: str | None = None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     profiles: dict[str, Profile]
@@ -209,6 +218,11 @@ class Table(Layer):
 
     def __post_init__(self) -> None:
         check_number("decimals", self.decimals, minimum=0, maximum=9)
+        counts = self.metric == "learning-curve"
+        given = "none" if self.threshold is None else self.threshold
+        allowed = "a return for a learning-curve, none for the other metrics"
+        check((self.threshold is not None) == counts, "threshold", given, allowed)
+        check(counts or self.baseline is None, "baseline", self.baseline, "only of learning-curve")
 
     @property
     def is_vector(self) -> bool:
@@ -323,6 +337,8 @@ def _check(table: Table) -> None:
         raise OptionError(f"{table.name}.columns", f'metric "{table.metric}" has none of its own')
     if table.is_vector and any(row.tune for row in table.rows):
         raise OptionError(f"{table.name}.metric", "a row is tuned, which needs one number a trial")
+    if table.baseline is not None:
+        _known(f"{table.name}.baseline", table.baseline, rows)
     for row in table.rows:
         where = f"{table.name}.rows.{row.name}"
         for column in row.columns or ():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metajax.report import statistics, tables
+from metajax.report import learning_curves, statistics, table_curves, tables
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import Cell, cells
 from metajax.report.table_definition import Column, Row, Table
@@ -42,6 +42,7 @@ class Line(NamedTuple):
       costs: of each column; empty unless measured.
       block: heading above the line.
       decimals: of a published line, as the paper has them.
+      lifetime: of a learning curve, its last step.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Line(NamedTuple):
     costs: list[Cost | None]
     block: str | None = None
     decimals: int | None = None
+    lifetime: float = math.nan
 
 
 def columns(table: Table, profile: str) -> list[Column]:
@@ -60,9 +62,8 @@ def columns(table: Table, profile: str) -> list[Column]:
 
 def lines(table: Table, profile: str, records: Records) -> list[Line]:
     """All lines of a table: of each row what is published, then what was measured."""
-    found: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells(table, profile):
-        found.setdefault((cell.row.name, cell.column.name), []).append(cell)
+    found = _found(table, profile)
+    baseline = _of_row(table, found, table.baseline, records)
     result = []
     for row in table.rows:
         if row.published:
@@ -75,6 +76,10 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
         ]
         tuned = " (tuned on separate trials)" if row.tune else ""
         kind = "reference" if row.reference else "measured"
+        if table.metric == "learning-curve":
+            others = baseline if row.name != table.baseline else []
+            result.append(_curves_line(table, row, of_columns[0], others))
+            continue
         if row.tune:
             published = [[one["tuned"]["as_published"] for one in each] for each in of_columns]
             label = f"{row.label} (tuned on these trials)"
@@ -88,8 +93,17 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
     ]
 
 
+def curves(table: Table, profile: str, records: Records) -> dict[str, learning_curves.Curves]:
+    """The learning curves of the rows that have been measured, by label."""
+    found = _found(table, profile)
+    of_rows = {row.label: _of_row(table, found, row.name, records) for row in table.rows}
+    return {label: learning_curves.read(each) for label, each in of_rows.items() if each}
+
+
 def headers(table: Table, profile: str, number: int) -> list[str]:
     """Headings of ``number`` columns of values."""
+    if table.metric == "learning-curve":
+        return table_curves.headers(table)
     if not table.is_vector:
         return [one.name for one in columns(table, profile)]
     if table.metric == "per-episode":
@@ -106,11 +120,14 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
     trials. Nothing is best that stands alone.
     """
     sign = 1 if table.better == "higher" else -1
+    if table.metric == "learning-curve":
+        sign = -1 if column in table_curves.LOWER_IS_BETTER else 1
     found = {
         index: line.values[column] for index, line in enumerate(lines) if line.kind == "measured"
     }
-    values = {index: one for index, one in found.items() if one is not None}
-    if len(values) < 2:
+    known = {index: one for index, one in found.items() if one is not None}
+    values = {index: one for index, one in known.items() if math.isfinite(one.value)}
+    if len(known) < 2 or not values:
         return set()
     top = max(values.values(), key=lambda one: sign * one.value)
     return {
@@ -148,6 +165,8 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
         "Mean ± half of the 95% interval, over seeds or, where there is one seed, over its "
         f"evaluation tasks ({tasks})"
     )
+    if table.metric == "learning-curve":
+        return f"{table_curves.foot(table)} {tasks} tasks. Profile {profile}."
     if table.is_vector:
         return f"{text}."
     parts = [text]
@@ -174,6 +193,31 @@ def _published(table: Table, row: Row, profile: str) -> Line:
     decimals = max((_decimals(one) for one in numbers if one is not None), default=0)
     label = f"{row.label}, {row.source or table.source} (published)"
     return Line(label, "published", values, [], row.block, decimals)
+
+
+def _found(table: Table, profile: str) -> dict[tuple[str, str], list[Cell]]:
+    """The cells of a profile by row and column."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells(table, profile):
+        found.setdefault((cell.row.name, cell.column.name), []).append(cell)
+    return found
+
+
+def _of_row(
+    table: Table, found: Mapping[tuple[str, str], list[Cell]], name: str | None, records: Records
+) -> list[Mapping[str, Any]]:
+    """The records of a row of a table without columns of its own."""
+    return _recorded(found.get((name or "", table.columns[0].name), ()), records)
+
+
+def _curves_line(table: Table, row: Row, records: Records, baseline: Records) -> Line:
+    width = len(table_curves.headers(table))
+    if not records:
+        return Line(row.label, "measured", [None] * width, [None] * width, row.block)
+    values = table_curves.estimates(table, records, baseline)
+    costs: list[Cost | None] = [_cost(records)] * width
+    lifetime = learning_curves.read(records).lifetime
+    return Line(row.label, "measured", values, costs, row.block, lifetime=lifetime)
 
 
 def _recorded(wanted: Iterable[Cell], records: Records) -> list[Mapping[str, Any]]:

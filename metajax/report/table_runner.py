@@ -64,6 +64,7 @@ def run_cells(
                 f"{run.path} holds an unfinished run; continue it with --resume, or remove it to "
                 "train anew",
             )
+        _check_measurement(cell)
     start = time.monotonic()
     for number, cell in enumerate(cells, start=1):
         before = time.monotonic()
@@ -95,7 +96,8 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
       the number depends on, every default written out) and their ``digest``; ``mean``,
       ``standard_error`` (over tasks) and ``interval`` (95%), each a number or a list;
       ``num_tasks``; ``iterations``, ``env_steps``, ``seconds`` of training;
-      ``evaluation_seconds``; ``environment``; of a tuned row also ``tuned``.
+      ``evaluation_seconds``; ``environment``; of a tuned row also ``tuned``; of a
+      learning curve also ``steps`` and ``returns`` of every task.
     """
     trained = {"iterations": 0, "env_steps": 0, "seconds": 0.0}
     theta = None
@@ -113,7 +115,7 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
     elif cell.row.tune:
         measured = _tuned(cell)
     else:
-        measured = _summary(_values(cell, theta))
+        measured = _measured(cell, theta)
     settings = cell.settings
     return {
         "table": cell.table.name,
@@ -152,22 +154,50 @@ def _train(cell: Cell, runs: pathlib.Path) -> loop.Outcome:
     return outcome
 
 
-def _values(cell: Cell, theta: Any) -> np.ndarray:
-    """The metric in each task of the evaluation; theta None stands for initial weights."""
-    algorithm, held_out = cell.config.build()
+def _check_measurement(cell: Cell) -> None:
+    """Raises OptionError where theta cannot be measured as the table says."""
+    if cell.row.reference:
+        return
+    where = f"{cell.table.name}.rows.{cell.row.name}"
+    algorithm, _ = cell.measured.build()
+    if cell.metric == "learning-curve" and algorithm.axis != "points":
+        name = cell.measured.algorithm.name
+        problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'
+        raise OptionError(f"{where}.learning-curve", problem)
+    if cell.measured.algorithm == cell.config.algorithm:
+        return
+
+    def shapes(one):
+        theta = jax.eval_shape(one.init, jax.random.key(0)).theta
+        return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), theta)
+
+    if shapes(cell.config.build()[0]) != shapes(algorithm):
+        raise OptionError(
+            f"{where}.finetune",
+            f"the theta of {cell.config.algorithm.name} does not fit "
+            f"{cell.measured.algorithm.name}; allowed: options that give it the same shapes",
+        )
+
+
+def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
+    """The metric over the tasks of the evaluation; theta None stands for initial weights."""
     if theta is None:
-        theta = initial_state(algorithm, loop.run_key(cell.config)).theta
-    evaluation = meta_test(cell.config, algorithm, held_out, theta)
+        theta = initial_state(cell.config.build()[0], loop.run_key(cell.config)).theta
+    algorithm, held_out = cell.measured.build()
+    evaluation = meta_test(cell.measured, algorithm, held_out, theta)
     streams = _streams(cell) if evaluation.axis == "adaptations" else 1
-    return metrics.reduce(
-        cell.metric, evaluation.returns, streams=streams, optimum=_optimum(cell, held_out)
-    )
+    optimum = _optimum(cell, held_out)
+    values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
+    measured = _summary(values)
+    if cell.metric == "learning-curve":
+        measured |= {"steps": evaluation.positions.tolist(), "returns": values.round(3).tolist()}
+    return measured
 
 
 def _streams(cell: Cell) -> int:
     """Episodes side by side before each adaptation."""
     chosen = cell.config.evaluate.num_streams
-    return chosen or getattr(cell.config.algorithm.options, "num_streams", 1)
+    return chosen or getattr(cell.measured.algorithm.options, "num_streams", 1)
 
 
 def _optimum(cell: Cell, family: Any, key: jax.Array | None = None) -> np.ndarray | None:

@@ -15,15 +15,17 @@ Row = Sequence[str]
 def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
     """Returns after 0..K adaptations, one line each, for a terminal.
 
-    Columns: the number of gradient steps, the mean return over tasks, the ends of
+    Columns: the number of gradient steps (episodes of a continuing trial, transitions
+    of a lifetime), the mean return over tasks, the ends of
     its 95% interval, and what the step gained; with a baseline (the same steps from
     weights that were not trained) also its mean and how much lower it is.
     """
     rows = []
     means, (lows, highs) = evaluation.mean(), evaluation.interval()
-    for step, (value, low, high) in enumerate(zip(means, lows, highs, strict=True)):
-        gain = "" if step == 0 else f"{value - means[step - 1]:+.2f}"
-        rows.append([str(step), f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
+    positions = evaluation.positions
+    for index, (value, low, high) in enumerate(zip(means, lows, highs, strict=True)):
+        gain = "" if index == 0 else f"{value - means[index - 1]:+.2f}"
+        rows.append([f"{positions[index]:,}", f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
     how = "sampled actions" if evaluation.explore else "the policy's mode"
     title = f"Return on {len(evaluation.returns)} held-out tasks, {how}"
     headers = [_axis_name(evaluation.axis), "mean return", "95% interval", "gain"]
@@ -36,7 +38,8 @@ def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None)
 
 def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation for JSON: mean and interval after each adaptation, without the tasks."""
-    return {
+    steps = {} if evaluation.steps is None else {"steps": evaluation.steps.tolist()}
+    return steps | {
         "axis": evaluation.axis,
         "explore": evaluation.explore,
         "num_tasks": len(evaluation.returns),
@@ -116,14 +119,14 @@ def duration(seconds: float) -> str:
 
 
 def _axis_name(axis: str) -> str:
-    return "gradient steps" if axis == "adaptations" else axis
+    return {"adaptations": "gradient steps", "points": "env steps"}.get(axis, axis)
 
 
 def _numeric(headers: Row, rows: Sequence[Row]) -> list[bool]:
     """Whether each column holds numbers only (or nothing) below its header."""
 
     def number(cell: str) -> bool:
-        return not cell or cell in ("–", "-") or cell.lstrip("+-−*±").lstrip()[:1].isdigit()
+        return not cell or cell in ("–", "-") or cell.lstrip("+-−*±>").lstrip()[:1].isdigit()
 
     return [
         bool(rows) and any(row[i] for row in rows) and all(number(row[i]) for row in rows)

@@ -72,6 +72,7 @@ def to_record(
         "checkpoint": checkpoint,
         "num_tasks": len(evaluation.returns),
         "axis": evaluation.axis,
+        "steps": None if evaluation.steps is None else evaluation.steps.tolist(),
         "explore": evaluation.explore,
         "mean": _numbers(evaluation.mean()),
         "interval": _numbers(evaluation.interval()),
@@ -92,12 +93,15 @@ def to_record(
 def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
     """The evaluation and the baseline that ``to_record`` wrote."""
 
+    steps = None if record.get("steps") is None else np.asarray(record["steps"], np.int64)
+
     def read(values: dict[str, Any]) -> Evaluation:
         return Evaluation(
             returns=np.asarray(values["returns"], np.float32),
             axis=record["axis"],
             explore=record["explore"],
             env_steps=values["env_steps"],
+            steps=steps,
         )
 
     return read(record), read(record["from_random"])
@@ -116,7 +120,8 @@ def draw(
 
     Returns:
       Their paths: the return over adaptations, the return over training and, for
-      tasks in the plane, trajectories before and after.
+      tasks in the plane, trajectories before and after (not of lifetimes, whose chunks
+      are pieces of episodes).
     """
     from metajax.report import plots
 
@@ -124,7 +129,7 @@ def draw(
     plots.adaptation_curve(
         paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
     )
-    if held_out.spec.plane is not None:
+    if held_out.spec.plane is not None and evaluation.axis != "points":
         paths.append(run.path / "trajectories.png")
         key = jax.random.fold_in(evaluation_key(config), 1)
         plots.trajectories(paths[-1], algorithm, key, theta, held_out, evaluation.num_adaptations)

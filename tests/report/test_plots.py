@@ -11,6 +11,7 @@ import pytest
 import metajax
 from metajax.evaluation import Evaluation
 from metajax.report import plots
+from metajax.report.statistics import Estimate
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -19,6 +20,14 @@ def _evaluation(shift: float = 0.0) -> Evaluation:
     rng = np.random.default_rng(0)
     returns = rng.normal([-40 + shift, -12, -9], 3, (50, 3)).astype(np.float32)
     return Evaluation(returns, axis="adaptations", explore=True, env_steps=1)
+
+
+def _lifetime() -> Evaluation:
+    return _evaluation()._replace(axis="points", steps=np.array([0, 500, 1000]))
+
+
+def _curve() -> tuple[np.ndarray, list[Estimate]]:
+    return np.array([0, 500]), [Estimate(1.0, 0.5, 2.0), Estimate(8.0, 7.0, 9.0)]
 
 
 def _throughput(num_tasks: int, outer: str) -> dict:
@@ -45,6 +54,8 @@ def _metrics(num_iterations: int) -> list[dict]:
     [
         lambda path: plots.adaptation_curve(path, _evaluation()),
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
+        lambda path: plots.adaptation_curve(path, _lifetime()),
+        lambda path: plots.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
         lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
         lambda path: plots.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),

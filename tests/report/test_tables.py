@@ -68,3 +68,11 @@ def test_durations(seconds, words):
 )
 def test_counts(number, words):
     assert tables.count(number) == words
+
+
+def test_a_lifetime_counts_environment_steps(evaluation):
+    lifetime = evaluation._replace(axis="points", steps=np.array([0, 10_000]))
+    lines = tables.adaptation_table(lifetime).splitlines()
+    assert lines[2].split()[:2] == ["env", "steps"]
+    assert lines[5].split()[:2] == ["10,000", "-12.00"]
+    assert tables.evaluation_to_dict(lifetime)["steps"] == [0, 10_000]

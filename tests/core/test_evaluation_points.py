@@ -1,0 +1,38 @@
+"""Where the points of a lifetime lie."""
+
+import jax
+import numpy as np
+import pytest
+import toys
+
+import metajax
+from metajax.run import meta_test
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def test_points_are_after_a_whole_number_of_adaptations():
+    family = toys.arms(episode_length=2)
+    sizes = {"num_streams": 2, "num_steps": 2, "lifetime": 20, "num_points": 3}
+    small = {"batch_size": 2, "learning_starts": 4, "hidden_sizes": (2,), "num_tasks": 2}
+    dqn = metajax.make("dqn", family, **sizes, **small)
+    theta = dqn.init(jax.random.key(0)).theta
+    for explore in (True, False):
+        found = metajax.evaluate(
+            dqn, jax.random.key(1), theta, num_tasks=3, num_adaptations=5, explore=explore
+        )
+        # After 0, floor(5/3), floor(10/3), 5 adaptations of 4 transitions.
+        np.testing.assert_array_equal(found.steps, [0, 4, 12, 20])
+        np.testing.assert_array_equal(found.positions, found.steps)
+        assert found.returns.shape == (3, 4)
+    longer = metajax.evaluate(dqn, jax.random.key(1), theta, num_tasks=2, num_adaptations=9)
+    np.testing.assert_array_equal(longer.steps, [0, 12, 24, 36])
+
+
+def test_a_record_keeps_them():
+    config = metajax.config.parse("", ["algorithm.name=dqn", "family.name=cartpole"])
+    steps = np.array([0, 10])
+    one = metajax.evaluation.Evaluation(np.ones((2, 2), np.float32), "points", False, 40, steps)
+    record = meta_test.to_record(one, one, config, 3)
+    for read in meta_test.from_record(record):
+        np.testing.assert_array_equal(read.steps, steps)
