@@ -21,6 +21,7 @@ ALGORITHMS = Registry(
         "beb": "metajax.algorithms.beb:BEB",
         "dqn": "metajax.algorithms.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.epsilon_greedy:EpsilonGreedy",
+        "es-dqn": "metajax.algorithms.es_dqn:ESDQN",
         "fomaml": "metajax.algorithms.fomaml:FOMAML",
         "gittins": "metajax.algorithms.gittins:Gittins",
         "greedy": "metajax.algorithms.greedy:Greedy",

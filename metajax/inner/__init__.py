@@ -2,6 +2,7 @@
 
 from metajax.inner.clipping import clip_by_global_norm
 from metajax.inner.episodic_planner import episodic_planner
+from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
 from metajax.inner.q_learning import QSettings, QState, q_learner
@@ -10,6 +11,7 @@ from metajax.inner.scoring import Rule, scoring_learner
 
 __all__ = [
     "SURROGATES",
+    "Exploration",
     "GradientState",
     "QSettings",
     "QState",
@@ -19,9 +21,11 @@ __all__ = [
     "clip_by_global_norm",
     "episodic_planner",
     "gradient_learner",
+    "learned_exploration",
     "memory_learner",
     "q_learner",
     "scoring_learner",
     "step_sizes",
     "uniform_replay",
+    "visit_hash",
 ]

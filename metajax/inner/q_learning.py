@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
+from metajax.inner.exploration import Exploration
 from metajax.inner.replay import Replay, Transition
 from metajax.networks import QNetwork, categorical
 from metajax.types import ActorOutput, Key, Learner, Outputs, Tree
@@ -53,6 +54,7 @@ class QState(NamedTuple):
       buffer: replay.
       env_steps: int32, transitions so far, over all streams.
       updates: int32, gradient steps so far.
+      visits: what an ``Exploration`` remembers; ``()`` without one.
     """
 
     weights: Tree
@@ -61,6 +63,7 @@ class QState(NamedTuple):
     buffer: Tree
     env_steps: jax.Array
     updates: jax.Array
+    visits: Tree = ()
 
 
 def q_learner(
@@ -70,6 +73,7 @@ def q_learner(
     optimizer: optax.GradientTransformation,
     settings: Callable[[Tree, jax.Array], QSettings],
     boltzmann: bool = False,
+    exploration: Exploration | None = None,
     double: bool = True,
     updates: int = 1,
     target_period: int = 1,
@@ -90,6 +94,7 @@ def q_learner(
         or be meta-learned.
       boltzmann: explore by ``softmax(values / temperature)`` and epsilon, not by epsilon
         alone.
+      exploration: gives epsilon and temperature for each decision, in place of ``settings``.
       double: choose the next action by the values and rate it by the target network (van
         Hasselt et al. 2016).
       updates: gradient steps an adaptation.
@@ -105,7 +110,8 @@ def q_learner(
     def begin(key, theta):
         weights = start(key, theta)
         zero = jnp.zeros((), jnp.int32)
-        return QState(weights, weights, optimizer.init(weights), replay.init(), zero, zero)
+        visits = () if exploration is None else exploration.init()
+        return QState(weights, weights, optimizer.init(weights), replay.init(), zero, zero, visits)
 
     def logits_of(values, now):
         if boltzmann:
@@ -115,9 +121,19 @@ def q_learner(
         probability = (1 - now.epsilon) * greedy + now.epsilon / network.num_actions
         return jnp.log(jnp.maximum(probability, _NEVER))
 
+    def policy(theta, phi, observation, values, now):
+        """Logits ``[B, A]`` of the actions at observations ``[B, O]``."""
+        if exploration is not None:
+            rates = exploration.rates(theta, phi.visits, phi.env_steps, observation, values)
+            epsilon, temperature = (rate[:, None] for rate in rates)
+            now = now._replace(epsilon=epsilon, temperature=temperature)
+        return logits_of(values, now)
+
     def act(noise, theta, phi, memory, seen):
-        values = network.apply(phi.weights, seen.observation[None])[0]
-        logits = logits_of(values, settings(theta, phi.env_steps))
+        observation = seen.observation[None]
+        values = network.apply(phi.weights, observation)
+        now = settings(theta, phi.env_steps)
+        logits, values = policy(theta, phi, observation, values, now)[0], values[0]
         action = choice.sample(noise, logits)
         mode = jnp.argmax(values).astype(jnp.int32)
         return ActorOutput(action, mode, choice.log_prob(logits, action)), memory
@@ -174,16 +190,19 @@ def q_learner(
                 return update(learning, key)[0]
             return jax.lax.scan(update, learning, jax.random.split(key, updates))[0]
 
-        learning = phi._replace(buffer=(), env_steps=())
+        visits = () if exploration is None else exploration.add(phi.visits, chunk)
+        learning = phi._replace(buffer=(), env_steps=(), visits=())
         learning = jax.lax.cond(replay.ready(buffer), learn, lambda kept: kept, learning)
-        return learning._replace(buffer=buffer, env_steps=env_steps)
+        return learning._replace(buffer=buffer, env_steps=env_steps, visits=visits)
 
     def unroll(theta, phi, memory, chunk):
         del memory
         shape = chunk.mask.shape
         now = settings(theta, phi.env_steps)
-        values = network.apply(phi.weights, _flat(chunk.observation)).reshape(*shape, -1)
-        logits = logits_of(values, now)
+        observation = _flat(chunk.observation)
+        values = network.apply(phi.weights, observation)
+        logits = policy(theta, phi, observation, values, now).reshape(*shape, -1)
+        values = values.reshape(*shape, -1)
         target = ()
         if not isinstance(chunk.next_observation, tuple):
             # One-step targets, as a chunk says nothing of what follows its last step.

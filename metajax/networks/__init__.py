@@ -1,6 +1,7 @@
 """Flax modules, action distributions and the policies made of them."""
 
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.policy import Policy, policy
 from metajax.networks.q_network import QNetwork, q_network
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "SNAIL",
     "Distribution",
+    "MaskedMLP",
     "Policy",
     "QNetwork",
     "Transformer",
@@ -22,4 +24,5 @@ __all__ = [
     "diagonal_gaussian",
     "policy",
     "q_network",
+    "resize",
 ]

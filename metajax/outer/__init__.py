@@ -4,6 +4,7 @@ from metajax.outer.backprop import backprop
 from metajax.outer.continued import Continued, continued
 from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
+from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.once import once
 from metajax.outer.separate import separate
@@ -13,13 +14,17 @@ from metajax.outer.trust_region import trust_region
 from metajax.outer.untrained import untrained
 
 __all__ = [
+    "FITNESS",
     "Continued",
+    "Search",
     "TrialItem",
     "WholeTrial",
     "backprop",
     "continued",
     "displacement",
     "epochs",
+    "evolution",
+    "evosax_search",
     "once",
     "post_adaptation",
     "score_loss",

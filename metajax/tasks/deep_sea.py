@@ -44,11 +44,12 @@ class DeepSea:
         import jax
         from gymnax.environments.bsuite import deep_sea
 
+        from metajax.tasks.casts import replace
         from metajax.tasks.gymnax import from_gymnax
 
         with jax.ensure_compile_time_eval():
             env = deep_sea.DeepSea(self.size)
-        params = env.default_params.replace(sample_action_map=True)
+        params = replace(env.default_params, sample_action_map=True)
         family = from_gymnax(
             env, params=params, episodes_per_trial=self.num_episodes, name="deep-sea"
         )
