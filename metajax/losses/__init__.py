@@ -1,5 +1,6 @@
 """Losses, advantages and baselines, one concept a file."""
 
+from metajax.losses.actor_critic import actor_critic_loss
 from metajax.losses.advantages import (
     episodic_advantages,
     generalized_advantages,
@@ -8,6 +9,12 @@ from metajax.losses.advantages import (
     returns_to_go,
 )
 from metajax.losses.baseline import linear_feature_values
+from metajax.losses.off_policy import (
+    next_step_returns,
+    per_decision_returns,
+    retrace_targets,
+    vtrace_targets,
+)
 from metajax.losses.policy_gradient import (
     clipped_surrogate,
     dice_surrogate,
@@ -17,6 +24,7 @@ from metajax.losses.policy_gradient import (
 from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
+    "actor_critic_loss",
     "clipped_surrogate",
     "dice_surrogate",
     "episodic_advantages",
@@ -25,7 +33,11 @@ __all__ = [
     "likelihood_ratio_surrogate",
     "linear_feature_values",
     "masked_mean",
+    "next_step_returns",
     "normalize",
+    "per_decision_returns",
+    "retrace_targets",
     "returns_to_go",
     "score_surrogate",
+    "vtrace_targets",
 ]
