@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal
 
-from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
+from metajax.algorithms.meta_gradients import ADAM_FLOOR, MetaGradients, raw, recorded, settings
 from metajax.algorithms.q_based import QBased
 from metajax.options import check
 
@@ -16,11 +16,12 @@ class MetaGradientDQN(MetaGradients, QBased):
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
     is positive. All of a DQN is phi. A meta-iteration lets ``num_tasks`` lifetimes go on by
-    ``window`` adaptations and descends the squared temporal-difference error on the next
-    chunk, for ``reference_discount``, through those adaptations. Epsilon, which changes the
+    ``window`` adaptations and descends, through those adaptations, the squared error of the
+    values on the next chunk: against the return up to the end of the chunk, with
+    ``reference_discount``, and their own value of what comes after. Epsilon, which changes the
     experience and not the update, is learned by the score function: the log-probability of
-    each action times its advantage, its return up to the end of the window (values from
-    there) less the value of the policy. A trial is a plain lifetime with the settings as they
+    each action times its advantage, that is its return up to the end of the window less the
+    value of the policy. A trial is a plain lifetime with the settings as they
     were at the end of training; ``info`` holds each setting at every meta-iteration.
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", with Q-learning in the
@@ -34,20 +35,21 @@ class MetaGradientDQN(MetaGradients, QBased):
         the next one in its place takes over. Trials use the mean of the raw numbers.
     """
 
-    # Without it Adam has no derivative where a gradient is zero, as that of a rectifier which is
-    # off, and a steep one close by.
-    adam_floor: ClassVar[float] = 1e-8
+    adam_floor: ClassVar[float] = ADAM_FLOOR
     learnable: ClassVar[tuple[str, ...]] = (
         *("inner_lr", "discount", "epsilon"),
         *("mix", "huber_delta", "target_rate"),
     )
 
     num_tasks: int = 16
+    num_steps: int = 10
+    updates: int = 10
     n_step: int = 3
     mix: float = 0.9
     target_rate: float = 0.02
     target_period: int = 1
     learned: tuple[str, ...] = learnable
+    window: int = 1
     per_task: bool = False
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
 
@@ -95,19 +97,15 @@ class MetaGradientDQN(MetaGradients, QBased):
         from metajax import outer
         from metajax.outer import objectives
 
-        def reference(theta, env_steps):
-            return self.settings(theta, env_steps)._replace(discount=self.reference_discount)
-
-        alone = layout.resized(1)
         estimator = outer.truncated(
             learner,
             source,
             family,
-            alone if self.per_task else layout,
+            layout.resized(1) if self.per_task else layout,
             num_adaptations=self.num_adaptations,
             window=self.window,
-            loss=objectives.temporal_difference_loss,
-            judge=self.learner(family, self.replay(family), settings=reference),
+            loss=objectives.return_error(self.reference_discount),
+            judge=self._judge(family),
             behaviour_loss=(
                 objectives.behaviour_loss(self.reference_discount)
                 if "epsilon" in self.learned
@@ -117,3 +115,19 @@ class MetaGradientDQN(MetaGradients, QBased):
         )
         rule = self.meta_rule(estimator)
         return recorded(outer.separate(rule, layout) if self.per_task else rule)
+
+    def _judge(self, family):
+        """The learner with the reference discount and without a target network of its own.
+
+        Against a target network, no error is as small as that of one which never moves.
+        """
+
+        def reference(theta, env_steps):
+            return self.settings(theta, env_steps)._replace(discount=self.reference_discount)
+
+        learner = self.learner(family, self.replay(family), settings=reference)
+
+        def unroll(theta, phi, memory, chunk):
+            return learner.unroll(theta, phi._replace(target=phi.weights), memory, chunk)
+
+        return learner._replace(unroll=unroll)

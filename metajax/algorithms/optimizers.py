@@ -1,4 +1,4 @@
-"""The optimiser of the meta-update, from the options that all algorithms share."""
+"""Optimisers from the options that algorithms share."""
 
 from __future__ import annotations
 
@@ -35,3 +35,30 @@ def meta_optimizer(
     if max_grad_norm is not None:
         rule = optax.chain(optax.clip_by_global_norm(max_grad_norm), rule)
     return rule
+
+
+def inner_optimizer(
+    name: str, *, max_grad_norm: Any = None, adam_floor: float = 0.0
+) -> optax.GradientTransformation:
+    """An optax transformation without its learning rate.
+
+    Args:
+      name: "adam", "sgd" or "rmsprop".
+      max_grad_norm: clips the gradient before; None for no clipping.
+      adam_floor: under the square root of Adam. Without it Adam has no derivative where a
+        gradient is zero, as that of a rectifier which is off, and a steep one close by:
+        what differentiates through Adam needs one.
+    """
+    import optax
+
+    from metajax import inner
+
+    makers = {
+        "adam": lambda: optax.scale_by_adam(eps_root=adam_floor),
+        "sgd": optax.identity,
+        "rmsprop": optax.scale_by_rms,
+    }
+    rule = makers[name]()
+    if max_grad_norm is None:
+        return rule
+    return optax.chain(inner.clip_by_global_norm(max_grad_norm), rule)

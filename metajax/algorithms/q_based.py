@@ -10,6 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.gradient_based import API
+from metajax.algorithms.optimizers import inner_optimizer
 from metajax.options import OptionError, check, check_number
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class QBased:
       devices: that share the tasks; all that divide their number by default.
     """
 
-    # Under the square root of Adam; see ``meta_gradient_dqn``.
+    # Not 0 where something differentiates through the updates.
     adam_floor: ClassVar[float] = 0.0
 
     num_tasks: int = 64
@@ -194,18 +195,9 @@ class QBased:
 
     def inner_rule(self) -> optax.GradientTransformation:
         """The optimiser of the values, without its learning rate."""
-        import optax
-
-        from metajax import inner
-
-        rule = {
-            "adam": lambda: optax.scale_by_adam(eps_root=self.adam_floor),
-            "sgd": optax.identity,
-            "rmsprop": optax.scale_by_rms,
-        }[self.inner_optimizer]()
-        if self.inner_clip is None:
-            return rule
-        return optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
+        return inner_optimizer(
+            self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=self.adam_floor
+        )
 
     def settings(self, theta: Any, env_steps: jax.Array) -> QSettings:
         """The numbers of Q-learning after so many transitions."""

@@ -66,29 +66,47 @@ def temporal_difference_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
     return 0.5 * losses.masked_mean(jnp.square(outputs.value - outputs.target), chunk.mask)
 
 
+def return_error(discount: float | jax.Array) -> Callable[[Outputs, Chunk], jax.Array]:
+    """Half the mean squared error of action values against ``following_returns``."""
+
+    def loss(outputs, chunk):
+        error = outputs.value - following_returns(outputs, chunk, discount)
+        return 0.5 * losses.masked_mean(jnp.square(error), chunk.mask)
+
+    return loss
+
+
 def behaviour_loss(discount: float | jax.Array) -> Callable[[Outputs, Chunk], jax.Array]:
     """The policy gradient of the policy that acts on action values, for its epsilon.
 
-    ``-mean(log_prob * (G - expected value))`` over steps that follow each other, where G is
-    the discounted return up to the last one, or to the end of the episode, and then the
-    target of that step. Through the values themselves nothing is differentiated.
+    ``-mean(log_prob * (G - expected value))``, where G are ``following_returns``. Through the
+    values themselves nothing is differentiated.
     """
 
     def loss(outputs, chunk):
-        ends = (chunk.terminated | chunk.truncated).at[-1].set(True)
-
-        def backwards(following, now):
-            reward, target, end = now
-            value = jnp.where(end, target, reward + discount * following)
-            return value, value
-
-        inputs = chunk.reward, outputs.target, ends
-        start = jnp.zeros_like(outputs.target[0])
-        _, value = jax.lax.scan(backwards, start, inputs, reverse=True)
-        advantage = jax.lax.stop_gradient(value - outputs.expected_value)
+        value = following_returns(outputs, chunk, discount)
+        advantage = value - jax.lax.stop_gradient(outputs.expected_value)
         return losses.score_surrogate(outputs.log_prob, advantage, chunk.mask)
 
     return loss
+
+
+def following_returns(outputs: Outputs, chunk: Chunk, discount: float | jax.Array) -> jax.Array:
+    """Discounted returns up to the last step of a chunk, or to the end of the episode.
+
+    ``[T, E]``, not to be differentiated; the last reward of each is the target of that step,
+    which holds what comes after it.
+    """
+    ends = (chunk.terminated | chunk.truncated).at[-1].set(True)
+
+    def backwards(following, now):
+        reward, target, end = now
+        value = jnp.where(end, target, reward + discount * following)
+        return value, value
+
+    start = jnp.zeros_like(outputs.target[0])
+    inputs = chunk.reward, outputs.target, ends
+    return jax.lax.stop_gradient(jax.lax.scan(backwards, start, inputs, reverse=True)[1])
 
 
 def post_adaptation(

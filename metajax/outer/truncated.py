@@ -91,8 +91,8 @@ def truncated(
       derivative: one of ``metajax.trial.DERIVATIVES``; "first-order" gives no gradient to
         settings of the adaptation.
 
-    Source: Xu et al. (2018), "Meta-gradient reinforcement learning", section 2, whose window
-    is one update long and whose trace of earlier ones is likewise left out in practice.
+    Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
+    update long: of earlier ones they accumulate a trace, which they leave out in practice.
     """
     judge = learner if judge is None else judge
     adapt = DERIVATIVES[derivative](learner.adapt)

@@ -40,6 +40,7 @@ FAMILIES = Registry(
         "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular_mdp:TabularMdp",
         "two-step": "metajax.tasks.two_step:TwoStep",
+        "xu-chain": "metajax.tasks.xu_chain:XuChain",
     },
 )
 

@@ -6,6 +6,7 @@ import pytest
 import toys
 
 import metajax
+from metajax.algorithms import ALGORITHMS
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_TASKS, NUM_STREAMS, NUM_STEPS, NUM_POINTS = 4, 2, 3, 2
@@ -28,10 +29,18 @@ OPTIONS = {
 }
 
 
+def _known(name):
+    return toys.option_names(ALGORITHMS.get(name))
+
+
+def _make(name):
+    sizes = {option: size for option, size in SIZES.items() if option in _known(name)}
+    return metajax.make(name, toys.arms(episode_length=2), **sizes, **OPTIONS.get(name, {}))
+
+
 @pytest.fixture(params=toys.LIFETIMES)
 def algorithm(request):
-    family = toys.arms(episode_length=2)
-    return metajax.make(request.param, family, **SIZES, **OPTIONS.get(request.param, {}))
+    return _make(request.param)
 
 
 def test_it_trains_in_blocks_as_in_one(algorithm, assert_same):
@@ -69,7 +78,10 @@ def test_evaluation(algorithm):
     assert set(np.unique(mode.returns)) <= {0.0, 2.0}
 
 
-def test_another_number_of_streams_is_refused(algorithm):
+@pytest.mark.parametrize("name", [name for name in toys.LIFETIMES if "buffer_size" in _known(name)])
+def test_another_number_of_streams_is_refused(name):
+    """The rows of a replay buffer are streams."""
+    algorithm = _make(name)
     theta = algorithm.init(jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match="num_streams"):
         metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, num_streams=3)

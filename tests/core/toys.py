@@ -1,5 +1,6 @@
 """Task families of a few numbers, whose every count can be done by hand."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.algorithms.gradient_based import GradientBased
-from metajax.algorithms.q_based import QBased
 from metajax.tasks import with_auto_reset
 from metajax.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
 
@@ -19,7 +19,12 @@ def _kind(name: str) -> str:
     options = ALGORITHMS.get(name)
     if issubclass(options, GradientBased):
         return "fresh"
-    return "lifetime" if issubclass(options, QBased) else "continuing"
+    return "lifetime" if "lifetime" in option_names(options) else "continuing"
+
+
+def option_names(options: type) -> set[str]:
+    """Names of the options of an algorithm."""
+    return {field.name for field in dataclasses.fields(options)}
 
 
 _KINDS = {name: _kind(name) for name in metajax.list_algorithms()}

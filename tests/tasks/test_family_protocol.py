@@ -137,6 +137,7 @@ def test_sampling_is_determined_by_the_key(family, key):
         "FourRooms-misc",
         "FrozenLake-misc",
         "UmbrellaChain-bsuite",
+        "xu-chain",
     )
     assert any(different) or has_one_task
 

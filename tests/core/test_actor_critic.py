@@ -1,0 +1,222 @@
+"""Actor-critic as a learner, and its settings learned online."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rlax
+import toys
+
+import metajax
+from metajax import inner, networks
+from metajax.inner.actor_critic import loss_of
+from metajax.types import Chunk, Discrete, Spec
+
+NUM_STEPS, NUM_STREAMS = 6, 2
+SPEC = Spec("toy", (3,), Discrete(2), episode_length=5)
+POLICY = networks.policy(SPEC, networks.MLP((4,), "tanh"), value_network=networks.MLP((4,), "tanh"))
+
+
+def _learner(**numbers):
+    now = inner.ActorCriticSettings(**{"learning_rate": 0.1, **numbers})
+    return inner.actor_critic_learner(
+        POLICY, optimizer=optax.identity(), settings=lambda theta, env_steps: now
+    )
+
+
+def _chunk(seed=0, terminated=(), truncated=()):
+    """Random experience; ``terminated`` and ``truncated`` are the steps that end episodes."""
+    random = np.random.default_rng(seed)
+    shape = NUM_STEPS, NUM_STREAMS
+
+    def normal(*more):
+        return jnp.asarray(random.normal(size=(*shape, *more)), jnp.float32)
+
+    def ends(steps):
+        return jnp.zeros(shape, bool).at[jnp.asarray(steps, jnp.int32)].set(True)
+
+    following = normal(3)
+    # What is seen after a step that ends no episode is what the next decision sees.
+    seen = jnp.concatenate([normal(3)[:1], following[:-1]])
+    reset = jnp.concatenate([ends(())[:1], (ends(terminated) | ends(truncated))[:-1]])
+    return Chunk(
+        observation=jnp.where(reset[..., None], normal(3), seen),
+        action=jnp.asarray(random.integers(0, 2, shape), jnp.int32),
+        reward=normal(),
+        terminated=ends(terminated),
+        truncated=ends(truncated),
+        mask=jnp.ones(shape, bool),
+        log_prob=jnp.zeros(shape),
+        last_observation=following[-1],
+        next_observation=following,
+    )
+
+
+def _annotated(chunk, **numbers):
+    learner = _learner(**numbers)
+    theta = learner.init(jax.random.key(0))
+    phi = learner.begin(jax.random.key(1), theta)
+
+    def value(observation):
+        assert POLICY.value is not None
+        flat = observation.reshape(-1, 3)
+        return np.asarray(POLICY.value(phi.weights, flat)).reshape(observation.shape[:2])
+
+    annotated = learner.annotate(theta, phi, chunk)
+    return annotated, value(chunk.observation), value(chunk.next_observation)
+
+
+def test_advantages_are_those_of_rlax():
+    """One episode that goes on, and then one that terminates within the chunk."""
+    for terminated in ((), (2,)):
+        chunk = _chunk(terminated=terminated)
+        annotated, before, after = _annotated(chunk, discount=0.9, gae_lambda=0.7)
+        values = jnp.concatenate([before, after[-1:]])
+        expected = jax.vmap(
+            lambda r_t, discount_t, v: rlax.truncated_generalized_advantage_estimation(
+                r_t, discount_t, 0.7, v
+            ),
+            in_axes=1,
+            out_axes=1,
+        )(chunk.reward, 0.9 * ~chunk.terminated, values)
+        np.testing.assert_allclose(annotated.advantage, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(annotated.target, expected + before, rtol=1e-4, atol=1e-5)
+
+
+def test_targets_are_the_lambda_returns_of_rlax_with_a_discount_of_the_state():
+    """That of the state that a step leads to multiplies all that comes after it."""
+    table = jnp.array([1.0, -2.0, 0.5])
+    chunk = _chunk(1, terminated=(3,))
+    annotated, _, after = _annotated(
+        chunk, discount=lambda seen: jax.nn.sigmoid(seen @ table), gae_lambda=0.6
+    )
+    discount = np.where(chunk.terminated, 0, 1 / (1 + np.exp(-chunk.next_observation @ table)))
+    for stream in range(NUM_STREAMS):
+        expected = rlax.lambda_returns(
+            chunk.reward[:, stream], discount[:, stream], after[:, stream], 0.6
+        )
+        np.testing.assert_allclose(annotated.target[:, stream], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_time_limits_bootstrap_and_terminal_states_do_not():
+    for ends, bootstraps in (("truncated", 1), ("terminated", 0)):
+        chunk = _chunk(2, **{ends: (1, 4)})
+        annotated, _, after = _annotated(chunk, discount=0.5, gae_lambda=1.0)
+        r_t = np.asarray(chunk.reward)
+        last = r_t[[1, 4]] + bootstraps * 0.5 * after[[1, 4]]
+        np.testing.assert_allclose(annotated.target[jnp.array([1, 4])], last, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(annotated.target[0], r_t[0] + 0.5 * last[0], rtol=1e-4)
+        third = r_t[2] + 0.5 * (r_t[3] + 0.5 * last[1])
+        np.testing.assert_allclose(annotated.target[2], third, rtol=1e-4, atol=1e-5)
+        # The end of the chunk ends no episode.
+        np.testing.assert_allclose(annotated.target[5], r_t[5] + 0.5 * after[5], rtol=1e-4)
+
+
+def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
+    numbers = {"discount": 0.9, "value_coefficient": 0.7, "entropy_coefficient": 0.2}
+    learner, chunk = _learner(**numbers), _chunk(3)
+    theta = learner.init(jax.random.key(0))
+    phi = learner.begin(jax.random.key(1), theta)
+    fixed = learner.annotate(theta, phi, chunk)
+
+    def loss(weights):
+        outputs = learner.unroll(theta, phi._replace(weights=weights), (), fixed)
+        policy_loss = -jnp.mean(outputs.log_prob * fixed.advantage)
+        error = jnp.mean((fixed.target - outputs.value) ** 2)
+        return policy_loss + 0.7 * error / 2 - 0.2 * jnp.mean(outputs.entropy)
+
+    expected = jax.tree.map(lambda w, g: w - 0.1 * g, theta, jax.grad(loss)(theta))
+    after = learner.adapt(jax.random.key(2), theta, phi, chunk)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6),
+        after.weights,
+        expected,
+    )
+    assert after.env_steps == NUM_STEPS * NUM_STREAMS
+    outputs = learner.unroll(theta, phi, (), fixed)
+    now = inner.ActorCriticSettings(**numbers)
+    np.testing.assert_allclose(loss_of(now)(outputs, fixed), loss(theta), rtol=1e-5)
+
+
+def test_a_policy_without_a_value_is_refused():
+    policy = networks.policy(SPEC, networks.MLP((4,)))
+    with pytest.raises(ValueError, match="value_network"):
+        inner.actor_critic_learner(
+            policy,
+            optimizer=optax.identity(),
+            settings=lambda theta, env_steps: inner.ActorCriticSettings(),
+        )
+
+
+SMALL = {
+    "num_tasks": 4,
+    "num_streams": 2,
+    "num_steps": 5,
+    "lifetime": 100,
+    "hidden_sizes": (4,),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learned": ("gamma",)}, "learned: .*discount"),
+        ({"learned": ()}, "learned"),
+        ({"discount": 1.0}, "discount: 1.0"),
+        ({"window": 10}, "window: 10 .* lifetime \\(10\\)"),
+        ({"lifetime": 101}, "lifetime"),
+        ({"learned": ("gae_lambda",), "state_discount": True}, "learned: .*discount"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(options, message):
+    with pytest.raises(metajax.OptionError, match=message):
+        metajax.make("meta-gradient-actor-critic", toys.arms(), **{**SMALL, **options})
+
+
+def test_only_what_is_learned_moves_and_the_schedule_is_recorded(quick_compilation):
+    every = ("inner_lr", "discount", "gae_lambda", "value_coefficient", "entropy_coefficient")
+    family = toys.arms()
+    algorithm = metajax.make("meta-gradient-actor-critic", family, **SMALL, learned=every)
+    state, history = metajax.train(algorithm, jax.random.key(0), 3)
+    assert set(state.theta) == set(every)
+    for name in every:
+        values = history[name]
+        assert values.shape == (3,)
+        assert abs(values[-1] - values[0]) > 1e-6
+    np.testing.assert_allclose(history["inner_lr"][-1], np.exp(state.theta["inner_lr"]), rtol=1e-5)
+    fewer = metajax.make("meta-gradient-actor-critic", family, **SMALL, learned=("gae_lambda",))
+    assert set(fewer.init(jax.random.key(0)).theta) == {"gae_lambda"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["halves", "alternating"])
+def test_discounts_of_states_keep_the_signal_and_leave_out_the_noise(order):
+    """High where what a step leads to is a signal, low where it is noise (Xu et al. 2018)."""
+    family = metajax.tasks.make("xu-chain", order=order)
+    algorithm = metajax.make(
+        "meta-gradient-actor-critic",
+        family,
+        num_tasks=32,
+        num_streams=1,
+        num_steps=10,
+        lifetime=2000,
+        hidden_sizes=(),
+        inner_optimizer="sgd",
+        inner_lr=1.0,
+        value_coefficient=1.0,
+        gae_lambda=1.0,
+        learned=("discount",),
+        discount=0.5,
+        state_discount=True,
+        reference_discount=1.0,
+        learning_rate=0.03,
+    )
+    _, history = metajax.train(algorithm, jax.random.key(0), 1000)
+    discount = np.asarray(history["discount"])[-100:].mean(axis=0)
+    print(order, np.round(discount, 2))
+    noisy = np.asarray(family.sample(jax.random.key(0)).noisy)
+    # No step leads to state 0, so nothing is learned about it.
+    assert discount[0] == 0.5
+    assert discount[1:][noisy[1:]].max() < 0.15
+    assert discount[1:][~noisy[1:]].min() > 0.8

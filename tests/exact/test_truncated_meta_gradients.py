@@ -1,0 +1,316 @@
+"""Meta-gradients of lifetimes that go on, against windows unrolled by hand."""
+
+import jax
+import jax.numpy as jnp
+import mdp
+import numpy as np
+import optax
+import pytest
+
+from metajax import inner, networks, outer
+from metajax.batch import TaskMap
+from metajax.outer import objectives
+from metajax.source import lifetime
+from metajax.trial import run_trial
+
+NUM_TASKS, NUM_STREAMS, NUM_STEPS, WINDOW, LIFE = 4, 2, 3, 2, 9
+THETA = {"discount": 1.0, "epsilon": -1.0, "mix": 0.3, "rate": -1.5, "target_rate": -0.5}
+REFERENCE = 0.8
+
+
+def _settings(theta, env_steps):
+    del env_steps
+    unit = {name: jax.nn.sigmoid(value) for name, value in theta.items()}
+    return inner.QSettings(
+        learning_rate=jnp.exp(theta["rate"]),
+        discount=unit["discount"],
+        epsilon=unit["epsilon"],
+        mix=unit["mix"],
+        target_rate=unit["target_rate"],
+        huber_delta=0.7,
+    )
+
+
+def _learner(family, settings=_settings, optimizer=None):
+    network = networks.q_network(family.spec, networks.MLP((4,), "tanh"))
+    replay = inner.uniform_replay(
+        family.spec, num_streams=NUM_STREAMS, capacity=20, batch_size=4, num_steps=2
+    )
+
+    def start(key, theta):
+        del theta
+        return jax.tree.map(jnp.float64, network.init(key))
+
+    return inner.q_learner(
+        network,
+        replay,
+        optimizer=optax.trace(0.5) if optimizer is None else optimizer,
+        settings=settings,
+        updates=2,
+        init=lambda key: jax.tree.map(jnp.float64, THETA),
+        start=start,
+    )
+
+
+def _judge(family):
+    return _learner(family, lambda *args: _settings(*args)._replace(discount=REFERENCE))
+
+
+FAMILY = mdp.family_of(mdp.STOCHASTIC)
+LEARNER, JUDGE = _learner(FAMILY), _judge(FAMILY)
+SOURCE = lifetime(FAMILY, LEARNER, NUM_STREAMS, NUM_STEPS)
+
+
+def _estimator(num_tasks=NUM_TASKS, microbatch=None, learner=LEARNER, **options):
+    options = {"num_adaptations": LIFE, "window": WINDOW, "judge": JUDGE, **options}
+    return outer.truncated(
+        learner,
+        SOURCE,
+        FAMILY,
+        TaskMap.build(num_tasks, microbatch, num_devices=1, whole=True),
+        loss=objectives.temporal_difference_loss,
+        **options,
+    )
+
+
+def _theta():
+    return jax.tree.map(jnp.float64, THETA)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Carries, gradients and logs of three meta-steps that nothing is learned in."""
+    with jax.enable_x64(True):
+        estimator = _estimator()
+        estimate = jax.jit(estimator.estimate)
+        carries, gradients, infos = [estimator.init(jax.random.key(0), _theta())], [], []
+        for step in range(4):
+            gradient, carry, info = estimate(jax.random.key(step), _theta(), carries[-1])
+            carries.append(carry)
+            gradients.append(gradient)
+            infos.append(info)
+        return carries, gradients, infos
+
+
+def _row(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _window(key, theta, life):
+    """The chunks of the window that a lifetime has next, and the keys of its updates."""
+    key_trial, key_query, _ = jax.random.split(key, 3)
+    trial = run_trial(
+        LEARNER._replace(begin=lambda key, theta: life.phi),
+        SOURCE._replace(open=lambda key, theta, task: life.source),
+        key_trial,
+        theta,
+        life.task,
+        num_adaptations=WINDOW,
+    )
+    keys = jax.random.split(jax.random.wrap_key_data(trial.key)[1], WINDOW)
+    return trial.support, trial.query, keys, key_query
+
+
+def _adapted(theta, phi, support, keys):
+    for index in range(WINDOW):
+        phi = LEARNER.adapt(keys[index], theta, phi, _row(support, index))
+    return phi
+
+
+def _query_loss(theta, phi, query, target):
+    value = LEARNER.unroll(theta, phi, (), query).value
+    return 0.5 * jnp.mean(jnp.square(value - target))
+
+
+def test_the_gradient_is_that_of_finite_differences_of_the_window(run):
+    """Two adaptations of two updates with momentum each, the learner in mid-life."""
+    carries, gradients, infos = run
+    lives, keys = carries[1], jax.random.split(jax.random.key(1), NUM_TASKS)
+
+    @jax.jit
+    def loss_at(theta):
+        def of_task(key, life):
+            support, query, keys, _ = _window(key, _theta(), life)
+            # What the error is of does not move with theta.
+            base = _adapted(_theta(), life.phi, support, keys)
+            target = JUDGE.unroll(_theta(), base, (), query).target
+            return _query_loss(theta, _adapted(theta, life.phi, support, keys), query, target)
+
+        return jnp.mean(jax.vmap(of_task)(keys, lives))
+
+    np.testing.assert_allclose(infos[1]["loss"], loss_at(_theta()), rtol=1e-10)
+    for name in THETA:
+        step = 1e-6
+        above = loss_at({**_theta(), name: _theta()[name] + step})
+        below = loss_at({**_theta(), name: _theta()[name] - step})
+        difference = (above - below) / (2 * step)
+        np.testing.assert_allclose(gradients[1][name], difference, rtol=1e-5, atol=1e-9)
+    moving = ("discount", "mix", "rate", "target_rate")
+    assert min(abs(gradients[1][name]) for name in moving) > 1e-6, "zero would prove nothing"
+    assert gradients[1]["epsilon"] == 0, "it acts on the experience alone"
+
+
+def test_lifetimes_go_on_from_where_they_are(run):
+    """All chunks, the query too, are adapted to: phi and streams after are those by hand."""
+    carries, _, _ = run
+    keys = jax.random.split(jax.random.key(1), NUM_TASKS)
+
+    @jax.jit
+    def by_hand(key, life):
+        support, query, keys, key_query = _window(key, _theta(), life)
+        phi = _adapted(_theta(), life.phi, support, keys)
+        return LEARNER.adapt(key_query, _theta(), phi, query), query.last_observation
+
+    goes_on = [i for i in range(NUM_TASKS) if carries[2].age[i] > 0]
+    assert goes_on
+    for index in goes_on:
+        phi, last = by_hand(keys[index], _row(carries[1], index))
+        for one, other in zip(
+            *map(jax.tree.leaves, (phi, _row(carries[2].phi, index))), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-10)
+        np.testing.assert_array_equal(last, carries[2].source.seen.observation[index])
+        steps = carries[2].phi.env_steps[index] - carries[1].phi.env_steps[index]
+        assert steps == (WINDOW + 1) * NUM_STEPS * NUM_STREAMS
+        assert carries[2].age[index] == carries[1].age[index] + WINDOW + 1
+
+
+def test_ages_are_staggered_and_old_lifetimes_give_way(run):
+    """Lifetimes of three windows: they end in turn, and the next one is as good as new."""
+    carries, _, _ = run
+    ages = np.stack([carry.age for carry in carries])
+    assert set(ages[0]) == {0, 3, 6}
+    np.testing.assert_array_equal(ages[1:], (ages[:-1] + WINDOW + 1) % LIFE)
+    steps = np.stack([carry.phi.env_steps for carry in carries])
+    # The first lifetimes are as new as the others, and end as early as their age says.
+    started = (ages == 0).cumsum(axis=0) > 0
+    np.testing.assert_array_equal(steps[started], ages[started] * NUM_STEPS * NUM_STREAMS)
+    born = (ages[1:] == 0).nonzero()
+    assert len(born[0]) >= NUM_TASKS, "each has begun anew"
+    for step, index in zip(*born, strict=True):
+        new, old = _row(carries[step + 1], index), _row(carries[step], index)
+        assert new.phi.updates == 0
+        assert new.earned.latest.sum() == 0
+        kernels = [jax.tree.leaves(life.phi.weights)[1] for life in (new, old)]
+        assert not np.allclose(*kernels)
+
+
+def test_a_new_lifetime_has_a_new_task():
+    numbered = FAMILY._replace(sample=jax.random.uniform)
+    estimator = outer.truncated(
+        LEARNER,
+        SOURCE,
+        numbered,
+        TaskMap.build(3, num_devices=1, whole=True),
+        num_adaptations=3 * (WINDOW + 1),
+        window=WINDOW,
+        loss=objectives.temporal_difference_loss,
+    )
+    estimate = jax.jit(estimator.estimate)
+    before = estimator.init(jax.random.key(0), _theta())
+    for step in range(3):
+        _, after, _ = estimate(jax.random.key(step), _theta(), before)
+        same = np.asarray(before.task == after.task)
+        np.testing.assert_array_equal(same, np.asarray(after.age) > 0)
+        before = after
+
+
+@pytest.mark.parametrize("options", [{"microbatch": 2}, {"derivative": "exact-remat"}], ids=str)
+def test_layout_and_recomputation_change_rounding_only(run, options):
+    carries, gradients, infos = run
+    estimate = jax.jit(_estimator(**options).estimate)
+    gradient, carry, info = estimate(jax.random.key(2), _theta(), carries[2])
+    expected = gradients[2], carries[3], infos[2]
+    for one, other in zip(*map(jax.tree.leaves, ((gradient, carry, info), expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # initial weights are float32
+
+
+def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
+    carries, _, _ = run
+    estimator = _estimator(behaviour_loss=objectives.behaviour_loss(REFERENCE))
+    gradient, _, _ = jax.jit(estimator.estimate)(jax.random.key(1), _theta(), carries[1])
+    keys = jax.random.split(jax.random.key(1), NUM_TASKS)
+
+    @jax.jit
+    def chunks_and_values(key, life):
+        support, query, keys, _ = _window(key, _theta(), life)
+        phi, seen = life.phi, []
+        for index in range(WINDOW + 1):
+            chunk = query if index == WINDOW else _row(support, index)
+            outputs = JUDGE.unroll(_theta(), phi, (), chunk)
+            every = [
+                JUDGE.unroll(
+                    _theta(), phi, (), chunk._replace(action=jnp.full_like(chunk.action, a))
+                )
+                for a in range(mdp.NUM_ACTIONS)
+            ]
+            values = jnp.stack([one.value for one in every], axis=-1)
+            seen.append((chunk.action, chunk.reward, chunk.truncated, outputs.target, values))
+            if index < WINDOW:
+                phi = LEARNER.adapt(keys[index], _theta(), phi, chunk)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *seen)
+
+    epsilon = 1 / (1 + np.exp(-THETA["epsilon"]))
+    scores = []
+    for index in range(NUM_TASKS):
+        row = jax.device_get(chunks_and_values(keys[index], _row(carries[1], index)))
+        action, reward, truncated, target, values = row
+        num_steps = len(action)
+        assert num_steps == (WINDOW + 1) * NUM_STEPS
+        for stream in range(NUM_STREAMS):
+            for step in range(num_steps):
+                # The return up to the end of the episode or of the window.
+                value, end, factor = 0.0, step, 1.0
+                while end < num_steps - 1 and not truncated[end, stream]:
+                    value += factor * reward[end, stream]
+                    factor *= REFERENCE
+                    end += 1
+                value += factor * target[end, stream]
+                q = values[step, stream]
+                greedy = action[step, stream] == q.argmax()
+                expected = (1 - epsilon) * q.max() + epsilon * q.mean()
+                chosen = (1 - epsilon) * greedy + epsilon / mdp.NUM_ACTIONS
+                slope = (1 / mdp.NUM_ACTIONS - greedy) / chosen * epsilon * (1 - epsilon)
+                scores.append(slope * (value - expected))
+    np.testing.assert_allclose(gradient["epsilon"], -np.mean(scores), rtol=1e-6)
+    assert abs(gradient["epsilon"]) > 1e-4
+
+
+def test_adam_with_a_floor_has_finite_meta_gradients_where_nothing_moves():
+    """Rewards of zero and a rectifier that is off leave gradients of exactly zero."""
+    for floor, finite in ((1e-8, True), (0.0, False)):
+        rule = optax.scale_by_adam(eps_root=floor)
+        learner = _learner(FAMILY, optimizer=rule)
+
+        def value(rate, learner=learner):
+            theta = {**_theta(), "rate": rate}
+            phi = learner.begin(jax.random.key(0), theta)
+            zeros = jax.tree.map(jnp.zeros_like, phi.weights)
+            phi = phi._replace(weights=zeros, target=zeros)
+            chunk = jax.tree.map(jnp.zeros_like, _window_chunk())
+            for index in range(2):
+                phi = learner.adapt(jax.random.key(index), theta, phi, chunk)
+            return jnp.sum(learner.unroll(theta, phi, (), chunk).value)
+
+        assert bool(np.isfinite(jax.jit(jax.grad(value))(_theta()["rate"]))) == finite
+
+
+def _window_chunk():
+    theta = _theta()
+    phi = LEARNER.begin(jax.random.key(0), theta)
+    state = SOURCE.open(jax.random.key(1), theta, FAMILY.sample(jax.random.key(2)))
+    return SOURCE.next(jax.random.key(3), theta, phi, (), state)[1]
+
+
+def test_separate_copies_are_runs_of_their_own():
+    rule = outer.once(_estimator(num_tasks=1), optax.sgd(0.1))
+    apart = outer.separate(rule, TaskMap.build(3, num_devices=1, whole=True))
+    thetas = jax.tree.map(lambda value: value + jnp.arange(3) / 10, _theta())
+    carry = apart.init(jax.random.key(0), thetas)
+    after, _, info = jax.jit(apart.update)(jax.random.key(1), thetas, carry)
+    one, _, info_one = jax.jit(rule.update)(
+        jax.random.split(jax.random.key(1), 3)[2], _row(thetas, 2), _row(carry, 2)
+    )
+    for name in THETA:
+        np.testing.assert_allclose(after[name][2], one[name], rtol=1e-9)
+    assert info["env_steps"] == 3 * info_one["env_steps"]
