@@ -29,6 +29,9 @@ ALGORITHMS = Registry(
         "joint-dqn": "metajax.algorithms.joint_dqn:JointDQN",
         "maml": "metajax.algorithms.maml:MAML",
         "maml-dqn": "metajax.algorithms.maml_dqn:MAMLDQN",
+        "meta-gradient-actor-critic": (
+            "metajax.algorithms.meta_gradient_actor_critic:MetaGradientActorCritic"
+        ),
         "meta-gradient-dqn": "metajax.algorithms.meta_gradient_dqn:MetaGradientDQN",
         "opsrl": "metajax.algorithms.opsrl:OPSRL",
         "optimistic-thompson-sampling": (

@@ -1,5 +1,10 @@
 """Learners: what adapts inside one task."""
 
+from metajax.inner.actor_critic import (
+    ActorCriticSettings,
+    ActorCriticState,
+    actor_critic_learner,
+)
 from metajax.inner.clipping import clip_by_global_norm
 from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
@@ -11,6 +16,8 @@ from metajax.inner.scoring import Rule, scoring_learner
 
 __all__ = [
     "SURROGATES",
+    "ActorCriticSettings",
+    "ActorCriticState",
     "Exploration",
     "GradientState",
     "QSettings",
@@ -18,6 +25,7 @@ __all__ = [
     "Replay",
     "Rule",
     "Transition",
+    "actor_critic_learner",
     "clip_by_global_norm",
     "episodic_planner",
     "gradient_learner",
