@@ -33,6 +33,8 @@ ALGORITHMS = Registry(
             "metajax.algorithms.meta_gradient_actor_critic:MetaGradientActorCritic"
         ),
         "meta-gradient-dqn": "metajax.algorithms.meta_gradient_dqn:MetaGradientDQN",
+        "meta-policy": "metajax.algorithms.meta_policy:MetaPolicy",
+        "meta-value": "metajax.algorithms.meta_value:MetaValue",
         "opsrl": "metajax.algorithms.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.optimistic_thompson_sampling:OptimisticThompsonSampling"

@@ -10,14 +10,17 @@ from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
+from metajax.inner.off_policy_actor import off_policy_actor
 from metajax.inner.q_learning import QSettings, QState, q_learner
 from metajax.inner.replay import Replay, Transition, uniform_replay
 from metajax.inner.scoring import Rule, scoring_learner
+from metajax.inner.value_learner import Correction, ValueState, value_learner
 
 __all__ = [
     "SURROGATES",
     "ActorCriticSettings",
     "ActorCriticState",
+    "Correction",
     "Exploration",
     "GradientState",
     "QSettings",
@@ -25,15 +28,18 @@ __all__ = [
     "Replay",
     "Rule",
     "Transition",
+    "ValueState",
     "actor_critic_learner",
     "clip_by_global_norm",
     "episodic_planner",
     "gradient_learner",
     "learned_exploration",
     "memory_learner",
+    "off_policy_actor",
     "q_learner",
     "scoring_learner",
     "step_sizes",
     "uniform_replay",
+    "value_learner",
     "visit_hash",
 ]

@@ -8,6 +8,7 @@ from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
 from metajax.networks.snail import SNAIL
 from metajax.networks.transformer import Transformer
+from metajax.networks.value_network import ValueNetwork, action_values, state_values
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,9 +21,12 @@ __all__ = [
     "Policy",
     "QNetwork",
     "Transformer",
+    "ValueNetwork",
+    "action_values",
     "categorical",
     "diagonal_gaussian",
     "policy",
     "q_network",
     "resize",
+    "state_values",
 ]

@@ -1,0 +1,197 @@
+"""What the algorithms have in common that learn from experience of another policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from metajax.algorithms.gradient_based import API
+from metajax.algorithms.optimizers import inner_optimizer, meta_optimizer
+from metajax.options import OptionError, check, check_number
+
+if TYPE_CHECKING:
+    import optax
+    from flax import linen as nn
+
+    from metajax.inner.value_learner import Correction
+    from metajax.networks import ValueNetwork
+    from metajax.types import Learner, MetaAlgorithm, TaskFamily
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OffPolicyBased:
+    """Options of every algorithm whose inner targets are corrected for another policy.
+
+    Attributes:
+      num_tasks: N, tasks of a meta-batch.
+      num_streams: E, environments that run side by side in a task.
+      num_steps: T, steps of each between two adaptations: the longest targets.
+      lifetime: transitions of a trial, over all streams.
+      num_points: measurements of a trial, evenly over its lifetime after the first.
+      updates: gradient steps on each chunk.
+      correction: "per-decision" importance-sampled returns and "vtrace" are targets of
+        state values, "retrace" of action values.
+      trace: lambda of the targets; 0 gives one-step ones.
+      clip_rho: largest ratio with which a step counts; none does not clip. Per-decision
+        returns are unbiased without it alone.
+      clip_c: largest ratio with which V-trace and Retrace pass on later steps, likewise.
+      discount: per step.
+      epsilon: probability with which a uniformly random action is taken.
+      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, instead of
+        the MLP (Python only).
+      hidden_sizes: units of the layers of the MLP.
+      activation: of the MLP.
+      inner_optimizer: of the adaptation.
+      inner_lr: its learning rate.
+      inner_clip: largest norm of an inner gradient; none for no clipping.
+      derivative: "exact" is second order, "first-order" leaves the Hessian out.
+      every_step: train for the mean loss after 0..K adaptations, not after the last alone.
+      learning_rate: of the meta-update.
+      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
+      optimizer: of the meta-update.
+      max_grad_norm: clips its gradient; none for no clipping.
+      microbatch: tasks whose rollouts run as one block; chosen by itself.
+      gradient_microbatch: tasks whose meta-gradients are one block, likewise.
+      devices: that share the tasks; all that divide their number by default.
+    """
+
+    num_tasks: int = 32
+    num_streams: int = 10
+    num_steps: int = 20
+    lifetime: int = 600
+    num_points: int = 1
+    updates: int = 5
+    correction: Literal["per-decision", "vtrace", "retrace"] = "vtrace"
+    trace: float = 1.0
+    clip_rho: float | None = 1.0
+    clip_c: float | None = 1.0
+    discount: float = 0.99
+    epsilon: float = 0.1
+    network: Any = dataclasses.field(default=None, metadata=API)
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
+    inner_lr: float = 0.01
+    inner_clip: float | None = 10.0
+    derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
+    every_step: bool = False
+    learning_rate: float = 1e-3
+    decay_iterations: int | None = None
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    max_grad_norm: float | None = 10.0
+    microbatch: int | None = None
+    gradient_microbatch: int | None = None
+    devices: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("num_tasks", "num_streams", "num_steps", "lifetime", "num_points", "updates"),
+            *("hidden_sizes", "decay_iterations", "microbatch", "gradient_microbatch"),
+            "devices",
+        ):
+            check_number(name, getattr(self, name), minimum=1)
+        for name in ("inner_lr", "learning_rate"):
+            check_number(name, getattr(self, name), minimum=0)
+        for name in ("clip_rho", "clip_c", "inner_clip", "max_grad_norm"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("trace", "discount", "epsilon"):
+            check_number(name, getattr(self, name), minimum=0, maximum=1)
+        chunk = self.num_steps * self.num_streams
+        check(
+            self.lifetime % chunk == 0,
+            "lifetime",
+            self.lifetime,
+            f"a multiple of num_steps * num_streams ({chunk})",
+        )
+
+    @property
+    def num_adaptations(self) -> int:
+        """K, of a lifetime."""
+        return self.lifetime // (self.num_steps * self.num_streams)
+
+    def build(self, family: TaskFamily) -> MetaAlgorithm:
+        """The algorithm on a task family.
+
+        Raises:
+          OptionError: for sizes that do not fit the devices, or continuous actions.
+        """
+        from metajax import outer
+        from metajax.batch import TaskMap
+        from metajax.composition import compose, lifetimes
+        from metajax.types import Discrete
+
+        space = family.spec.action_space
+        if not isinstance(space, Discrete):
+            allowed = "a family with Discrete actions, one of which is taken at random"
+            raise OptionError("family", f"{family.spec.name} has {space}; allowed: {allowed}")
+        layout = TaskMap.build(
+            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
+        )
+        learner = self.learner(family)
+        trials = lifetimes(self.num_steps, self.num_points)
+        objective = outer.post_adaptation(
+            learner,
+            trials.source(family, learner, self.num_streams),
+            family,
+            num_adaptations=self.num_adaptations,
+            loss=self.query_loss,
+            derivative=self.derivative,
+            every_step=self.every_step,
+        )
+        rule = meta_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            decay_iterations=self.decay_iterations,
+            max_grad_norm=self.max_grad_norm,
+        )
+        return compose(
+            learner,
+            outer.once(outer.backprop(objective, layout), rule),
+            family,
+            num_adaptations=self.num_adaptations,
+            num_streams=self.num_streams,
+            trials=trials,
+        )
+
+    def learner(self, family: TaskFamily) -> Learner:
+        """What adapts; each algorithm has its own."""
+        raise NotImplementedError
+
+    def query_loss(self, outputs: Any, chunk: Any) -> Any:
+        """Of the adapted learner on query transitions, ``(Outputs, Chunk) -> scalar``."""
+        raise NotImplementedError
+
+    def torso(self) -> nn.Module:
+        """Features of the observations."""
+        from metajax import networks
+
+        if self.network is not None:
+            return self.network
+        return networks.MLP(self.hidden_sizes, self.activation)
+
+    def values(self, family: TaskFamily) -> ValueNetwork:
+        """Of states, or of actions where the correction needs those."""
+        from metajax import networks
+
+        make = networks.action_values if self.correction == "retrace" else networks.state_values
+        return make(family.spec, self.torso())
+
+    def inner_rule(self) -> optax.GradientTransformation:
+        """The optimiser of the adaptation."""
+        import optax
+
+        rule = inner_optimizer(self.inner_optimizer, max_grad_norm=self.inner_clip)
+        return optax.chain(rule, optax.scale(-1.0 * self.inner_lr))
+
+    def inner_correction(self) -> Correction:
+        """How targets are made."""
+        from metajax.inner import Correction
+
+        return Correction(
+            name=self.correction,
+            discount=self.discount,
+            lambda_=self.trace,
+            clip_rho=math.inf if self.clip_rho is None else self.clip_rho,
+            clip_c=math.inf if self.clip_c is None else self.clip_c,
+        )
