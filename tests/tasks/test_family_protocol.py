@@ -12,6 +12,8 @@ from metajax.tasks import from_gymnax
 from metajax.types import Discrete, TaskFamily
 
 SHORT = 6
+# Where the number of states is the length of an episode.
+SIZES = {"xu-chain": {"num_states": SHORT}}
 # What of the state a family keeps at the end of an episode.
 KEPT = {"two-step": ("rich",)}
 # Families whose size is their episode length.
@@ -26,7 +28,7 @@ def family(request, jitted) -> TaskFamily:
         options = {field.name for field in dataclasses.fields(tasks.FAMILIES.get(request.param))}
         short = {"episode_length": SHORT} if "episode_length" in options else {}
         short |= SMALL.get(request.param, {})
-        return jitted(tasks.make(request.param, **short))
+        return jitted(tasks.make(request.param, **short, **SIZES.get(request.param, {})))
     return jitted(from_gymnax(request.param, episode_length=SHORT))
 
 
