@@ -39,17 +39,17 @@ def _chunk(seed):
     after = rng.integers(S, size=(T, E))
     terminated = rng.random((T, E)) < 0.2
     mu = rng.uniform(0.2, 0.8, (T, E))
-    fields: dict[str, Any] = dict(
-        observation=np.eye(S)[state],
-        action=action,
-        reward=rng.normal(size=(T, E)),
-        terminated=terminated,
-        truncated=(rng.random((T, E)) < 0.2) & ~terminated,
-        mask=np.ones((T, E), bool),
-        log_prob=np.log(mu),
-        last_observation=np.eye(S)[after[-1]],
-        next_observation=np.eye(S)[after],
-    )
+    fields: dict[str, Any] = {
+        "observation": np.eye(S)[state],
+        "action": action,
+        "reward": rng.normal(size=(T, E)),
+        "terminated": terminated,
+        "truncated": (rng.random((T, E)) < 0.2) & ~terminated,
+        "mask": np.ones((T, E), bool),
+        "log_prob": np.log(mu),
+        "last_observation": np.eye(S)[after[-1]],
+        "next_observation": np.eye(S)[after],
+    }
     chunk = Chunk(**jax.tree.map(jnp.asarray, fields))
     return chunk, state, after, jnp.asarray(PI[state, action] / mu)
 
