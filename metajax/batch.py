@@ -31,7 +31,8 @@ def _blocks(tree: Tree, size: int) -> Tree:
     return jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), tree)
 
 
-def _divisor(number: int, limit: int) -> int:
+def divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
     return max(size for size in range(1, min(number, limit) + 1) if number % size == 0)
 
 
@@ -141,7 +142,7 @@ class TaskMap:
           OptionError: naming the field, where sizes do not divide.
         """
         available = jax.local_device_count()
-        devices = _divisor(num_tasks, available) if num_devices is None else num_devices
+        devices = divisor(num_tasks, available) if num_devices is None else num_devices
         if not 1 <= devices <= available or num_tasks % devices:
             raise OptionError(
                 "devices",
@@ -152,17 +153,17 @@ class TaskMap:
         wide, narrow = (32, 1) if jax.default_backend() == "cpu" else (256, 256)
         if whole:
             wide = narrow = local
-        size = _divisor(local, wide) if microbatch is None else microbatch
+        size = divisor(local, wide) if microbatch is None else microbatch
         _check_block("microbatch", size, local, "the tasks of one device")
-        inner = _divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
+        inner = divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
         _check_block("gradient_microbatch", inner, size, "the microbatch")
         return cls(num_tasks, size, inner, devices)
 
     def resized(self, num_tasks: int) -> "TaskMap":
         """The same layout for another number of tasks, as far as it divides."""
         devices = math.gcd(num_tasks, self.num_devices)
-        size = _divisor(num_tasks // devices, self.microbatch)
-        return TaskMap(num_tasks, size, _divisor(size, self.gradient_microbatch), devices)
+        size = divisor(num_tasks // devices, self.microbatch)
+        return TaskMap(num_tasks, size, divisor(size, self.gradient_microbatch), devices)
 
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.

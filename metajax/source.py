@@ -1,10 +1,12 @@
 """Where chunks of experience come from: rollouts of a learner in a task."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from metajax.tasks.auto_reset import or_restart
 from metajax.types import (
     ActorInput,
     Chunk,
@@ -17,6 +19,10 @@ from metajax.types import (
     TimeStep,
     Tree,
 )
+
+# Transitions of a lifetime whose randomness is drawn at once: enough to make the generator's
+# own loop cheap, few enough to keep the states of as many new episodes small.
+_DRAWN_TOGETHER = 1024
 
 
 def fresh_episodes(
@@ -125,12 +131,24 @@ def lifetime(
         keys = jax.random.split(key, num_streams)
         return jax.vmap(lambda key: _opened(family, learner, key, theta, task))(keys)
 
-    def next_chunk(key, theta, phi, task, state):
-        theta, phi = jax.lax.stop_gradient((theta, phi))
-        key_noise, key_steps = jax.random.split(key)
-        noise, step_keys = _randomness(learner, key_noise, key_steps, (num_steps, num_streams))
+    shape = (num_steps, num_streams)
 
-        def stream(state, noise, keys):
+    def draw(key, task):
+        key_noise, key_steps = jax.random.split(key)
+        noise, keys = _randomness(learner, key_noise, key_steps, shape)
+        # The first step of a new episode, should this one end, drawn before it is known.
+        key_advance, key_reset = jnp.moveaxis(jax.vmap(jax.vmap(jax.random.split))(keys), -1, 0)
+        restart = jax.vmap(jax.vmap(lambda key: family.reset(key, task)))(key_reset)
+        return noise, (key_advance, restart)
+
+    def environment_step(draws, task, env_state, action):
+        key, restart = draws
+        return or_restart(*family.advance(key, task, env_state, action), *restart)
+
+    def next_chunk(draws, theta, phi, task, state):
+        theta, phi = jax.lax.stop_gradient((theta, phi))
+
+        def stream(state, noise, draws):
             return _steps(
                 family,
                 learner,
@@ -139,13 +157,13 @@ def lifetime(
                 task,
                 state,
                 noise,
-                keys,
-                num_episodes=None,
+                draws,
+                environment_step=environment_step,
                 explore=explore,
                 next_observations=True,
             )
 
-        chunk, state = jax.vmap(stream, (0, 1, 1), (1, 0))(state, noise, step_keys)
+        chunk, state = jax.vmap(stream, (0, 1, 1), (1, 0))(state, *draws)
         chunk = chunk._replace(last_observation=state.seen.observation)
         return jax.lax.stop_gradient((state, chunk))
 
@@ -157,7 +175,14 @@ def lifetime(
         chunks = (jnp.arange(num_points + 1) * last) // num_points
         return jnp.mean(latest[chunks * num_steps + num_steps - 1], axis=-1)
 
-    return Source(open_streams, next_chunk, returns, axis="points")
+    return Source(
+        open_streams,
+        next_chunk,
+        returns,
+        axis="points",
+        draw=draw,
+        drawn_together=max(1, _DRAWN_TOGETHER // (num_steps * num_streams)),
+    )
 
 
 class StreamReturns(NamedTuple):
@@ -260,6 +285,8 @@ def _rollout(
     task: Tree,
     num_streams: int,
     num_steps: int,
+    *,
+    num_episodes: int = 1,
     **options: Any,
 ) -> Chunk:
     """E streams of ``num_steps`` steps from reset; options as ``_steps`` takes them.
@@ -269,10 +296,23 @@ def _rollout(
     carried once, and a decision that depends on nothing else stays a branch.
     """
     theta, phi = jax.lax.stop_gradient((theta, phi))
+    environment_step = family.advance if num_episodes == 1 else family.step
 
     def stream(key, noise, step_keys):
         state = _opened(family, learner, key, theta, task)
-        chunk, state = _steps(family, learner, theta, phi, task, state, noise, step_keys, **options)
+        chunk, state = _steps(
+            family,
+            learner,
+            theta,
+            phi,
+            task,
+            state,
+            noise,
+            step_keys,
+            environment_step=environment_step,
+            num_episodes=num_episodes,
+            **options,
+        )
         return chunk, state.seen.observation
 
     key_reset, key_noise, key_steps = jax.random.split(key, 3)
@@ -292,14 +332,14 @@ def _steps(
     noise: Tree,
     step_keys: Key,
     *,
-    num_episodes: int | None = 1,
+    environment_step: Callable[..., tuple[Tree, TimeStep]],
+    num_episodes: int | None = None,
     explore: bool = True,
     final_values: bool = False,
     next_observations: bool = False,
 ) -> tuple[Chunk, _Stream]:
     """One stream's steps, masked after ``num_episodes`` if that is given."""
     spec = family.spec
-    environment_step = family.advance if num_episodes == 1 else family.step
 
     def step(state, inputs):
         noise, key = inputs

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from metajax.batch import one_task_at_a_time
+from metajax.batch import divisor, one_task_at_a_time
 from metajax.types import Chunk, Key, Learner, Source, Tree, Trial
 
-Adapt = Callable[[Key, Tree, Tree, Chunk], Tree]
+Adapt = Callable[[Tree, Tree, Tree, Chunk], Tree]
 
 
 def _count(chunk: Chunk) -> jax.Array:
@@ -67,7 +67,7 @@ def run_trial(
 
     def measure(judge, phi, key, index):
         def judged():
-            _, chunk = judge.next(key, theta, phi, task, judge_state)
+            _, chunk = judge.next(judge.draw(key, task), theta, phi, task, judge_state)
             return judge.returns(*jax.tree.map(lambda leaf: leaf[None], _outcome(chunk)))
 
         if num_points is None:
@@ -76,25 +76,41 @@ def run_trial(
         skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(judged))
         return jax.lax.cond(due, judged, lambda: skipped)
 
-    def collect(phi, state, keys, index):
-        state, chunk = source.next(keys[0], theta, phi, task, state)
+    def collect(phi, state, draws, key_judge, index):
+        state, chunk = source.next(draws, theta, phi, task, state)
         annotated = learner.annotate(theta, phi, chunk)
         if judge is None:
             return state, annotated, _outcome(chunk)
-        return state, annotated, measure(judge, phi, keys[1], index)
+        return state, annotated, measure(judge, phi, key_judge, index)
 
     def adaptation(carry, inputs):
         phi, state = carry
-        index, *keys = inputs
-        state, chunk, measured = collect(phi, state, keys[:2], index)
-        phi = adapt(keys[2], theta, phi, chunk)
+        index, draws, key_judge, adapt_draws = inputs
+        state, chunk, measured = collect(phi, state, draws, key_judge, index)
+        phi = adapt(adapt_draws, theta, phi, chunk)
         return (phi, state), (chunk, measured)
 
-    indices = jnp.arange(num_adaptations)
-    keys = (chunk_keys[:-1], judge_keys[:-1], _adaptation_keys(key_adapt, num_adaptations))
-    (phi, state), (support, measured) = jax.lax.scan(adaptation, (phi, state), (indices, *keys))
-    last_keys = chunk_keys[-1], judge_keys[-1]
-    state, query, last = collect(phi, state, last_keys, num_adaptations)
+    def adaptations(carry, inputs):
+        """A block of them, whose randomness is drawn before the loop."""
+        index, key_chunk, key_judge, key_adapt = inputs
+        draws = jax.vmap(lambda key: source.draw(key, task))(key_chunk)
+        inputs = index, draws, key_judge, jax.vmap(learner.draw)(key_adapt)
+        return jax.lax.scan(adaptation, carry, inputs)
+
+    inputs = (
+        jnp.arange(num_adaptations),
+        chunk_keys[:-1],
+        judge_keys[:-1],
+        _adaptation_keys(key_adapt, num_adaptations),
+    )
+    block = divisor(num_adaptations, source.drawn_together) if num_adaptations else 1
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, block, *leaf.shape[1:]), inputs)
+    (phi, state), collected = jax.lax.scan(adaptations, (phi, state), blocks)
+    support, measured = jax.tree.map(
+        lambda leaf: leaf.reshape(num_adaptations, *leaf.shape[2:]), collected
+    )
+    last_draws = source.draw(chunk_keys[-1], task)
+    state, query, last = collect(phi, state, last_draws, judge_keys[-1], num_adaptations)
     measured = jax.tree.map(
         lambda before, leaf: jnp.concatenate([before, leaf[None]]), measured, last
     )
@@ -140,11 +156,11 @@ def replay(
     num_adaptations = support.mask.shape[0]
 
     def adaptation(phi, inputs):
-        key, chunk = inputs
-        return adapt(key, theta, phi, chunk), observe(phi, chunk)
+        draws, chunk = inputs
+        return adapt(draws, theta, phi, chunk), observe(phi, chunk)
 
-    keys = _adaptation_keys(key_adapt, num_adaptations)
-    return jax.lax.scan(adaptation, learner.begin(key_begin, theta), (keys, support))
+    draws = jax.vmap(learner.draw)(_adaptation_keys(key_adapt, num_adaptations))
+    return jax.lax.scan(adaptation, learner.begin(key_begin, theta), (draws, support))
 
 
 def exact(adapt: Adapt) -> Adapt:

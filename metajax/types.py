@@ -271,13 +271,15 @@ class Learner(NamedTuple):
         with a memory takes a chunk that begins its trial.
       annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets,
         once at collection and never inside ``adapt``.
-      adapt: ``(key, theta, phi, chunk) -> phi``, differentiable in theta, phi.
+      adapt: ``(draws, theta, phi, chunk) -> phi``, differentiable in theta, phi.
       weights: ``(phi) ->`` what has the structure of the initial weights.
       divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between
         two ``Outputs.distribution``.
       noise: ``(key) ->`` the randomness of one decision, which ``act`` gets. The
         engine draws that of a whole rollout before its loop: a random generator
         inside costs more than a small policy. By default the key itself.
+      draw: ``(key) ->`` the randomness of one adaptation, which ``adapt`` gets; like
+        ``noise`` drawn outside of loops. By default the key itself.
       singly: adapt one task after the other on a CPU, where gradients of a large
         chunk are fastest with one task's activations in the cache.
     """
@@ -288,10 +290,11 @@ class Learner(NamedTuple):
     act: Callable[[Tree, Tree, Tree, Tree, ActorInput], tuple[ActorOutput, Tree]]
     unroll: Callable[[Tree, Tree, Tree, Chunk], Outputs]
     annotate: Callable[[Tree, Tree, Chunk], Chunk]
-    adapt: Callable[[Key, Tree, Tree, Chunk], Tree]
+    adapt: Callable[[Tree, Tree, Tree, Chunk], Tree]
     weights: Callable[[Tree], Tree]
     divergence: Callable[[Tree, Tree], jax.Array]
     noise: Callable[[Key], Tree] = lambda key: key
+    draw: Callable[[Key], Tree] = lambda key: key
     singly: bool = True
 
 
@@ -300,16 +303,22 @@ class Source(NamedTuple):
 
     Attributes:
       open: ``(key, theta, task) -> s`` at the start of a trial.
-      next: ``(key, theta, phi, task, s) -> (s, chunk)``.
+      next: ``(draws, theta, phi, task, s) -> (s, chunk)``.
       returns: ``(reward, done) -> Trial.returns``, both ``[K + 1, T, E]``: of all
         chunks of a trial, 0 and false where they are masked.
       axis: what ``Trial.returns`` counts: "adaptations", "episodes" or "points".
+      draw: ``(key, task) ->`` the randomness of one chunk, which ``next`` gets; by default
+        the key itself.
+      drawn_together: chunks whose randomness is drawn at once, outside of the loop over
+        adaptations.
     """
 
     open: Callable[[Key, Tree, Tree], Tree]
-    next: Callable[[Key, Tree, Tree, Tree, Tree], tuple[Tree, Chunk]]
+    next: Callable[[Tree, Tree, Tree, Tree, Tree], tuple[Tree, Chunk]]
     returns: Callable[[jax.Array, jax.Array], jax.Array]
     axis: str = "adaptations"
+    draw: Callable[[Key, Tree], Tree] = lambda key, task: key
+    drawn_together: int = 1
 
 
 class Trial(NamedTuple):

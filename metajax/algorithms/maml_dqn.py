@@ -20,11 +20,13 @@ class MAMLDQN(QBased):
 
     Source: Finn et al. (2017), algorithm 1, with the loss of Mnih et al. (2015). As in
     Q-learning itself the targets are not differentiated in the loss; through the updates
-    before, they are.
+    before, they are. Being off-policy, the loss may be descended several times on the same
+    trials: the replay of the outer side.
 
     Attributes:
       derivative: "exact" is second order, "first-order" leaves the Hessian out.
       every_step: train for the mean error after 0..K adaptations, not after the last alone.
+      num_epochs, num_minibatches: passes over the trials, and meta-updates in each.
       learning_rate: of the meta-update.
       decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
       optimizer: of the meta-update.
@@ -45,6 +47,8 @@ class MAMLDQN(QBased):
     epsilon: tuple[float, float] = (0.2, 0.2)
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
+    num_epochs: int = 4
+    num_minibatches: int = 4
     learning_rate: float = 1e-3
     decay_iterations: int | None = None
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
@@ -52,6 +56,8 @@ class MAMLDQN(QBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("num_epochs", "num_minibatches"):
+            check_number(name, getattr(self, name), minimum=1)
         check_number("learning_rate", self.learning_rate, minimum=0)
         check_number("decay_iterations", self.decay_iterations, minimum=1)
         check_number("max_grad_norm", self.max_grad_norm, above=0)
@@ -73,6 +79,13 @@ class MAMLDQN(QBased):
             self.optimizer,
             self.learning_rate,
             decay_iterations=self.decay_iterations,
+            updates_per_iteration=self.num_epochs * self.num_minibatches,
             max_grad_norm=self.max_grad_norm,
         )
-        return outer.once(outer.backprop(objective, layout), rule)
+        return outer.epochs(
+            objective,
+            rule,
+            layout,
+            num_epochs=self.num_epochs,
+            num_minibatches=self.num_minibatches,
+        )

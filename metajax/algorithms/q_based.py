@@ -72,7 +72,7 @@ class QBased:
     num_points: int = 10
     batch_size: int = 128
     buffer_size: int = 10_000
-    buffer_budget: int = 8 * 2**30
+    buffer_budget: float = 8e9
     learning_starts: int = 1000
     n_step: int = 1
     double: bool = True
@@ -227,6 +227,6 @@ class QBased:
             raise OptionError(
                 "buffer_size",
                 f"{self.buffer_size} takes {replay.num_bytes:,} bytes a task, {total:,} for the "
-                f"{at_once} tasks at once; allowed: {self.buffer_budget:,} (buffer_budget). A "
+                f"{at_once} tasks at once; allowed: {self.buffer_budget:,.0f} (buffer_budget). A "
                 "smaller microbatch has fewer tasks at once",
             )

@@ -160,13 +160,18 @@ def q_learner(
         error = taken(weights, batch.observation[0], batch.action[0]) - target
         return jnp.mean(optax.losses.huber_loss(error, delta=now.huber_delta))
 
-    def adapt(key, theta, phi, chunk):
+    def draw(key):
+        if updates == 1:
+            return replay.draw(key)
+        return jax.vmap(replay.draw)(jax.random.split(key, updates))
+
+    def adapt(draws, theta, phi, chunk):
         buffer = replay.add(phi.buffer, chunk)
         env_steps = phi.env_steps + chunk.mask.size
         now = settings(theta, env_steps)
 
-        def update(phi, key):
-            batch = replay.sample(key, buffer)
+        def update(phi, draws):
+            batch = replay.sample(draws, buffer)
             # The gradient is that of the values alone; a meta-gradient sees the targets too.
             target = targets(phi.weights, phi.target, batch, now, now.mix)[0]
             gradients = jax.grad(loss)(phi.weights, target, batch, now)
@@ -187,8 +192,8 @@ def q_learner(
 
         def learn(learning):
             if updates == 1:
-                return update(learning, key)[0]
-            return jax.lax.scan(update, learning, jax.random.split(key, updates))[0]
+                return update(learning, draws)[0]
+            return jax.lax.scan(update, learning, draws)[0]
 
         visits = () if exploration is None else exploration.add(phi.visits, chunk)
         learning = phi._replace(buffer=(), env_steps=(), visits=())
@@ -227,5 +232,6 @@ def q_learner(
         weights=lambda phi: phi.weights,
         divergence=choice.divergence,
         noise=choice.noise,
+        draw=draw,
         singly=False,
     )

@@ -37,7 +37,8 @@ class Replay(NamedTuple):
     Attributes:
       init: ``() -> buffer``.
       add: ``(buffer, chunk) -> buffer``; the oldest transitions give way.
-      sample: ``(key, buffer) -> Transition`` with leaves ``[n, B, ...]``, B stretches of
+      draw: ``(key) ->`` the randomness of one sample.
+      sample: ``(draws, buffer) -> Transition`` with leaves ``[n, B, ...]``, B stretches of
         n steps in a row of one stream.
       ready: ``(buffer) ->`` whether there is enough to learn from.
       num_bytes: of one buffer.
@@ -46,7 +47,8 @@ class Replay(NamedTuple):
 
     init: Callable[[], Tree]
     add: Callable[[Tree, Chunk], Tree]
-    sample: Callable[[Key, Tree], Transition]
+    draw: Callable[[Key], jax.Array]
+    sample: Callable[[jax.Array, Tree], Transition]
     ready: Callable[[Tree], jax.Array]
     num_bytes: int
     num_streams: int
@@ -109,14 +111,24 @@ def uniform_replay(
         )
         return buffer.add(state, jax.lax.stop_gradient(steps))
 
-    def sample(key, state):
-        drawn = buffer.sample(state, key).experience
-        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), drawn)
+    def draw(key):
+        return jax.random.uniform(key, (2, batch_size), jnp.float32)
+
+    # As flashbax samples, but from numbers that were drawn before the loop.
+    def sample(draws, state):
+        filled = jnp.where(state.is_full, length, state.current_index)
+        oldest = jnp.where(state.is_full, state.current_index, 0)
+        starts = filled - num_steps + 1
+        row = jnp.minimum((draws[0] * num_streams).astype(jnp.int32), num_streams - 1)
+        start = jnp.minimum((draws[1] * starts).astype(jnp.int32), starts - 1)
+        times = (oldest + start + jnp.arange(num_steps)[:, None]) % length
+        return jax.tree.map(lambda leaf: leaf[row, times], state.experience)
 
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(example))
     return Replay(
         init=lambda: buffer.init(example),
         add=add,
+        draw=draw,
         sample=sample,
         ready=buffer.can_sample,
         num_bytes=each * length * num_streams,

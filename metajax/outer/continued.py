@@ -39,16 +39,21 @@ def continued(learner: Learner, source: Source, task: Tree, *, num_adaptations: 
         return Continued(learner.begin(key_begin, theta), source.open(key_open, theta, task))
 
     def update(key, theta, carry):
-        def adaptation(carry, key):
-            key_next, key_adapt = jax.random.split(key)
-            state, chunk = source.next(key_next, theta, carry.phi, task, carry.source)
+        def adaptation(carry, draws):
+            state, chunk = source.next(draws[0], theta, carry.phi, task, carry.source)
             chunk = learner.annotate(theta, carry.phi, chunk)
-            phi = learner.adapt(key_adapt, theta, carry.phi, chunk)
+            phi = learner.adapt(draws[1], theta, carry.phi, chunk)
             outcome = chunk.reward, chunk.terminated | chunk.truncated
             return Continued(phi, state), (outcome, jnp.sum(chunk.mask, dtype=jnp.int32))
 
-        keys = jax.random.split(key, num_adaptations)
-        carry, (outcome, counts) = jax.lax.scan(adaptation, carry, keys)
+        key_next, key_adapt = jax.random.split(key)
+        draws = (
+            jax.vmap(lambda key: source.draw(key, task))(
+                jax.random.split(key_next, num_adaptations)
+            ),
+            jax.vmap(learner.draw)(jax.random.split(key_adapt, num_adaptations)),
+        )
+        carry, (outcome, counts) = jax.lax.scan(adaptation, carry, draws)
         info = {"returns": source.returns(*outcome)[-1:], "env_steps": jnp.sum(counts)}
         return learner.weights(carry.phi), carry, info
 

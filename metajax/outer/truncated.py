@@ -102,7 +102,9 @@ def truncated(
         key_task, key_begin, key_open, key_chunk = jax.random.split(key, 4)
         task = family.sample(key_task)
         phi, state = learner.begin(key_begin, theta), source.open(key_open, theta, task)
-        _, chunk = jax.eval_shape(source.next, key_chunk, theta, phi, task, state)
+        _, chunk = jax.eval_shape(
+            source.next, source.draw(key_chunk, task), theta, phi, task, state
+        )
         earned = StreamReturns.none(chunk.mask.shape[1])
         return Lifetime(task, phi, state, earned, jnp.zeros((), jnp.int32))
 
@@ -121,7 +123,7 @@ def truncated(
         earned, _ = life.earned.after(chunks.reward, chunks.terminated | chunks.truncated)
         older = Lifetime(
             life.task,
-            adapt_once(key_query, theta, trial.phi, trial.query),
+            adapt_once(learner.draw(key_query), theta, trial.phi, trial.query),
             trial.source,
             earned,
             life.age + window + 1,

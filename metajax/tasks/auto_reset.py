@@ -9,6 +9,21 @@ import jax
 from metajax.types import Key, Spec, TaskFamily, TimeStep, Tree
 
 
+def or_restart(
+    state: Tree, timestep: TimeStep, first_state: Tree, first: TimeStep
+) -> tuple[Tree, TimeStep]:
+    """What a step led to or, where it ended the episode, the start of the next one."""
+
+    # lax.select, unlike jnp.where, refuses to promote: an environment whose
+    # state changes its dtype fails here and not in the scan around it.
+    def select(fresh: jax.Array, ended: jax.Array) -> jax.Array:
+        return jax.lax.select(timestep.done, fresh, ended)
+
+    next_state = jax.tree.map(select, first_state, state)
+    observation = jax.tree.map(select, first.observation, timestep.observation)
+    return next_state, timestep._replace(observation=observation)
+
+
 def with_auto_reset(
     spec: Spec,
     sample: Callable[[Key], Tree],
@@ -39,14 +54,6 @@ def with_auto_reset(
         key_advance, key_reset = jax.random.split(key)
         state, timestep = advance(key_advance, task, state, action)
         first_state, first = reset(key_reset, task)
-
-        # lax.select, unlike jnp.where, refuses to promote: an environment whose
-        # state changes its dtype fails here and not in the scan around it.
-        def select(fresh: jax.Array, ended: jax.Array) -> jax.Array:
-            return jax.lax.select(timestep.done, fresh, ended)
-
-        next_state = jax.tree.map(select, first_state, state)
-        observation = jax.tree.map(select, first.observation, timestep.observation)
-        return next_state, timestep._replace(observation=observation)
+        return or_restart(state, timestep, first_state, first)
 
     return TaskFamily(spec=spec, sample=sample, reset=reset, step=step, advance=advance)

