@@ -70,8 +70,8 @@ def _adapt(learner, theta, *chunks):
 def test_mixed_targets_are_the_lambda_returns_of_rlax(seed, mix, discount):
     """A cut is a discount of zero for rlax: at a time limit on what comes after the value."""
     r_t, v_t = np.random.default_rng(seed).normal(size=(2, 6))
-    terminated = np.random.default_rng(seed + 1).random(6) < 0.3
-    no = np.zeros(6, bool)
+    terminated = jnp.asarray(np.random.default_rng(seed + 1).random(6) < 0.3)
+    no = jnp.zeros(6, bool)
     targets = losses.lambda_targets(r_t, terminated, no, v_t, discount, mix)
     expected = rlax.lambda_returns(r_t, discount * ~terminated, v_t, mix)
     np.testing.assert_allclose(targets, expected, rtol=1e-5, atol=1e-5)
@@ -79,8 +79,8 @@ def test_mixed_targets_are_the_lambda_returns_of_rlax(seed, mix, discount):
 
 def test_targets_by_hand():
     """Three steps; the first episode ends by its time limit, or terminates, at the second."""
-    r_t, v_t = np.array([1.0, 2.0, 4.0]), np.array([10.0, 20.0, 30.0])
-    yes, no = np.array([False, True, False]), np.zeros(3, bool)
+    r_t, v_t = jnp.array([1.0, 2.0, 4.0]), jnp.array([10.0, 20.0, 30.0])
+    yes, no = jnp.array([False, True, False]), jnp.zeros(3, bool)
     full = losses.lambda_targets(r_t, no, no, v_t, 0.5, 1.0)
     np.testing.assert_allclose(full, [1 + 1 + 1 + 30 / 8, 2 + 2 + 30 / 4, 4 + 15])
     cut = losses.lambda_targets(r_t, no, yes, v_t, 0.5, 1.0)
