@@ -74,7 +74,10 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
                        0                                    reptile
 
     For rl2 with P passes over the trials (one for "a2c") it is ``S forward`` and
-    ``S P gradient``, of the products with the weights of cell and heads.
+    ``S P gradient``, of the products with the weights of cell and heads. For dqn and
+    reptile-dqn it is ``forward`` of every transition, and for each transition that is replayed
+    ``gradient`` and a ``forward`` of each next observation by the target network, with double
+    Q-learning another by the values.
 
     Only matrix products of the policy are counted: activations, distributions,
     environment, baseline and optimisers come on top (about 3% of the meta-gradient
@@ -96,6 +99,8 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
     """
     if setting["name"] == "rl2":
         return _of_recurrent(setting, spec)
+    if setting["name"] in ("dqn", "reptile-dqn"):
+        return _of_q_learning(setting, spec)
     counted = (
         setting["name"] in ("maml", "fomaml", "joint", "reptile")
         and setting.get("network") is None
@@ -136,6 +141,26 @@ def _of_recurrent(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
         rollouts=float(samples * 2 * (of_data + of_hidden)),
         adaptation=0.0,
         meta_gradient=float(samples * passes * 2 * (2 * of_data + 3 * of_hidden)),
+    )
+
+
+def _of_q_learning(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
+    if setting.get("network") is not None:
+        return None
+    inputs, outputs = math.prod(spec.observation_shape), _num_outputs(spec) + setting["dueling"]
+    each = layer_products([inputs, *setting["hidden-sizes"], outputs])
+    streams, num_steps = setting["num-streams"], setting["num-steps"]
+    adaptations = setting["lifetime"] // (streams * num_steps)
+    # The first one whose buffer holds enough, counted from 1.
+    needed = max(setting["n-step"], math.ceil(setting["learning-starts"] / streams))
+    first = max(1, math.ceil(needed / num_steps))
+    replayed = max(0, adaptations - first + 1) * setting["updates"] * setting["batch-size"]
+    targets = setting["n-step"] * (1 + setting["double"]) * each.forward
+    num_tasks = setting["num-tasks"]
+    return Arithmetic(
+        rollouts=float(num_tasks * (adaptations + 1) * streams * num_steps * each.forward),
+        adaptation=float(num_tasks * replayed * (each.gradient + targets)),
+        meta_gradient=0.0,
     )
 
 

@@ -147,6 +147,27 @@ def test_what_is_not_counted_is_not_guessed(option):
     assert arithmetic.of_setting(*_setting(f"algorithm.{option}")) is None
 
 
+def test_q_learning_by_hand():
+    """Lifetimes of 12 steps of 2 streams, 3 at a time; the buffer holds enough at the third."""
+    overrides = (
+        *("family.name=cartpole", "algorithm.name=dqn", "algorithm.num-tasks=5"),
+        *("algorithm.num-streams=2", "algorithm.num-steps=3", "algorithm.lifetime=24"),
+        *("algorithm.learning-starts=14", "algorithm.updates=2", "algorithm.batch-size=7"),
+        *("algorithm.hidden-sizes=[6]", "algorithm.n-step=3"),
+    )
+    setting, spec = _setting(*overrides)
+    weights = 4 * 6 + 6 * 2
+    acted = 5 * (24 + 6) * 2 * weights
+    replayed = 5 * 2 * 2 * 7  # two adaptations of two updates of seven transitions
+    gradient = 2 * (2 * weights + 6 * 2)
+    expected = (acted, replayed * (gradient + 3 * 2 * 2 * weights), 0)
+    assert arithmetic.of_setting(setting, spec) == expected
+    single, _ = _setting(*overrides, "algorithm.double=false")
+    counted = arithmetic.of_setting(single, spec)
+    assert counted is not None
+    assert counted.adaptation == replayed * (gradient + 3 * 2 * weights)
+
+
 def test_rl2_by_hand():
     """Trials of 20 pulls of 3 arms: inputs are one observation, 3 arms, reward and start."""
     names = ("family.name=bernoulli-bandit", "family.num-arms=3", "family.num-pulls=20")
