@@ -7,6 +7,7 @@ runs in ``.cache/`` of the repository.
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 from collections.abc import Iterator
@@ -21,6 +22,20 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs() -> Iterator[None]:
+    """Drops compiled programs before there are too many.
+
+    Each keeps a few regions of memory mapped, of which Linux allows a process 65,530.
+    Where they run out, compiling ends in a segmentation fault.
+    """
+    yield
+    regions = pathlib.Path("/proc/self/maps")
+    if regions.exists() and regions.read_bytes().count(b"\n") > 10_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
