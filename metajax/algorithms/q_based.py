@@ -57,7 +57,7 @@ class QBased:
       epsilon: probability of a uniformly random action, at the start and at the end.
       epsilon_steps: transitions over which it falls linearly.
       temperature: of "boltzmann", in units of the values.
-      microbatch: tasks that one block of the program works on; all of a device.
+      microbatch: tasks that one block of the program works on; chosen by itself.
       devices: that share the tasks; all that divide their number by default.
     """
 
