@@ -134,9 +134,9 @@ class QBased:
         from metajax.batch import TaskMap
         from metajax.composition import compose, lifetimes
 
-        layout = TaskMap.build(
-            self.num_trials, self.microbatch, num_devices=self.devices, whole=True
-        )
+        layout = TaskMap.build(self.num_trials, self.microbatch, num_devices=self.devices)
+        # Small batches want more tasks in a product, and buffers fewer of them in the cache.
+        layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         replay = self.replay(family)
         self._check_budget(replay, layout)
         learner = self.learner(family, replay)
