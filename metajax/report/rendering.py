@@ -122,28 +122,43 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
     return Grid(headers, rows, table_results.foot(table, profile, lines))
 
 
+_RATIO = "times its yardstick"
+
+
 def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
-    """Speed and memory, one record of ``metajax bench`` a row."""
+    """Speed and memory, one record of ``metajax bench`` a row.
+
+    A record that was measured beside a yardstick says how many times as fast it was.
+    """
     cells = []
     for row in table.rows:
         found = records.read(results / f"{row.results}.jsonl")
         if not found:
             path = results / f"{row.results}.jsonl"
             raise ValueError(f"table {table.name}: {path} has no records")
+        families = {record["setting"].get("family") for record in found}
         for record in found:
-            fraction = record["fraction_of_matmul_ceiling"]
+            fraction, ratio = record["fraction_of_matmul_ceiling"], record.get("ratio")
+            label = row.label
+            if len(families) > 1:
+                label = f"{label}, {record['setting']['family']}"
             cells.append(
                 [
-                    row.label,
+                    label,
                     f"{record['setting']['num-tasks']:,}",
                     f"{record['env_steps_per_second']:,.0f}",
+                    "" if ratio is None else f"{ratio:.2f}",
                     "" if fraction is None else f"{100 * fraction:.0f}%",
                     f"{record['compile_seconds']:.1f} s",
                     f"{record['peak_memory_bytes'] / 2**20:,.0f} MiB",
                 ]
             )
-    speed = ["env steps/s", "of matrix-product rate"]
-    return Grid(["setting", "tasks", *speed, "compilation", "peak memory"], cells)
+    speed = ["env steps/s", _RATIO, "of matrix-product rate"]
+    headers = ["setting", "tasks", *speed, "compilation", "peak memory"]
+    at = headers.index(_RATIO)
+    if not any(cell[at] for cell in cells):
+        headers, *cells = ([*row[:at], *row[at + 1 :]] for row in (headers, *cells))
+    return Grid(headers, cells)
 
 
 def markdown(grid: Grid) -> str:

@@ -10,7 +10,7 @@ import pytest
 import table_toys
 
 from metajax.config import parse
-from metajax.report import records, rendering
+from metajax.report import records, rendering, table_definition
 
 POINT_TOML = """
 title = "Points"
@@ -203,3 +203,19 @@ def test_text_of_a_grid():
 def test_the_tables_of_this_project_agree_with_its_results(repository):
     done = _run(repository, "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_yardstick_and_its_family_are_named(tmp_path):
+    """Records of two families from one file, both measured beside something else."""
+    speed = {"env_steps_per_second": 300, "fraction_of_matmul_ceiling": None}
+    speed |= {"compile_seconds": 1.0, "peak_memory_bytes": 2**20}
+    for family, ratio in (("line", 1.5), ("arms", 2.25)):
+        setting = {"num-tasks": 8, "family": family}
+        records.append(tmp_path / "speed.jsonl", {**speed, "setting": setting, "ratio": ratio})
+    table = table_definition.load("speed", table_toys.write(tmp_path, SPEED_TOML, "speed"))
+    assert isinstance(table, table_definition.ThroughputTable)
+    shown = rendering.throughput_grid(table, tmp_path).rows
+    assert [row[:4] for row in shown] == [
+        ["MAML, line", "8", "300", "1.50"],
+        ["MAML, arms", "8", "300", "2.25"],
+    ]
