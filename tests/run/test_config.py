@@ -9,6 +9,7 @@ import pytest
 
 import metajax
 from metajax import config as configs
+from metajax.algorithms import ALGORITHMS
 from metajax.options import OptionError
 
 
@@ -93,3 +94,13 @@ def test_every_shipped_config_builds():
     root = pathlib.Path(metajax.__file__).parents[1]
     for path in sorted((root / "configs").rglob("*.toml")):
         configs.load(path).build()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_defaults_of_every_algorithm_survive_being_written_down(name):
+    """A run keeps its config as TOML and resumes from that."""
+    text = (
+        f'[family]\nname = "cartpole"\n[algorithm]\nname = "{name}"\n[train]\nnum-iterations = 1\n'
+    )
+    config = configs.parse(text)
+    assert configs.parse(config.to_toml()) == config
