@@ -111,7 +111,8 @@ class TaskMap:
 
     Attributes:
       num_tasks: N.
-      microbatch: tasks whose rollouts run as one block.
+      microbatch: tasks whose rollouts run as one block. With the number of devices it
+        divides N, save for ``padded``.
       gradient_microbatch: tasks whose gradients are taken as one block.
       num_devices: devices that share the tasks, over the mesh axis ``tasks``.
     """
@@ -150,7 +151,7 @@ class TaskMap:
                 f"the {available} that this process sees",
             )
         local = num_tasks // devices
-        wide, narrow = (32, 1) if jax.default_backend() == "cpu" else (256, 256)
+        wide, narrow = _default_sizes()
         if whole:
             wide = narrow = local
         size = divisor(local, wide) if microbatch is None else microbatch
@@ -158,6 +159,23 @@ class TaskMap:
         inner = divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
         _check_block("gradient_microbatch", inner, size, "the microbatch")
         return cls(num_tasks, size, inner, devices)
+
+    @classmethod
+    def padded(cls, num_tasks: int, at_most: int | None = None) -> "TaskMap":
+        """A layout for ``collect`` alone, of any number of tasks over all devices.
+
+        Blocks need not divide the tasks: the last ones are filled up with tasks that are
+        thrown away, and no number of tasks ends in blocks of one.
+
+        Args:
+          num_tasks: N.
+          at_most: tasks of a block; as many as in ``build`` by default.
+        """
+        devices = min(num_tasks, jax.local_device_count())
+        local = math.ceil(num_tasks / devices)
+        wide = _default_sizes()[0] if at_most is None else at_most
+        size = math.ceil(local / math.ceil(local / wide))
+        return cls(num_tasks, size, size, devices)
 
     def resized(self, num_tasks: int) -> "TaskMap":
         """The same layout for another number of tasks, as far as it divides."""
@@ -190,6 +208,9 @@ class TaskMap:
 
     def collect(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """``fn(shared, row)`` of every task, outputs stacked to ``[N, ...]``."""
+        missing = -self.num_tasks % (self.num_devices * self.microbatch)
+        if missing:
+            rows = jax.tree.map(lambda leaf: _repeat_last(leaf, missing), rows)
 
         def local(shared, rows):
             blocks = jax.lax.map(
@@ -198,7 +219,8 @@ class TaskMap:
             number = _num_rows(rows)
             return jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), blocks)
 
-        return self._spread(local, PartitionSpec(_AXIS))(shared, rows)
+        outputs = self._spread(local, PartitionSpec(_AXIS))(shared, rows)
+        return jax.tree.map(lambda leaf: leaf[: self.num_tasks], outputs) if missing else outputs
 
     def _spread(
         self, local: Callable, out_specs: PartitionSpec | tuple[PartitionSpec, ...]
@@ -218,6 +240,15 @@ class TaskMap:
         return jax.shard_map(
             local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
+
+
+def _default_sizes() -> tuple[int, int]:
+    """Most tasks of a block, for rollouts and for gradients."""
+    return (32, 1) if jax.default_backend() == "cpu" else (256, 256)
+
+
+def _repeat_last(leaf: jax.Array, number: int) -> jax.Array:
+    return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], number, axis=0)])
 
 
 def _check_block(field: str, size: int, whole: int, of_what: str) -> None:

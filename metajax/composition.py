@@ -92,6 +92,7 @@ def compose(
     num_adaptations: int = 1,
     num_streams: int = 20,
     trials: Trials | None = None,
+    microbatch: int | None = None,
 ) -> MetaAlgorithm:
     """Puts a learner under an outer rule on a task family.
 
@@ -102,6 +103,7 @@ def compose(
       num_adaptations: K of a trial, unless ``adapt`` is told otherwise.
       num_streams: E, episodes of a chunk.
       trials: their kind; ``fresh()`` by default. Continuing trials have no adaptations.
+      microbatch: tasks of a meta-test that may be one block of the program.
 
     Returns:
       the ``MetaAlgorithm``.
@@ -151,7 +153,7 @@ def compose(
             num_points=kind.num_points,
         )
 
-    return MetaAlgorithm(family, learner, init, step, adapt, kind.axis)
+    return MetaAlgorithm(family, learner, init, step, adapt, kind.axis, microbatch)
 
 
 def episode_horizon(family: TaskFamily, horizon: int | None) -> int:

@@ -124,7 +124,7 @@ def evaluate(
     run = _meta_test(
         algorithm,
         algorithm.family if family is None else family,
-        TaskMap.build(num_tasks),
+        TaskMap.padded(num_tasks, algorithm.microbatch),
         num_adaptations,
         num_streams,
         explore,
@@ -164,6 +164,6 @@ def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray 
     def of_task(_, key):
         return optimal(family.sample(jax.random.split(key)[0]))
 
-    layout = TaskMap.build(num_tasks)
+    layout = TaskMap.padded(num_tasks)
     run = jax.jit(lambda key: layout.collect(of_task, (), jax.random.split(key, num_tasks)))
     return np.asarray(run(key))

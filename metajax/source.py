@@ -136,12 +136,14 @@ def lifetime(
     def draw(key, task):
         key_noise, key_steps = jax.random.split(key)
         noise, keys = _randomness(learner, key_noise, key_steps, shape)
+        if not family.auto_reset:
+            return noise, keys
         # The first step of a new episode, should this one end, drawn before it is known.
         key_advance, key_reset = jnp.moveaxis(jax.vmap(jax.vmap(jax.random.split))(keys), -1, 0)
         restart = jax.vmap(jax.vmap(lambda key: family.reset(key, task)))(key_reset)
         return noise, (key_advance, restart)
 
-    def environment_step(draws, task, env_state, action):
+    def restarting_step(draws, task, env_state, action):
         key, restart = draws
         return or_restart(*family.advance(key, task, env_state, action), *restart)
 
@@ -158,7 +160,7 @@ def lifetime(
                 state,
                 noise,
                 draws,
-                environment_step=environment_step,
+                environment_step=restarting_step if family.auto_reset else family.step,
                 explore=explore,
                 next_observations=True,
             )

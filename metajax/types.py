@@ -151,6 +151,9 @@ class TaskFamily(NamedTuple):
       advance: the same without the reset: after the end of an episode the
         state is the terminal one. Fresh trials use it, since drawing a reset at
         every step can cost more than the step (see ``with_auto_reset``).
+      auto_reset: ``step`` is ``advance`` and, at the end of an episode, a ``reset`` that
+        depends on the task alone, which may then be drawn ahead. False where anything
+        of the state survives the end of an episode.
     """
 
     spec: Spec
@@ -158,6 +161,7 @@ class TaskFamily(NamedTuple):
     reset: Callable[[Key, Tree], tuple[Tree, TimeStep]]
     step: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
+    auto_reset: bool = False
 
 
 # --- Learners -----------------------------------------------------------------
@@ -417,14 +421,16 @@ class MetaAlgorithm(NamedTuple):
       learner: the inner half.
       init: ``(key) -> MetaState``.
       step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps
-        names to scalars, except ``returns``, ``[K + 1]``: mean return of the
-        training tasks after 0..K adaptations, or of each episode of a trial;
-        ``env_steps`` counts transitions.
+        names to what is logged, scalars mostly. ``returns``, ``[K + 1]``, is the mean
+        return of the training tasks after 0..K adaptations, or of each episode of a
+        trial; ``env_steps`` counts transitions.
       adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
         num_streams=None, explore=True) -> Trial``: a whole trial in one task.
         With ``explore=False`` returns are those of the policy's mode, measured
         in episodes of their own; adaptation still uses sampled actions.
       axis: what returns count: "adaptations", "episodes", or "points" of a lifetime.
+      microbatch: tasks of a meta-test that may be one block of the program; None for
+        what suits the device.
     """
 
     family: TaskFamily
@@ -433,3 +439,4 @@ class MetaAlgorithm(NamedTuple):
     step: Callable[[Key, MetaState], tuple[MetaState, dict[str, jax.Array]]]
     adapt: Callable[..., Trial]
     axis: str = "adaptations"
+    microbatch: int | None = None

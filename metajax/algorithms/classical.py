@@ -91,6 +91,7 @@ class Classical:
             family,
             num_streams=1,
             trials=continuing(self.num_episodes),
+            microbatch=self.microbatch,
         )
 
     def needs(self, spec: Spec, condition: bool, kind: str) -> None:

@@ -119,6 +119,7 @@ class GradientBased:
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
             trials=trials,
+            microbatch=self.microbatch,
         )
 
     def outer_rule(
@@ -168,11 +169,12 @@ class GradientBased:
             normalize_advantages=self.normalize_advantages,
         )
 
-    def meta_optimizer(self) -> optax.GradientTransformation:
-        """The optimiser of the meta-update."""
+    def meta_optimizer(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        """The optimiser of the meta-update, which takes so many steps an iteration."""
         return meta_optimizer(
             self.optimizer,
             self.learning_rate,
             decay_iterations=self.decay_iterations,
+            updates_per_iteration=updates_per_iteration,
             max_grad_norm=self.max_grad_norm,
         )

@@ -50,6 +50,14 @@ class JointDQN(QBased):
             epsilon_steps=self.training_epsilon_steps,
         )
         tasks = mixture(family)
-        one_for_all = training.learner(tasks, training.replay(tasks))
+        replay = training.replay(tasks)
+        self.check_budget(replay, 1, "training_buffer_size")
+        one_for_all = training.learner(tasks, replay)
         streams = lifetime(tasks, one_for_all, self.num_tasks, self.num_steps)
-        return outer.continued(one_for_all, streams, (), num_adaptations=self.adaptations)
+        return outer.continued(
+            one_for_all,
+            streams,
+            (),
+            num_adaptations=self.adaptations,
+            num_streams=self.num_tasks,
+        )

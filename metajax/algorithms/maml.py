@@ -60,6 +60,18 @@ class MAML(GradientBased):
             raise OptionError(
                 "surrogate", '"emaml" is not possible here; it needs outer "policy-gradient"'
             )
+        if self.surrogate == "emaml" and self.every_step:
+            raise OptionError(
+                "every_step",
+                'true is not possible with surrogate "emaml", which credits the samples with '
+                "the last return alone; allowed: false",
+            )
+        if self.baseline == "value" and self.outer == "trpo":
+            raise OptionError(
+                "baseline",
+                '"value" is not possible with outer "trpo", whose step is one of the policy; '
+                'allowed: "linear", "none"',
+            )
 
     def inner_surrogate(self) -> str:
         return self.surrogate
@@ -76,12 +88,15 @@ class MAML(GradientBased):
             "ppo": objectives.clipped_loss(self.clip),
             "trpo": objectives.ratio_loss,
         }
+        loss = objective_losses[self.outer]
+        if self.baseline == "value":
+            loss = objectives.with_value_error(loss)
         objective = outer.post_adaptation(
             learner,
             source,
             family,
             num_adaptations=self.inner_steps,
-            loss=objective_losses[self.outer],
+            loss=loss,
             derivative=derivative,
             every_step=self.every_step,
             entropy_coefficient=self.entropy_coefficient,
@@ -89,7 +104,7 @@ class MAML(GradientBased):
         if self.outer == "ppo":
             return outer.epochs(
                 objective,
-                self.meta_optimizer(),
+                self.meta_optimizer(self.num_epochs * self.num_minibatches),
                 layout,
                 num_epochs=self.num_epochs,
                 num_minibatches=self.num_minibatches,

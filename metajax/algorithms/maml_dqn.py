@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
-from metajax.algorithms.optimizers import meta_optimizer
+from metajax.algorithms.optimizers import ADAM_FLOOR, meta_optimizer
 from metajax.algorithms.q_based import QBased
 from metajax.options import check_number
 
@@ -32,6 +32,8 @@ class MAMLDQN(QBased):
       optimizer: of the meta-update.
       max_grad_norm: clips its gradient; none for no clipping.
     """
+
+    adam_floor: ClassVar[float] = ADAM_FLOOR
 
     num_tasks: int = 32
     num_steps: int = 50

@@ -163,4 +163,5 @@ class MemoryBased:
             family,
             num_streams=self.num_streams,
             trials=continuing(self.num_episodes),
+            microbatch=self.microbatch,
         )

@@ -7,14 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.gradient_based import API
-from metajax.algorithms.meta_gradients import (
-    ADAM_FLOOR,
-    MetaGradients,
-    raw,
-    recorded,
-    settings,
-)
-from metajax.algorithms.optimizers import inner_optimizer
+from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
+from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.options import check, check_number
 
 if TYPE_CHECKING:
@@ -163,6 +157,7 @@ class MetaGradientActorCritic(MetaGradients):
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
             trials=trials,
+            microbatch=self.microbatch,
         )
 
     def learner(

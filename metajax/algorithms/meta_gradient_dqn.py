@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal
 
-from metajax.algorithms.meta_gradients import ADAM_FLOOR, MetaGradients, raw, recorded, settings
+from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
+from metajax.algorithms.optimizers import ADAM_FLOOR
 from metajax.algorithms.q_based import QBased
 from metajax.options import check
 
@@ -36,6 +37,7 @@ class MetaGradientDQN(MetaGradients, QBased):
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
+    fewer_buffers: ClassVar[str] = ". All lifetimes go on side by side: use fewer tasks"
     learnable: ClassVar[tuple[str, ...]] = (
         *("inner_lr", "discount", "epsilon"),
         *("mix", "huber_delta", "target_rate"),
@@ -92,6 +94,9 @@ class MetaGradientDQN(MetaGradients, QBased):
         values = self.values(family)
         fresh = {"init": self.initial, "start": lambda key, theta: values.init(key)}
         return super().learner(family, replay, **{**fresh, **changes})
+
+    def buffers_at_once(self, layout):
+        return layout.num_tasks // layout.num_devices
 
     def outer_rule(self, family, learner, source, layout):
         from metajax import outer

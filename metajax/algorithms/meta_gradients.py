@@ -13,9 +13,6 @@ from metajax.options import check, check_number
 if TYPE_CHECKING:
     from metajax.types import Estimator, Outer
 
-ADAM_FLOOR = 1e-8
-"""Of the optimisers that a meta-gradient goes through."""
-
 # What is not in here is positive and learned by its logarithm.
 _PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")
 

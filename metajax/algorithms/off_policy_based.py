@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from metajax.algorithms.gradient_based import API
-from metajax.algorithms.optimizers import inner_optimizer, meta_optimizer
+from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer, meta_optimizer
 from metajax.options import OptionError, check, check_number
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class OffPolicyBased:
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
             trials=trials,
+            microbatch=self.microbatch,
         )
 
     def learner(self, family: TaskFamily) -> Learner:
@@ -181,7 +182,9 @@ class OffPolicyBased:
         """The optimiser of the adaptation."""
         import optax
 
-        rule = inner_optimizer(self.inner_optimizer, max_grad_norm=self.inner_clip)
+        rule = inner_optimizer(
+            self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=ADAM_FLOOR
+        )
         return optax.chain(rule, optax.scale(-1.0 * self.inner_lr))
 
     def inner_correction(self) -> Correction:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import optax
 
+ADAM_FLOOR = 1e-8
+"""Of the optimisers that a meta-gradient goes through."""
+
 
 def meta_optimizer(
     name: str,

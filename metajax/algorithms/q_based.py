@@ -63,6 +63,7 @@ class QBased:
 
     # Not 0 where something differentiates through the updates.
     adam_floor: ClassVar[float] = 0.0
+    fewer_buffers: ClassVar[str] = ". A smaller microbatch has fewer at once"
 
     num_tasks: int = 64
     num_streams: int = 10
@@ -138,7 +139,7 @@ class QBased:
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         replay = self.replay(family)
-        self._check_budget(replay, layout)
+        self.check_budget(replay, self.buffers_at_once(layout))
         learner = self.learner(family, replay)
         trials = lifetimes(self.num_steps, self.num_points)
         source = trials.source(family, learner, self.num_streams)
@@ -149,6 +150,7 @@ class QBased:
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
             trials=trials,
+            microbatch=self.microbatch,
         )
 
     def outer_rule(
@@ -220,13 +222,17 @@ class QBased:
         left = jnp.maximum(1 - env_steps / self.epsilon_steps, 0)
         return end + (self.epsilon[0] - end) * left
 
-    def _check_budget(self, replay: Replay, layout: TaskMap) -> None:
-        at_once = layout.microbatch
+    def buffers_at_once(self, layout: TaskMap) -> int:
+        """Replay buffers that a device holds at a time: those of a block of lifetimes."""
+        return layout.microbatch
+
+    def check_budget(self, replay: Replay, at_once: int, name: str = "buffer_size") -> None:
+        """Raises OptionError where so many buffers, sized by an option, take too many bytes."""
         total = replay.num_bytes * at_once
         if total > self.buffer_budget:
             raise OptionError(
-                "buffer_size",
-                f"{self.buffer_size} takes {replay.num_bytes:,} bytes a task, {total:,} for the "
-                f"{at_once} tasks at once; allowed: {self.buffer_budget:,.0f} (buffer_budget). A "
-                "smaller microbatch has fewer tasks at once",
+                name,
+                f"{getattr(self, name)} takes {replay.num_bytes:,} bytes a buffer, {total:,} for "
+                f"the {at_once} that there are at once; allowed: {self.buffer_budget:,.0f} "
+                "(buffer_budget)" + self.fewer_buffers,
             )

@@ -105,6 +105,13 @@ def uniform_replay(
                 "num_streams",
                 f"{streams} is not possible; allowed: {num_streams}, the rows of the replay buffer",
             )
+        if chunk.mask.shape[0] > length:
+            raise OptionError(
+                "buffer_size",
+                f"{capacity} holds {length} steps of each of {num_streams} streams, fewer than "
+                f"the {chunk.mask.shape[0]} between two adaptations (num_steps); allowed: at "
+                f"least {chunk.mask.shape[0] * num_streams}",
+            )
         steps = Transition(*(getattr(chunk, name) for name in Transition._fields))
         steps = jax.tree.map(
             lambda leaf, kept: jnp.swapaxes(leaf, 0, 1).astype(kept.dtype), steps, example

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.source import StreamReturns
 from metajax.types import Key, Learner, Outer, Source, Tree
 
 
@@ -14,37 +15,44 @@ class Continued(NamedTuple):
     Attributes:
       phi: all of the learner's state.
       source: where its streams are.
+      earned: by each of them, across meta-iterations.
     """
 
     phi: Tree
     source: Tree
+    earned: StreamReturns
 
 
-def continued(learner: Learner, source: Source, task: Tree, *, num_adaptations: int) -> Outer:
+def continued(
+    learner: Learner, source: Source, task: Tree, *, num_adaptations: int, num_streams: int
+) -> Outer:
     """Lets one lifetime go on, ``num_adaptations`` a meta-iteration; theta is its weights.
 
     In a ``metajax.tasks.mixture`` this is joint training on all tasks. ``info`` has
     ``returns`` (``[1]``, at the end of the iteration: mean over streams of the return of the
-    episode that ended last in it) and ``env_steps``.
+    episode that ended last, or of the first one so far) and ``env_steps``.
 
     Args:
       learner: whose theta is its initial weights.
       source: of a lifetime (``metajax.source.lifetime``).
       task: that the lifetime is in.
       num_adaptations: of a meta-iteration.
+      num_streams: E of the source.
     """
 
     def init(key: Key, theta: Tree) -> Continued:
         key_begin, key_open = jax.random.split(key)
-        return Continued(learner.begin(key_begin, theta), source.open(key_open, theta, task))
+        phi, state = learner.begin(key_begin, theta), source.open(key_open, theta, task)
+        return Continued(phi, state, StreamReturns.none(num_streams))
 
     def update(key, theta, carry):
         def adaptation(carry, draws):
             state, chunk = source.next(draws[0], theta, carry.phi, task, carry.source)
             chunk = learner.annotate(theta, carry.phi, chunk)
             phi = learner.adapt(draws[1], theta, carry.phi, chunk)
-            outcome = chunk.reward, chunk.terminated | chunk.truncated
-            return Continued(phi, state), (outcome, jnp.sum(chunk.mask, dtype=jnp.int32))
+            count = jnp.sum(chunk.mask, dtype=jnp.int32)
+            outcome = chunk.reward, chunk.terminated | chunk.truncated, count
+            return carry._replace(phi=phi, source=state), outcome
 
         key_next, key_adapt = jax.random.split(key)
         draws = (
@@ -53,8 +61,11 @@ def continued(learner: Learner, source: Source, task: Tree, *, num_adaptations: 
             ),
             jax.vmap(learner.draw)(jax.random.split(key_adapt, num_adaptations)),
         )
-        carry, (outcome, counts) = jax.lax.scan(adaptation, carry, draws)
-        info = {"returns": source.returns(*outcome)[-1:], "env_steps": jnp.sum(counts)}
-        return learner.weights(carry.phi), carry, info
+        carry, (reward, done, counts) = jax.lax.scan(adaptation, carry, draws)
+        earned, _ = carry.earned.after(
+            reward.reshape(-1, num_streams), done.reshape(-1, num_streams)
+        )
+        info = {"returns": jnp.mean(earned.latest)[None], "env_steps": jnp.sum(counts)}
+        return learner.weights(carry.phi), carry._replace(earned=earned), info
 
     return Outer(init, update)

@@ -61,6 +61,18 @@ def clipped_loss(clip: float | jax.Array) -> Callable[[Outputs, Chunk], jax.Arra
     return loss
 
 
+def with_value_error(
+    loss: Callable[[Outputs, Chunk], jax.Array], coefficient: float | jax.Array = 0.5
+) -> Callable[[Outputs, Chunk], jax.Array]:
+    """A loss of the policy and ``coefficient`` times the mean squared error of its values."""
+
+    def total(outputs, chunk):
+        squares = jnp.square(outputs.value - chunk.target)
+        return loss(outputs, chunk) + coefficient * losses.masked_mean(squares, chunk.mask)
+
+    return total
+
+
 def temporal_difference_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
     """Half the mean squared error of the action values against their targets."""
     return 0.5 * losses.masked_mean(jnp.square(outputs.value - outputs.target), chunk.mask)

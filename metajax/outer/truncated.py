@@ -1,5 +1,6 @@
 """Online meta-gradients: through a short window of lifetimes that go on."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -108,9 +109,8 @@ def truncated(
         earned = StreamReturns.none(chunk.mask.shape[1])
         return Lifetime(task, phi, state, earned, jnp.zeros((), jnp.int32))
 
-    def live(key, theta, life):
+    def live(key_trial, key_query, theta, life):
         """One window: the lifetime after it, what the gradient needs, and the log."""
-        key_trial, key_query, key_born = jax.random.split(key, 3)
         trial = run_trial(
             _at(learner, life.phi),
             source._replace(open=lambda key, theta, task: life.source),
@@ -128,12 +128,22 @@ def truncated(
             earned,
             life.age + window + 1,
         )
-        ended = older.age >= num_adaptations
-        after = jax.tree.map(
-            lambda new, old: jnp.where(ended, new, old), born(key_born, theta), older
-        )
         info = {"returns": jnp.mean(earned.latest)[None], "env_steps": trial.env_steps}
-        return after, Window(life.phi, trial.support, trial.query, trial.key), info
+        return older, Window(life.phi, trial.support, trial.query, trial.key), info
+
+    def renewed(keys, theta, lives):
+        """Lifetimes of a block, those that have reached their length being new ones."""
+        ended = lives.age >= num_adaptations
+
+        def renew():
+            def either(key, ended, life):
+                choose = functools.partial(jnp.where, ended)
+                return jax.tree.map(choose, born(key, theta), life)
+
+            return jax.vmap(either)(keys, ended, lives)
+
+        # A branch of the whole block: lifetimes end rarely, and their buffers are large.
+        return jax.lax.cond(jnp.any(ended), renew, lambda: lives)
 
     def unroll(theta, phi, chunk):
         return judge.unroll(theta, phi, judge.memory(theta), chunk)
@@ -156,7 +166,11 @@ def truncated(
 
     def block_sum(theta, block):
         keys, lives = block
-        after, items, info = jax.vmap(live, (0, None, 0))(keys, theta, lives)
+        keys_trial, keys_query, keys_born = jnp.moveaxis(
+            jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+        )
+        older, items, info = jax.vmap(live, (0, 0, None, 0))(keys_trial, keys_query, theta, lives)
+        after = renewed(keys_born, theta, older)
 
         def of_task(item):
             (_, loss_info), gradients = jax.value_and_grad(meta_loss, has_aux=True)(theta, item)

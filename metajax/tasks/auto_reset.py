@@ -56,4 +56,4 @@ def with_auto_reset(
         first_state, first = reset(key_reset, task)
         return or_restart(state, timestep, first_state, first)
 
-    return TaskFamily(spec=spec, sample=sample, reset=reset, step=step, advance=advance)
+    return TaskFamily(spec, sample, reset, step, advance, auto_reset=True)

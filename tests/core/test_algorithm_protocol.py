@@ -10,6 +10,7 @@ import toys
 
 import metajax
 from metajax import inner, outer
+from metajax.batch import TaskMap
 from metajax.source import fresh_episodes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -259,3 +260,63 @@ def test_a_clip_is_refused_beside_a_rule_of_ones_own(line):
 def test_a_run_is_continued_from_a_state_only(line):
     with pytest.raises(metajax.OptionError, match="state: is missing"):
         metajax.train(toys.make("maml", line), jax.random.key(0), 4, start=2)
+
+
+@pytest.mark.parametrize("outer", ["policy-gradient", "ppo"])
+def test_a_value_baseline_is_learned(outer, line):
+    """The values that training ends with predict the returns of its policy, the first do not."""
+    options = {"baseline": "value", "outer": outer, "learning_rate": 0.02, "num_tasks": 16}
+    algorithm = toys.make("joint", line, **options, inner_steps=0)
+    state, _ = metajax.train(algorithm, jax.random.key(0), 60)
+
+    def error(theta, key):
+        query = algorithm.adapt(key, theta, line.sample(key)).query
+        learner = algorithm.learner
+        values = learner.unroll(theta, learner.begin(key, theta), (), query).value
+        following = jnp.cumsum(query.reward[::-1], axis=0)[::-1]
+        return jnp.sum(jnp.square(values - following) * query.mask) / jnp.sum(query.mask)
+
+    mean = jax.jit(lambda theta: jnp.mean(jax.vmap(error, (None, 0))(theta, keys)))
+    keys = jax.random.split(jax.random.key(1), 50)
+    start = algorithm.init(jax.random.key(0)).theta
+    assert mean(state.theta) < 0.5 * mean({**state.theta, "value": start["value"]})
+
+
+def test_the_rate_of_several_passes_falls_over_iterations(line, assert_same):
+    options = {"outer": "ppo", "num_epochs": 2, "num_minibatches": 2, "decay_iterations": 2}
+    algorithm = toys.make("joint", line, **options)
+    start = algorithm.init(jax.random.key(0))
+    step = jax.jit(algorithm.step)
+    first, _ = step(jax.random.key(1), start)
+    second, _ = step(jax.random.key(2), first)
+    third, _ = step(jax.random.key(3), second)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first.theta, second.theta)
+    assert max(jax.tree.leaves(moved)) > 0
+    assert_same(second.theta, third.theta)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"surrogate": "emaml", "every_step": True}, "every_step"),
+        ({"surrogate": "emaml", "outer": "ppo"}, "surrogate"),
+        ({"baseline": "value", "outer": "trpo"}, "baseline"),
+    ],
+    ids=str,
+)
+def test_combinations_without_a_meaning_are_refused(options, field, line):
+    with pytest.raises(metajax.OptionError, match=rf"{field}: .*not possible"):
+        toys.make("maml", line, **options)
+
+
+@pytest.mark.parametrize("num_tasks", [1, 7, 64, 257])
+@pytest.mark.parametrize("at_most", [None, 3])
+def test_any_number_of_tasks_is_collected_in_wide_blocks(num_tasks, at_most):
+    layout = TaskMap.padded(num_tasks, at_most)
+    rows = jnp.arange(num_tasks)
+    collected = jax.jit(lambda rows: layout.collect(lambda shared, row: row + shared, 5, rows))
+    np.testing.assert_array_equal(collected(rows), rows + 5)
+    limit = 32 if at_most is None else at_most
+    local = -(-num_tasks // layout.num_devices)
+    assert layout.microbatch <= limit
+    assert layout.microbatch >= min(local, limit) // 2

@@ -85,3 +85,53 @@ def test_another_number_of_streams_is_refused(name):
     theta = algorithm.init(jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match="num_streams"):
         metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, num_streams=3)
+
+
+def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
+    """In two-step the rich state switches between episodes, here after each of them."""
+    family = metajax.tasks.make("two-step", switch_probability=1.0)
+    sizes = {**SIZES, "num_steps": 2, "num_streams": 2, "lifetime": 12}
+    algorithm = metajax.make("dqn", family, **sizes)
+    theta, task = algorithm.init(jax.random.key(0)).theta, family.sample(jax.random.key(2))
+    trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(jax.random.key(1))
+    # Three chunks and the query, an episode each: an even number of switches.
+    np.testing.assert_array_equal(trial.source.env_state.rich, task.rich)
+    fewer = jax.jit(lambda key: algorithm.adapt(key, theta, task, num_adaptations=2))
+    np.testing.assert_array_equal(fewer(jax.random.key(1)).source.env_state.rich, ~task.rich)
+
+
+def test_joint_training_counts_episodes_that_are_longer_than_an_iteration():
+    family = metajax.tasks.make("cartpole", episode_length=40)
+    sizes = {**SIZES, "num_steps": 1, "adaptations": 4, "training_buffer_size": 40}
+    _, history = metajax.train(metajax.make("joint-dqn", family, **sizes), jax.random.key(0), 8)
+    assert history["returns"].max() > 4
+
+
+def test_the_budget_is_that_of_all_buffers_there_are():
+    budget = 64 * 40  # bytes; a buffer of 20 transitions of cartpole takes 47 each
+    family = metajax.tasks.make("cartpole")
+    sizes = {**SIZES, "num_tasks": 64, "devices": 1, "buffer_budget": budget}
+    metajax.make("dqn", family, **sizes, microbatch=1)
+    with pytest.raises(metajax.OptionError, match=r"64 that there are at once.*fewer tasks"):
+        metajax.make("meta-gradient-dqn", family, **sizes, microbatch=1, window=1)
+    with pytest.raises(metajax.OptionError, match="training_buffer_size: 4000"):
+        metajax.make("joint-dqn", family, **sizes, microbatch=1, training_buffer_size=4000)
+
+
+def test_a_chunk_that_is_longer_than_the_buffer_is_refused():
+    sizes = {**SIZES, "num_steps": 12, "lifetime": 24}
+    algorithm = metajax.make("dqn", toys.arms(), **sizes)
+    with pytest.raises(metajax.OptionError, match=r"buffer_size: 20 holds 10 steps.*at least 24"):
+        metajax.evaluate(algorithm, jax.random.key(0), algorithm.init(jax.random.key(0)).theta)
+
+
+@pytest.mark.parametrize("name", ["maml-dqn", "meta-value", "meta-policy"])
+def test_meta_gradients_through_adam_are_finite_where_nothing_moves(name):
+    """A one-hot input that is never seen has gradients of zero."""
+    family = metajax.tasks.make("xu-chain", num_states=4, num_episodes=1)
+    known = _known(name)
+    sizes = {option: size for option, size in SIZES.items() if option in known}
+    sizes |= {"inner_optimizer": "adam", "num_steps": 2, "num_streams": 1, "lifetime": 4}
+    sizes |= {"learning_starts": 0} if "learning_starts" in known else {}
+    state, _ = metajax.train(metajax.make(name, family, **sizes), jax.random.key(0), 1)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.theta))

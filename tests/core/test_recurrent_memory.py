@@ -75,9 +75,12 @@ def test_step_by_step_equals_the_whole_trial(kind):
         np.testing.assert_allclose(hidden, whole[time, 1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 3 * B, 10**6])
+@pytest.mark.parametrize("rows", [1, 3 * B, 10**6, "all at once"])
 def test_the_backward_pass_equals_that_of_a_plain_scan(kind, rows, x64, monkeypatch):
-    monkeypatch.setattr("metajax.networks.recurrent._CHUNK_ROWS", rows)
+    if rows == "all at once":  # as on an accelerator
+        monkeypatch.setattr("metajax.networks.recurrent._stay_in_cache", lambda: False)
+    else:
+        monkeypatch.setattr("metajax.networks.recurrent._CHUNK_ROWS", rows)
     module, parameters, xs = _module_and_parameters(kind, jnp.float64)
     weigh = jax.random.normal(jax.random.key(1), (T, B, H), jnp.float64)
 

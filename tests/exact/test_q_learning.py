@@ -271,7 +271,7 @@ def test_bytes_are_those_of_the_buffer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"buffer_budget": 1000}, r"buffer_size.*bytes.*4 tasks.*buffer_budget"),
+        ({"buffer_budget": 1000}, r"buffer_size.*bytes.*4 that there are.*buffer_budget"),
         ({"buffer_size": 50, "learning_starts": 100}, r"buffer_size.*at least 100"),
         ({"lifetime": 15}, r"lifetime.*multiple of num_steps \* num_streams \(10\)"),
     ],
