@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.networks import Policy
+from metajax.networks import Policy, over_steps
 from metajax.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
 
 
@@ -96,8 +96,7 @@ def actor_critic_learner(
         raise ValueError("policy: has no value function; allowed: one with value_network")
 
     def values(weights, observation):
-        flat = observation.reshape(-1, *observation.shape[2:])
-        return value_of(weights, flat).reshape(observation.shape[:2])
+        return over_steps(lambda rows: value_of(weights, rows), observation)
 
     def begin(key, theta):
         weights = start(key, theta)
@@ -113,11 +112,7 @@ def actor_critic_learner(
 
     def unroll(theta, phi, memory, chunk):
         del theta, memory
-        shape = chunk.mask.shape
-        flat = chunk.observation.reshape(-1, *chunk.observation.shape[2:])
-        parameters = jax.tree.map(
-            lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), policy.apply(phi.weights, flat)
-        )
+        parameters = over_steps(lambda rows: policy.apply(phi.weights, rows), chunk.observation)
         return Outputs(
             distribution=parameters,
             log_prob=distribution.log_prob(parameters, chunk.action),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.networks import Policy
+from metajax.networks import Policy, over_steps
 from metajax.options import OptionError
 from metajax.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
 
@@ -114,22 +114,17 @@ def gradient_learner(
 
     def unroll(theta, phi, memory, chunk):
         del theta, memory
-        num_steps, num_streams = chunk.mask.shape
 
-        def flatten(leaf):
-            return leaf.reshape(num_steps * num_streams, *leaf.shape[2:])
+        def of_rows(observation, action):
+            parameters = policy.apply(phi.weights, observation)
+            return Outputs(
+                distribution=parameters,
+                log_prob=distribution.log_prob(parameters, action),
+                entropy=distribution.entropy(parameters),
+                value=() if value_of is None else value_of(phi.weights, observation),
+            )
 
-        def restore(leaf):
-            return leaf.reshape(num_steps, num_streams, *leaf.shape[1:])
-
-        observation = flatten(chunk.observation)
-        parameters = policy.apply(phi.weights, observation)
-        log_prob = distribution.log_prob(parameters, flatten(chunk.action))
-        entropy = distribution.entropy(parameters)
-        value = () if value_of is None else restore(value_of(phi.weights, observation))
-        return Outputs(
-            jax.tree.map(restore, parameters), restore(log_prob), restore(entropy), value
-        )
+        return over_steps(of_rows, chunk.observation, chunk.action)
 
     def annotate(theta, phi, chunk):
         returns = losses.returns_to_go(chunk.reward, chunk.mask, discount)

@@ -123,25 +123,24 @@ def memory_learner(
 
     def unroll(theta, phi, carry, chunk):
         del phi, carry
-        shape = chunk.mask.shape
 
-        def flatten(leaf):
-            return leaf.reshape(shape[0] * shape[1], *leaf.shape[2:])
+        def encoded(seen):
+            return _apply(encoder, theta["encoder"], seen)
 
-        def restore(leaf):
-            return leaf.reshape(*shape, *leaf.shape[1:])
+        def of_rows(features, action, time):
+            parameters = heads.apply(theta["heads"], features)
+            return Outputs(
+                distribution=parameters,
+                log_prob=distribution.log_prob(parameters, action),
+                entropy=distribution.entropy(parameters),
+                value=value_of(theta, features, time),
+            )
 
-        inputs = jax.tree.map(flatten, actor_inputs(spec, chunk))
-        xs = restore(_apply(encoder, theta["encoder"], inputs))
-        features = flatten(_apply(memory, theta["memory"], xs))
-        parameters = heads.apply(theta["heads"], features)
-        time = jnp.repeat(jnp.arange(shape[0]), shape[1])
-        return Outputs(
-            distribution=jax.tree.map(restore, parameters),
-            log_prob=restore(distribution.log_prob(parameters, flatten(chunk.action))),
-            entropy=restore(distribution.entropy(parameters)),
-            value=restore(value_of(theta, features, time)),
-        )
+        xs = networks.over_steps(encoded, actor_inputs(spec, chunk))
+        features = _apply(memory, theta["memory"], xs)
+        num_steps, num_streams = chunk.mask.shape
+        time = jnp.repeat(jnp.arange(num_steps)[:, None], num_streams, axis=1)
+        return networks.over_steps(of_rows, features, chunk.action, time)
 
     def annotate(theta, phi, chunk):
         del theta, phi

@@ -14,7 +14,7 @@ from metajax.inner.value_learner import (
     estimate,
     mixed,
 )
-from metajax.networks import Policy, ValueNetwork
+from metajax.networks import Policy, ValueNetwork, over_steps
 from metajax.types import ActorOutput, Learner, Outputs
 
 
@@ -75,8 +75,7 @@ def off_policy_actor(
         return estimate(values, weights["value"], logits_of(weights), chunk, correction)
 
     def outputs(weights, chunk):
-        observation = chunk.observation.reshape(-1, *chunk.observation.shape[2:])
-        logits = policy.apply(weights, observation).reshape(*chunk.mask.shape, -1)
+        logits = over_steps(logits_of(weights), chunk.observation)
         prediction = of(weights, chunk).prediction
         log_prob, entropy = choice.log_prob(logits, chunk.action), choice.entropy(logits)
         return Outputs(logits, log_prob, entropy, prediction)

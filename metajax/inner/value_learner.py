@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.networks import ValueNetwork, categorical
+from metajax.networks import ValueNetwork, categorical, over_steps
 from metajax.types import ActorOutput, Chunk, Learner, Outputs, Tree
 
 # Log-probabilities stay finite, so that an entropy has no product of zero and infinity.
@@ -83,24 +84,20 @@ def estimate(
     Returns:
       the ``Estimates``, differentiable in weights and policy.
     """
-    shape = chunk.mask.shape
-
-    def flat(leaf):
-        return leaf.reshape(-1, *leaf.shape[2:])
 
     def states(observation):
-        log_prob = jax.nn.log_softmax(logits(flat(observation)))
-        found = values.states(weights, flat(observation), jnp.exp(log_prob))
-        return found.reshape(shape), log_prob.reshape(*shape, -1)
+        log_prob = jax.nn.log_softmax(logits(observation))
+        return values.states(weights, observation, jnp.exp(log_prob)), log_prob
 
-    here, log_probs = states(chunk.observation)
-    after, _ = states(chunk.next_observation)
+    here, log_probs = over_steps(states, chunk.observation)
+    after, _ = over_steps(states, chunk.next_observation)
     log_prob = jnp.take_along_axis(log_probs, chunk.action[..., None], -1)[..., 0]
     rho = jnp.exp(log_prob - chunk.log_prob)
     ends = chunk.reward, chunk.terminated, chunk.truncated, after
     common = rho, correction.discount, correction.lambda_
     if correction.name == "retrace":
-        taken = values.actions(weights, flat(chunk.observation), flat(chunk.action)).reshape(shape)
+        actions = functools.partial(values.actions, weights)
+        taken = over_steps(actions, chunk.observation, chunk.action)
         target = losses.retrace_targets(taken, *ends, *common, clip_c=correction.clip_c)
         return Estimates(taken, target, target - here, rho)
     if correction.name == "vtrace":
@@ -161,8 +158,7 @@ def value_learner(
 
     def unroll(theta, phi, memory, chunk):
         del theta, memory
-        observation = chunk.observation.reshape(-1, *chunk.observation.shape[2:])
-        logits = behaviour(observation).reshape(*chunk.mask.shape, -1)
+        logits = over_steps(behaviour, chunk.observation)
         found = of(phi.weights, chunk)
         return Outputs(
             distribution=logits,

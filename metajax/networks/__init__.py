@@ -3,6 +3,7 @@
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
+from metajax.networks.over_steps import over_steps
 from metajax.networks.policy import Policy, policy
 from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
@@ -25,6 +26,7 @@ __all__ = [
     "action_values",
     "categorical",
     "diagonal_gaussian",
+    "over_steps",
     "policy",
     "q_network",
     "resize",
