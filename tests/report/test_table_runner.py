@@ -61,6 +61,22 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert not summary["interrupted"]
 
 
+def test_a_damaged_file_of_results_is_named(project, capsys):
+    results = project / "benchmarks" / "results"
+    results.mkdir()
+    (results / "toys.jsonl").write_text('{"row"\n{}\n')
+    assert main(["table", "toys"]) == 1
+    said = capsys.readouterr().err
+    assert "metajax: benchmarks/results/toys.jsonl, line 1: not JSON" in said
+
+
+def test_a_table_of_speeds_without_records_says_so(project, capsys):
+    text = 'kind = "throughput"\ntitle = "Speed"\nrows = [{ label = "a", results = "speed" }]'
+    table_toys.write(project, text, "speed")
+    assert main(["table", "speed"]) == 2
+    assert "benchmarks/results/speed.jsonl has no records" in capsys.readouterr().err
+
+
 def test_only_and_output(project):
     arguments = ["table", "toys", "--profile", "full", "--only", "trained/three", "still"]
     assert main([*arguments, "--output", "elsewhere"]) == 0
