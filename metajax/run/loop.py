@@ -14,7 +14,7 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.options import OptionError
-from metajax.run import checkpoints
+from metajax.run import checkpoints, numbers
 from metajax.run.directory import RunDirectory
 from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
@@ -210,8 +210,8 @@ class _Blocks:
         block_seconds, self._clock = now - self._clock, now
         length = reached - self.iteration
         before = self.env_steps
-        counts = np.asarray(infos.get("env_steps", np.zeros(length)))
-        total = before + np.cumsum(counts.astype(np.int64))
+        counts = infos.get("env_steps", np.zeros(length))
+        total = before + np.cumsum(numbers.whole(counts))
         self.env_steps = int(total[-1])
         self.rates.append((self.env_steps - before) / max(block_seconds, 1e-9))
         self.seconds += block_seconds
@@ -220,7 +220,7 @@ class _Blocks:
         return [
             {
                 "iteration": self.iteration + i + 1,
-                **{name: _plain(value[i]) for name, value in infos.items()},
+                **{name: numbers.plain(value[i]) for name, value in infos.items()},
                 "env_steps": int(total[i]),
                 "seconds": round(self.seconds - block_seconds * (1 - (i + 1) / length), 4),
             }
@@ -263,15 +263,3 @@ def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
             if rows.any():
                 found.append((int(rows.argmax()), name))
     return min(found, default=None)
-
-
-def _plain(value: Any) -> Any:
-    """A number or nested list for JSON, which knows no NaN: that becomes null."""
-    listed = np.asarray(value).tolist()
-
-    def clean(one: Any) -> Any:
-        if isinstance(one, list):
-            return [clean(item) for item in one]
-        return None if isinstance(one, float) and not math.isfinite(one) else one
-
-    return clean(listed)

@@ -102,14 +102,38 @@ def test_used_directory_is_refused(whole, command):
 
 
 def test_overwrite_starts_anew_and_leaves_the_rest(whole, command, workplace):
-    (whole / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "figure.png"):
+        (whole / name).write_text("mine")
     result = command(
         "train", "fake.toml", "--run-dir", "whole", "--overwrite", "--set", "train.num-iterations=4"
     )
     assert result.code == 0
     assert checkpoints.iterations(whole / "checkpoints") == [4]
     assert len(lines(whole)) == 4
-    assert (whole / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "figure.png"):
+        assert (whole / name).read_text() == "mine"
+
+
+def test_all_that_a_run_wrote_is_cleared(whole):
+    run = RunDirectory(whole)
+    for path in run.pictures.values():
+        path.touch()
+    run.clear()
+    assert {path.name for path in whole.iterdir()} <= {"lock"}
+
+
+def test_steps_that_a_mean_left_just_below_are_rounded(command, workplace, monkeypatch):
+    from metajax.run import loop
+
+    original = loop._Blocks._records
+
+    def records(self, reached, infos):
+        counts = np.nextafter(infos["env_steps"].astype(np.float32), np.float32(0))
+        return original(self, reached, {**infos, "env_steps": counts})
+
+    monkeypatch.setattr(loop._Blocks, "_records", records)
+    assert command(*TRAIN, "--set", "train.num-iterations=2").code == 0
+    assert [one["env_steps"] for one in lines(workplace / "run")] == [10, 20]
 
 
 def test_directory_in_use_is_refused(command, workplace):
