@@ -22,6 +22,9 @@ from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
 from metajax.types import MetaAlgorithm, MetaState
 
+# What a run may change on its way: nothing but rounding depends on it.
+_LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
+
 
 class NotFinite(Exception):
     """Training met a value that is not a number; the message names the iteration."""
@@ -86,7 +89,7 @@ def train_run(
     last = run.cut_metrics(start)
     loggers = open_loggers(run, config, start)
     with (
-        display(start, config.train.num_iterations) as screen,
+        display(start, config.train.num_iterations, algorithm.axis) as screen,
         Interruption(lambda number: screen.message(_announcement(number))) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
@@ -142,7 +145,8 @@ def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -
 def check_continuation(before: Config, now: Config, reached: int) -> None:
     """Refuses to continue a run with settings that would make it another run.
 
-    How long it trains, what it keeps and how it is measured may change.
+    How long it trains, what it keeps, how it is measured and how its tasks are laid
+    over memory and devices may change.
 
     Raises:
       OptionError: naming the first setting that differs.
@@ -151,7 +155,7 @@ def check_continuation(before: Config, now: Config, reached: int) -> None:
         old, new = before.to_dict()[section], now.to_dict()[section]
         names = ("seed",) if section == "train" else {**old, **new}
         for name in names:
-            if old.get(name) != new.get(name):
+            if old.get(name) != new.get(name) and name not in _LAYOUT:
                 raise OptionError(
                     f"{section}.{name}",
                     f"{new.get(name)!r} differs from {old.get(name)!r}, with which the run was "

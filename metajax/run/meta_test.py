@@ -10,6 +10,7 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.evaluation import Evaluation, evaluate
+from metajax.options import OptionError, kebab
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import plain
 from metajax.types import MetaAlgorithm, TaskFamily, Tree
@@ -53,6 +54,34 @@ def meta_test(
         num_streams=options.num_streams,
         explore=options.explore if explore is None else explore,
     )
+
+
+def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> None:
+    """Traces the meta-test of one task without running it.
+
+    Raises:
+      OptionError: for settings of ``[evaluate]`` that do not fit the algorithm.
+    """
+    options = config.evaluate
+
+    def of_task(key):
+        return algorithm.adapt(
+            key,
+            algorithm.init(key).theta,
+            held_out.sample(key),
+            family=held_out,
+            num_adaptations=options.num_adaptations,
+            num_streams=options.num_streams,
+            explore=options.explore,
+        ).returns
+
+    try:
+        jax.eval_shape(of_task, jax.random.key(0))
+    except OptionError as error:
+        raise OptionError(f"evaluate.{kebab(error.field)}", error.problem) from None
+    except (ValueError, OverflowError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise OptionError("evaluate", f"these sizes do not work together: {first}") from error
 
 
 def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> Evaluation:
@@ -131,8 +160,8 @@ def draw(
 
     Returns:
       Their paths: the return over adaptations, the return over training and, for
-      tasks in the plane, trajectories before and after (not of lifetimes, whose chunks
-      are pieces of episodes).
+      tasks in the plane, trajectories from the first to the last adaptation or episode
+      (not of lifetimes, whose chunks are pieces of episodes).
     """
     from metajax.report import plots
 
@@ -143,9 +172,11 @@ def draw(
     if held_out.spec.plane is not None and evaluation.axis != "points":
         paths.append(run.pictures["trajectories"])
         key = jax.random.fold_in(evaluation_key(config), 1)
-        plots.trajectories(paths[-1], algorithm, key, theta, held_out, evaluation.num_adaptations)
+        # A continuing trial has no adaptations; its axis counts episodes.
+        number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
+        plots.trajectories(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.pictures["training"])
-        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]})
+        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis)
     return paths
