@@ -203,9 +203,12 @@ def convert(value: Any, kind: Any) -> Any:
         if hasattr(value, "dtype"):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
-            if abs(value) > _LARGEST:
-                raise _Mismatch(f"{words(kind)} of at most {_LARGEST} in size")
-            return kind(value)
+            if kind is int and abs(value) > _LARGEST:
+                raise _Mismatch(f"an integer of at most {_LARGEST} in size")
+            try:
+                return kind(value)
+            except OverflowError:  # an integer that no float is as large as
+                raise _Mismatch(words(kind)) from None
         if kind is float and isinstance(value, float) and not math.isnan(value):
             return value
     elif isinstance(kind, type) and origin is None:

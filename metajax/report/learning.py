@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metajax.report import statistics, tables
+from metajax.run.numbers import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ def run_seed(
 
     from metajax.report import records
     from metajax.run.loop import run_key
-    from metajax.run.meta_test import evaluation_key
+    from metajax.run.meta_test import meta_test
     from metajax.training import initial_state, train
 
     algorithm, held_out = config.build()
@@ -67,20 +68,9 @@ def run_seed(
     )
 
     def judge(theta, explore):
-        from metajax.evaluation import evaluate
-
-        options = config.evaluate
-        evaluation = evaluate(
-            algorithm,
-            evaluation_key(config),
-            theta,
-            held_out,
-            num_tasks=options.num_tasks,
-            num_adaptations=options.num_adaptations,
-            num_streams=options.num_streams,
-            explore=explore,
+        return tables.evaluation_to_dict(
+            meta_test(config, algorithm, held_out, theta, explore=explore)
         )
-        return tables.evaluation_to_dict(evaluation)
 
     untrained = jax.jit(initial_state, static_argnums=0)(algorithm, key).theta
     return {
@@ -132,7 +122,7 @@ def thin(returns: np.ndarray, env_steps: np.ndarray) -> list[dict[str, Any]]:
     """
     import numpy as np
 
-    total = np.cumsum(np.asarray(env_steps, np.int64))
+    total = np.cumsum(whole(env_steps))
     parts = np.array_split(np.arange(len(total)), min(CURVE_POINTS, len(total)))
     returns = np.asarray(returns, np.float64)
     return [
@@ -187,7 +177,7 @@ class _Clock:
 
     def lap(self, reached: int, infos: dict[str, Any]) -> None:
         now = time.monotonic()
-        env_steps = int(infos["env_steps"].astype("int64").sum())
+        env_steps = int(whole(infos["env_steps"]).sum())
         self._blocks.append((reached - self._reached, env_steps, now - self._last))
         self._reached, self._last = reached, now
         if now - self._said > 10 or reached == self._total:

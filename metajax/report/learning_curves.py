@@ -1,8 +1,8 @@
 """How fast a method learns in tasks that it has not seen: numbers of its learning curves.
 
-A learning curve is the return of the mode of the policy over the environment steps that a
-learner has had in its task. All numbers are over tasks and seeds: interquartile means, with
-intervals from drawing both again.
+A learning curve is the return of the policy over the environment steps that a learner has had
+in its task; whether it is that of its mode or of sampled actions, the record's ``explore`` says.
+All numbers are over tasks and seeds: interquartile means, with intervals from drawing both again.
 """
 
 from __future__ import annotations

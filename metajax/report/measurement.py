@@ -45,6 +45,7 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
 
     from metajax.config import parse
     from metajax.report import arithmetic, records
+    from metajax.run.numbers import whole
     from metajax.training import initial_state, train
 
     jax.devices()
@@ -75,7 +76,7 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
         clock = time.perf_counter()
         state, infos = jax.block_until_ready(program(jax.random.fold_in(key, repeat), state))
         seconds.append(time.perf_counter() - clock)
-        env_steps.append(int(np.sum(np.asarray(infos["env_steps"]), dtype=np.int64)))
+        env_steps.append(int(whole(infos["env_steps"]).sum()))
     product.measure()
     if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(jax.device_get(infos))):
         raise FloatingPointError("a metric is not finite; what was measured is not training")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from metajax.evaluation import Evaluation
     from metajax.report.statistics import Estimate
-    from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree
+    from metajax.types import Chunk, Key, MetaAlgorithm, TaskFamily, Tree
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -42,6 +42,13 @@ _AXES = {
     "adaptations": "gradient steps on the task",
     "episodes": "episode of the trial",
     "points": "env steps in the task",
+}
+
+# Labels of the first and the last of a trial's returns.
+_ENDS = {
+    "adaptations": ("before adaptation", "after adaptation"),
+    "episodes": ("first episode", "last episode"),
+    "points": ("start of the lifetime", "end of the lifetime"),
 }
 
 Path = str | pathlib.Path
@@ -85,7 +92,7 @@ def trajectories(
     key: Key,
     theta: Tree,
     family: TaskFamily,
-    num_adaptations: int,
+    num_adaptations: int | None,
     *,
     num_tasks: int = 6,
     num_episodes: int = 3,
@@ -93,7 +100,8 @@ def trajectories(
     """Draws the way through the plane before and after each adaptation, tasks side by side.
 
     A line is the mean position over the E episodes of a chunk at each step, with some
-    of them faintly behind it and a dot where it ends.
+    of them faintly behind it and a dot where it ends. Of a continuing trial each episode
+    is a line, the mean over its E streams.
 
     Args:
       path: the picture.
@@ -101,7 +109,7 @@ def trajectories(
       key: of the tasks and their episodes.
       theta: meta-parameters.
       family: with ``spec.plane``, the goal of a task.
-      num_adaptations: K.
+      num_adaptations: K; None as trained, and for continuing trials, which have none.
       num_tasks: pictures in the picture.
       num_episodes: drawn faintly, E at most.
 
@@ -122,27 +130,68 @@ def trajectories(
         )
         chunks = jax.tree.map(
             lambda early, last: jax.numpy.concatenate([early, last[None]]),
-            (trial.support.observation, trial.support.mask, trial.support.last_observation),
-            (trial.query.observation, trial.query.mask, trial.query.last_observation),
+            _seen(trial.support),
+            _seen(trial.query),
         )
-        return goal_of(task), chunks
+        return goal_of(task), chunks, trial.returns
 
     run = jax.jit(lambda theta, keys: jax.lax.map(functools.partial(of_task, theta), keys))
-    goals, (positions, masks, ends) = jax.device_get(run(theta, jax.random.split(key, num_tasks)))
-    # [N, K + 1, T + 1, E, 2]; who has arrived stays where the episode ended.
-    ends = ends[:, :, None, :, :2]
-    steps = np.where(masks[..., None], positions[..., :2], ends)
-    _draw_trajectories(path, goals, np.concatenate([steps, ends], axis=2), num_episodes)
+    goals, (positions, masks, done, ends), returns = jax.device_get(
+        run(theta, jax.random.split(key, num_tasks))
+    )
+    if algorithm.axis == "episodes":
+        in_trial, length = returns.shape[1], family.spec.episode_length
+        ways = _episode_ways(positions[:, 0], done[:, 0], masks[:, 0], in_trial, length)
+    else:
+        # [N, K + 1, T + 1, E, 2]; who has arrived stays where the episode ended.
+        ends = ends[:, :, None]
+        ways = np.concatenate([np.where(masks[..., None], positions, ends), ends], axis=2)
+    _draw_trajectories(path, goals, ways, num_episodes, algorithm.axis)
 
 
-def learning_curves(path: Path, runs: Mapping[str, Sequence[Metrics]]) -> None:
-    """Draws the training return over meta-iterations, after (solid) and before adaptation.
+def _seen(chunk: Chunk) -> tuple[Any, ...]:
+    """Positions, mask, ends of episodes and last position of a chunk in the plane."""
+    done = chunk.terminated | chunk.truncated
+    return chunk.observation[..., :2], chunk.mask, done, chunk.last_observation[..., :2]
+
+
+def _episode_ways(
+    positions: np.ndarray, done: np.ndarray, masks: np.ndarray, num_episodes: int, length: int
+) -> np.ndarray:
+    """A continuing trial cut into its episodes.
+
+    Args:
+      positions: ``[N, T, E, 2]``.
+      done: ``[N, T, E]``, whether a step was the last of its episode.
+      masks: ``[N, T, E]``.
+      num_episodes: of each trial.
+      length: of the longest episode.
+
+    Returns:
+      ``[N, num_episodes, length, E, 2]``, where each action was taken; who has arrived
+      stays where the last one was.
+    """
+    episode = np.where(masks, np.cumsum(done, axis=1) - done, -1)
+    num_tasks, _, num_streams, _ = positions.shape
+    ways = np.empty((num_tasks, num_episodes, length, num_streams, 2))
+    for task, number, stream in np.ndindex(num_tasks, num_episodes, num_streams):
+        way = positions[task, episode[task, :, stream] == number, stream]
+        ways[task, number, :, stream] = way[np.minimum(np.arange(length), len(way) - 1)]
+    return ways
+
+
+def learning_curves(
+    path: Path, runs: Mapping[str, Sequence[Metrics]], axis: str = "adaptations"
+) -> None:
+    """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
     Args:
       path: the picture.
       runs: by label, for each seed the records of its run (with ``iteration`` and
         ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
+      axis: what the returns of a trial count, see ``Evaluation``.
     """
+    first, last = _ENDS[axis]
     with _figure(path, (6.4, 4.0)) as figure:
         axes = figure.subplots()
         for number, (label, seeds) in enumerate(runs.items()):
@@ -150,7 +199,7 @@ def learning_curves(path: Path, runs: Mapping[str, Sequence[Metrics]]) -> None:
             steps = np.array([one["iteration"] for one in min(seeds, key=len)])
             values = np.array([[one["returns"] for one in seed[: len(steps)]] for seed in seeds])
             after = _smooth(values[..., -1])
-            name = f"{label}, after adaptation" if values.shape[-1] > 1 else label
+            name = f"{label}, {last}" if values.shape[-1] > 1 else label
             axes.plot(steps, after.mean(axis=0), color=colour, label=name)
             if len(seeds) > 1:
                 low, high = after.min(axis=0), after.max(axis=0)
@@ -160,7 +209,8 @@ def learning_curves(path: Path, runs: Mapping[str, Sequence[Metrics]]) -> None:
                 axes.plot(steps, before, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set_xlabel("meta-iteration")
         axes.set_ylabel("return on training tasks (undiscounted)")
-        axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label="before it")
+        if any(len(seed[0]["returns"]) > 1 for seeds in runs.values() for seed in seeds):
+            axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label=first)
         figure.legend(loc="outside upper center", ncols=len(runs) + 1)
 
 
@@ -227,8 +277,10 @@ def throughput(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
             figure.legend(handles, labels, loc="outside upper center", ncols=min(len(lines), 3))
 
 
-def _draw_trajectories(path: Path, goals: np.ndarray, ways: np.ndarray, num_episodes: int) -> None:
-    """``goals`` is ``[N, 2]``, ``ways`` is ``[N, K + 1, T + 1, E, 2]``."""
+def _draw_trajectories(
+    path: Path, goals: np.ndarray, ways: np.ndarray, num_episodes: int, axis: str
+) -> None:
+    """``goals`` is ``[N, 2]``, ``ways`` is ``[N, K + 1, T + 1, E, 2]``, K + 1 along the axis."""
     from matplotlib.lines import Line2D
 
     num_tasks, num_lines = ways.shape[:2]
@@ -238,7 +290,7 @@ def _draw_trajectories(path: Path, goals: np.ndarray, ways: np.ndarray, num_epis
     # Where a first policy strays far away, the way of the later ones matters more.
     farthest = np.abs(goals).max()
     limit = 1.15 * max(min(np.abs(means).max(), 2 * farthest), farthest)
-    colours = _step_colours(num_lines)
+    colours = _line_colours(num_lines, axis)
     size = (2.5 * num_columns + 0.3, 2.5 * num_rows + 0.7)
     with _figure(path, size) as figure:
         grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
@@ -255,28 +307,36 @@ def _draw_trajectories(path: Path, goals: np.ndarray, ways: np.ndarray, num_epis
         for axes in list(grid.flat)[num_tasks:]:
             axes.set_axis_off()
         handles = [
-            Line2D([], [], color=colour, label=_steps(step)) for step, colour in enumerate(colours)
+            Line2D([], [], color=colour, label=_line_name(step, axis))
+            for step, colour in enumerate(colours)
         ]
         mark = {"linestyle": "", "marker": "s", "color": "black", "markersize": 5}
         handles.append(Line2D([], [], label="start", **mark))
         mark.update(marker="*", color=PALETTE[1], markersize=12, markeredgecolor="white")
         handles.append(Line2D([], [], label="goal", **mark))
-        title = f"mean of {ways.shape[3]} episodes up to the dot; faint: single episodes"
+        of_what = "trials side by side" if axis == "episodes" else "episodes"
+        title = f"mean of {ways.shape[3]} {of_what} up to the dot; faint: single ones"
+        if ways.shape[3] == 1:
+            title = "each way up to the dot"
         ncols = min(len(handles), 6)
         figure.legend(handles=handles, loc="outside upper center", ncols=ncols, title=title)
         figure.supxlabel("x position", fontsize=11)
         figure.supylabel("y position", fontsize=11)
 
 
-def _steps(number: int) -> str:
+def _line_name(number: int, axis: str) -> str:
+    if axis == "episodes":
+        return f"episode {number + 1}"
     return "before" if number == 0 else f"{number} step{'s' if number > 1 else ''}"
 
 
-def _step_colours(number: int) -> list[Any]:
-    """Grey before adaptation, then lighter to darker blue."""
+def _line_colours(number: int, axis: str) -> list[Any]:
+    """Lighter to darker blue; before adaptation grey."""
     from matplotlib import colormaps
 
-    return ["#b5b5b5", *colormaps["Blues"](np.linspace(0.5, 1.0, max(number - 1, 1)))][:number]
+    first = [] if axis == "episodes" else ["#b5b5b5"]
+    rest = number - len(first)
+    return [*first, *colormaps["Blues"](np.linspace(0.5, 1.0, max(rest, 1)))][:number]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib.metadata
 import json
-import math
 import os
 import pathlib
 import platform
@@ -14,7 +14,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from metajax.run.numbers import plain
+
 _PACKAGES = ("metajax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+
+
+class Unreadable(ValueError):
+    """A file of results that is damaged; the message names the place."""
 
 
 @functools.cache
@@ -55,25 +61,46 @@ def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
     """Adds a record as one line, all of it or nothing.
 
     Processes may append to one file at the same time. Numbers that JSON does not
-    know (NaN, infinity) are written as null, numpy arrays as lists.
+    know (NaN, infinity) are written as null, numpy arrays as lists. A last line that
+    a killed process has not finished makes way.
 
     Args:
       path: the file; it and its directory are created if missing.
       record: one object.
+
+    Raises:
+      OSError: if it cannot be written, with the records before it untouched.
     """
+    import fcntl
+
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = to_json(record).encode() + b"\n"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        size = os.fstat(file).st_size
-        # A process that was killed in the middle of a line must not spoil this one.
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        os.write(file, line)
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        size, lacks_end = _kept(file)
+        os.ftruncate(file, size)
+        line = b"\n" + line if lacks_end else line
+        if os.write(file, line) < len(line):
+            os.ftruncate(file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _kept(file: int) -> tuple[int, bool]:
+    """How many bytes of a file are records, and whether the last one lacks its line's end."""
+    size = os.fstat(file).st_size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return size, False
+    last = os.pread(file, size, 0).rpartition(b"\n")[2]
+    try:
+        json.loads(last)
+    except ValueError:
+        return size - len(last), False
+    return size, True
 
 
 def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
@@ -82,13 +109,17 @@ def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
     A last line without its end, left by a process that was killed, is skipped.
 
     Raises:
-      ValueError: naming the file and the line that is not a JSON object.
+      Unreadable: naming the file and the line that is not a JSON object.
     """
     path = pathlib.Path(path)
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    lines = text.split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: not text ({error.reason})") from None
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read ({error.strerror})") from None
     records = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -98,28 +129,16 @@ def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
+            raise Unreadable(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: not a JSON object")
+            raise Unreadable(f"{path}, line {number}: not a JSON object")
         records.append(record)
     return records
 
 
 def to_json(record: Any) -> str:
     """One line of JSON; see ``append`` for what is written how."""
-    return json.dumps(_plain(record), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(plain(record), allow_nan=False)
 
 
 def _revision() -> tuple[str | None, bool | None]:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from metajax.options import OptionError
 from metajax.report import records, table_curves, table_results, tables
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import read_records
@@ -135,7 +136,7 @@ def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
         found = records.read(results / f"{row.results}.jsonl")
         if not found:
             path = results / f"{row.results}.jsonl"
-            raise ValueError(f"table {table.name}: {path} has no records")
+            raise OptionError(f"table {table.name}", f"{path} has no records")
         families = {record["setting"].get("family") for record in found}
         for record in found:
             fraction, ratio = record["fraction_of_matmul_ceiling"], record.get("ratio")

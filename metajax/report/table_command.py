@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metajax.options import OptionError
-from metajax.report import rendering, table_results
+from metajax.report import records, rendering, table_results
 from metajax.report.table_cells import Cell, cells, only, read_records
 from metajax.report.table_definition import Table, ThroughputTable, load, names
 
@@ -30,6 +30,13 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     Raises:
       OptionError: for a mistake in the definition or the arguments.
     """
+    try:
+        return _table(options, prepare_jax)
+    except records.Unreadable as error:
+        return _failed(str(error))
+
+
+def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
     directory = pathlib.Path(options.tables)
     if options.name is None:
         known = ", ".join(names(directory)) or f"none in {directory}"
@@ -106,8 +113,8 @@ def _show(
     work: pathlib.Path,
     code: int,
 ) -> None:
-    records = read_records(table, results)
-    lines = table_results.lines(table, options.profile, records)
+    known = read_records(table, results)
+    lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
     files = []
     if code == 0:
@@ -117,7 +124,7 @@ def _show(
             files.append(work / f"{stem}.{ending}")
             files[-1].write_text(write(grid) + "\n", encoding="utf-8")
         files.append(work / f"{stem}.png")
-        _draw(files[-1], table, options.profile, lines, records)
+        _draw(files[-1], table, options.profile, lines, known)
     files.insert(0, results / f"{table.name}.jsonl")
     written = [str(path) for path in files if path.is_file()]
     if options.json:
@@ -132,12 +139,12 @@ def _draw(
     table: Table,
     profile: str,
     lines: Sequence[table_results.Line],
-    records: Sequence[dict[str, Any]],
+    known: Sequence[dict[str, Any]],
 ) -> None:
     from metajax.report import table_curves, table_plot
 
     if table.metric == "learning-curve":
-        table_curves.draw(path, table, table_results.curves(table, profile, records))
+        table_curves.draw(path, table, table_results.curves(table, profile, known))
         return
     headers = table_results.headers(table, profile, len(lines[0].values))
     table_plot.draw(path, f"{table.title} ({table.source})", headers, lines)
@@ -150,8 +157,6 @@ def _summary(
     files: Sequence[str],
     code: int,
 ) -> dict[str, Any]:
-    from metajax.report import records
-
     headers = table_results.headers(table, profile, len(lines[0].values))
     shown = [
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from metajax.report import learning_curves, plots
@@ -57,16 +57,25 @@ def text(one: Estimate | None, column: int, decimals: int, lifetime: float) -> s
     return f"{shown(one.value)} ({shown(one.low)} to {shown(one.high)})"
 
 
-def foot(table: Table) -> str:
-    """What the numbers are."""
+def foot(table: Table, explore: Collection[bool]) -> str:
+    """What the numbers are.
+
+    Args:
+      table: with a threshold.
+      explore: whether the policies that were measured sampled their actions.
+    """
     words = (
         "Interquartile means over seeds and unseen tasks, with the 95% interval from drawing "
         "both again. Area: the mean return over the lifetime. Steps: those in a task at which "
         f"the interquartile mean of the return reaches {table.threshold:g}; > stands for never."
     )
-    if table.baseline is None:
+    if table.baseline is not None:
+        words += f" Where {table.baseline} never does, its lifetime counts as its steps."
+    if not explore:
         return words
-    return f"{words} Where {table.baseline} never does, its lifetime counts as its steps."
+    names = {True: "of sampled actions", False: "of the policy's mode"}
+    how = " or ".join(names[one] for one in (True, False) if one in explore)
+    return f"{words} Returns are those {how}{', by row' if len(explore) > 1 else ''}."
 
 
 def draw(path: str | pathlib.Path, table: Table, rows: Mapping[str, Curves]) -> None:

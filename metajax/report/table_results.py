@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metajax.report import learning_curves, statistics, table_curves, tables
+from metajax.report import learning_curves, selection, statistics, table_curves, tables
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import Cell, cells
 from metajax.report.table_definition import Column, Row, Table
@@ -43,6 +43,7 @@ class Line(NamedTuple):
       block: heading above the line.
       decimals: of a published line, as the paper has them.
       lifetime: of a learning curve, its last step.
+      explore: of a learning curve, whether the policy that was measured sampled its actions.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Line(NamedTuple):
     block: str | None = None
     decimals: int | None = None
     lifetime: float = math.nan
+    explore: bool | None = None
 
 
 def columns(table: Table, profile: str) -> list[Column]:
@@ -166,7 +168,8 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
         f"evaluation tasks ({tasks})"
     )
     if table.metric == "learning-curve":
-        return f"{table_curves.foot(table)} {tasks} tasks. Profile {profile}."
+        how = {line.explore for line in lines if line.explore is not None}
+        return f"{table_curves.foot(table, how)} {tasks} tasks. Profile {profile}."
     if table.is_vector:
         return f"{text}."
     parts = [text]
@@ -217,15 +220,17 @@ def _curves_line(table: Table, row: Row, records: Records, baseline: Records) ->
     values = table_curves.estimates(table, records, baseline)
     costs: list[Cost | None] = [_cost(records)] * width
     lifetime = learning_curves.read(records).lifetime
-    return Line(row.label, "measured", values, costs, row.block, lifetime=lifetime)
+    explore = records[0]["settings"]["evaluate"].get("explore", True)
+    line = Line(row.label, "measured", values, costs, row.block)
+    return line._replace(lifetime=lifetime, explore=explore)
 
 
 def _recorded(wanted: Iterable[Cell], records: Records) -> list[Mapping[str, Any]]:
-    """The latest record of each cell that has one."""
+    """The latest record of each cell that has one, of a tuned row with the best value's."""
     found = []
     for cell in wanted:
         of_cell = [one for one in records if cell.is_of(one)]
-        found += of_cell[-1:]
+        found += [selection.chosen(one, cell.table.better) for one in of_cell[-1:]]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,15 +13,19 @@ import numpy as np
 
 from metajax.evaluation import optimal_returns
 from metajax.options import OptionError
-from metajax.report import metrics, records, tables, tuning
+from metajax.report import metrics, records, selection, tables, tuning
 from metajax.report.table_cells import Cell, digest
+from metajax.report.table_definition import VECTORS
 from metajax.run import checkpoints, loop
 from metajax.run.directory import RunDirectory
-from metajax.run.meta_test import evaluation_key, meta_test
+from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
 from metajax.training import initial_state
+from metajax.types import MetaAlgorithm, Spec
 
 # Keeps the trials on which an option is chosen apart from those it is measured on.
 _SEPARATE = 0x5E9A
+# Metrics that compare with the best policy that knows the task.
+_AGAINST_OPTIMUM = ("regret", "normalized")
 
 
 class Interrupted(Exception):
@@ -53,18 +57,19 @@ def run_cells(
 
     Raises:
       OptionError: before anything is run, if a cell has a half-trained run and
-        ``resume`` is false, or is of sizes that do not fit.
+        ``resume`` is false, is of sizes that do not fit, or cannot be measured.
       Interrupted: when a signal ended training; what is done is saved.
     """
     for cell in cells:
         run = run_directory(cell, runs)
-        if cell.row.is_trained and run.is_run() and not resume:
+        if cell.row.is_trained and not resume and _is_unfinished(cell, run):
             raise OptionError(
                 f"{cell.name}, seed {cell.seed}",
                 f"{run.path} holds an unfinished run; continue it with --resume, or remove it to "
                 "train anew",
             )
-        _check_measurement(cell)
+    for cell in {cell.name: cell for cell in cells}.values():  # seeds have the same sizes
+        _check_cell(cell)
     start = time.monotonic()
     for number, cell in enumerate(cells, start=1):
         before = time.monotonic()
@@ -78,6 +83,11 @@ def run_cells(
             f"[{number}/{len(cells)}] {cell.name}, seed {cell.seed}: {value} "
             f"in {tables.duration(now - before)}{soon}"
         )
+
+
+def _is_unfinished(cell: Cell, run: RunDirectory) -> bool:
+    kept = checkpoints.iterations(run.checkpoints)
+    return run.is_run() and kept[-1:] != [cell.config.train.num_iterations]
 
 
 def run_directory(cell: Cell, runs: pathlib.Path) -> RunDirectory:
@@ -142,7 +152,6 @@ def _train(cell: Cell, runs: pathlib.Path) -> loop.Outcome:
         kept = checkpoints.iterations(run.checkpoints)
         checkpoint = kept[-1] if kept else None
         loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
-    loop.check_sizes(algorithm)
     run.claim()
     try:
         run.write_config(cell.config)
@@ -154,16 +163,54 @@ def _train(cell: Cell, runs: pathlib.Path) -> loop.Outcome:
     return outcome
 
 
-def _check_measurement(cell: Cell) -> None:
-    """Raises OptionError where theta cannot be measured as the table says."""
-    if cell.row.reference:
-        return
+def _check_cell(cell: Cell) -> None:
+    """Raises OptionError where a cell cannot be trained, or measured as the table says."""
     where = f"{cell.table.name}.rows.{cell.row.name}"
-    algorithm, _ = cell.measured.build()
-    if cell.metric == "learning-curve" and algorithm.axis != "points":
-        name = cell.measured.algorithm.name
+    if cell.row.reference:
+        _check_reference(cell, where)
+        return
+    algorithm, held_out = cell.measured.build()
+    _check_metric(cell, where, algorithm.axis, held_out.spec)
+    _check_finetune(cell, where, algorithm)
+    try:
+        if cell.row.is_trained:
+            loop.check_sizes(cell.config.build()[0])
+        check_meta_test(cell.measured, algorithm, held_out)
+    except OptionError as error:
+        raise OptionError(f"{where}.{error.field}", error.problem) from None
+
+
+def _check_reference(cell: Cell, where: str) -> None:
+    spec, optimal = cell.config.held_out.options.build().spec, cell.row.reference != "random-policy"
+    per_task = optimal and spec.optimal_return is not None
+    exact = (spec.oracle_return if optimal else spec.random_return) is not None
+    if cell.metric == "learning-curve":
+        raise OptionError(f"{where}.reference", "has no learning curve; remove the row")
+    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
+    if not (per_task or (exact and cell.metric not in _AGAINST_OPTIMUM)):
+        raise OptionError(
+            f"{where}.reference",
+            f'family "{spec.name}" does not say what the {cell.row.reference} returns',
+        )
+
+
+def _check_metric(cell: Cell, where: str, axis: str, spec: Spec) -> None:
+    metric, name = cell.metric, cell.measured.algorithm.name
+    if metric == "learning-curve" and axis != "points":
         problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'
         raise OptionError(f"{where}.learning-curve", problem)
+    if metric not in VECTORS and axis == "points":
+        problem = f'"{metric}" is of whole trials, and "{name}" has lifetimes'
+        raise OptionError(f"{where}.metric", f"{problem}; allowed: learning-curve")
+    if metric in _AGAINST_OPTIMUM and spec.optimal_return is None:
+        problem = f'"{metric}" needs a family whose optimal return is known'
+        raise OptionError(f"{where}.metric", problem)
+    if cell.row.tune and axis != "episodes":
+        problem = "only methods whose trials are continuing can be tuned"
+        raise OptionError(f"{where}.tune", problem)
+
+
+def _check_finetune(cell: Cell, where: str, algorithm: MetaAlgorithm) -> None:
     if cell.measured.algorithm == cell.config.algorithm:
         return
 
@@ -201,7 +248,7 @@ def _streams(cell: Cell) -> int:
 
 
 def _optimum(cell: Cell, family: Any, key: jax.Array | None = None) -> np.ndarray | None:
-    if cell.metric not in ("regret", "normalized"):
+    if cell.metric not in _AGAINST_OPTIMUM:
         return None
     key = evaluation_key(cell.config) if key is None else key
     return optimal_returns(key, family, cell.config.evaluate.num_tasks)
@@ -209,20 +256,15 @@ def _optimum(cell: Cell, family: Any, key: jax.Array | None = None) -> np.ndarra
 
 def _reference(cell: Cell) -> np.ndarray:
     """What a policy that knows everything, or nothing, expects; exact where it is known."""
+    _check_reference(cell, f"{cell.table.name}.rows.{cell.row.name}")
     family = cell.config.held_out.options.build()
     spec, config = family.spec, cell.config
     exact = spec.oracle_return if cell.row.reference == "optimal-policy" else spec.random_return
-    per_episode = None
-    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
-    if exact is not None and cell.metric not in ("regret", "normalized"):
+    if exact is not None and cell.metric not in _AGAINST_OPTIMUM:
         per_episode = np.full(1, exact)
-    elif cell.row.reference == "optimal-policy":
+    else:
         per_episode = optimal_returns(evaluation_key(config), family, config.evaluate.num_tasks)
-    if per_episode is None:
-        raise OptionError(
-            f"{cell.table.name}.rows.{cell.row.name}.reference",
-            f'family "{spec.name}" does not say what the {cell.row.reference} returns',
-        )
+    assert per_episode is not None
     number = spec.episodes_per_trial
     if cell.metric == "after-steps":
         number = (config.evaluate.num_adaptations or 0) + 1
@@ -230,49 +272,33 @@ def _reference(cell: Cell) -> np.ndarray:
     return metrics.reduce(cell.metric, returns, optimum=per_episode)
 
 
-def _tuned(cell: Cell) -> dict[str, Any]:
-    """The whole grid on the evaluation trials and on separate ones, and what was chosen.
-
-    The number that counts is that of the value chosen on separate trials. What papers
-    report, the best value of the grid on the evaluation trials, stands beside it as
-    ``tuned.as_published``.
-    """
+def _tuned(cell: Cell) -> Mapping[str, Any]:
+    """The whole grid on the evaluation trials and on separate ones, and what is chosen."""
     ((option, values),) = cell.row.tune.items()
-    algorithm, held_out = cell.config.build()
-    if algorithm.axis != "episodes":
-        where = f"{cell.table.name}.rows.{cell.row.name}.tune"
-        raise OptionError(where, "only methods whose trials are continuing can be tuned")
+    held_out = cell.config.held_out.options.build()
     totals = tuning.grid_totals(cell.config, option, values)
-    number = held_out.spec.episodes_per_trial
     key = evaluation_key(cell.config)
+
+    def number(value):
+        options = tuning.options_with(cell.config, option, value)
+        return getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
 
     def grid(key):
         optimum = _optimum(cell, held_out, key)
-        reduced = [
-            metrics.reduce(cell.metric, row[:, None], num_episodes=number, optimum=optimum)
-            for row in totals(key)
+        summaries = [
+            _summary(
+                metrics.reduce(
+                    cell.metric, total[:, None], num_episodes=number(value), optimum=optimum
+                )
+            )
+            for value, total in zip(values, totals(key), strict=True)
         ]
-        return [_summary(one) for one in reduced]
+        return {name: [one[name] for one in summaries] for name in ("mean", "standard_error")}
 
     here, separate = grid(key), grid(jax.random.fold_in(key, _SEPARATE))
-    best, chosen = (_best([one["mean"] for one in each], cell) for each in (here, separate))
-    shown = ("mean", "standard_error")
-    return {
-        **here[chosen],
-        "tuned": {
-            "option": option,
-            "values": list(values),
-            "on_evaluation": {name: [one[name] for one in here] for name in shown},
-            "on_separate": {name: [one[name] for one in separate] for name in shown},
-            "value": values[chosen],
-            "as_published": {"value": values[best], **here[best]},
-        },
-    }
-
-
-def _best(means: Sequence[float], cell: Cell) -> int:
-    sign = 1 if cell.table.better == "higher" else -1
-    return int(np.argmax(sign * np.asarray(means)))
+    tuned = {"option": option, "values": list(values)}
+    tuned |= {"on_evaluation": here, "on_separate": separate}
+    return selection.chosen({"tuned": tuned}, cell.table.better)
 
 
 def _summary(values: np.ndarray) -> dict[str, Any]:
@@ -282,5 +308,5 @@ def _summary(values: np.ndarray) -> dict[str, Any]:
     return {
         "mean": mean.tolist(),
         "standard_error": error.tolist(),
-        "interval": [(mean - 1.96 * error).tolist(), (mean + 1.96 * error).tolist()],
+        "interval": selection.interval(mean, error),
     }

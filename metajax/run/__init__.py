@@ -8,5 +8,6 @@ meta_test.py    the meta-test of a checkpoint, its table, JSON and pictures
 display.py      progress on the terminal
 loggers.py      TensorBoard and Weights & Biases
 signals.py      Ctrl-C and SIGTERM
+numbers.py      numbers as files hold them
 ==============  ==========================================================
 """

@@ -22,6 +22,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
     """``metajax train``; returns the exit code."""
     algorithm, held_out = config.build()
     loop.check_sizes(algorithm)
+    meta_test.check_meta_test(config, algorithm, held_out)
     checkpoint = _resume_point(run, config, options) if options.resume else None
     run.claim()
     try:
@@ -49,7 +50,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             f"checkpoints are intact; when there is room, continue with: {_resume(run)}"
         )
     except jax.errors.JaxRuntimeError as error:
-        return _failed(_out_of_memory(error))
+        less = "fewer tasks, streams or steps, or a smaller algorithm.microbatch,"
+        return _failed(_out_of_memory(error, less))
     except KeyboardInterrupt:
         kept = checkpoints.iterations(run.checkpoints)
         saved = f"checkpoint {kept[-1]} is saved" if kept else "nothing was saved yet"
@@ -68,6 +70,7 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
     checkpoint = _chosen(run, options.checkpoint)
     if checkpoint is None:
         raise OptionError(str(run.path), "has no checkpoint yet; let it train further")
+    meta_test.check_meta_test(config, algorithm, held_out)
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
         evaluation = meta_test.meta_test(config, algorithm, held_out, state.theta)
@@ -79,6 +82,8 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+    except jax.errors.JaxRuntimeError as error:
+        return _failed(_out_of_memory(error, "fewer held-out tasks or streams"))
     files = [run.evaluation, *paths]
     _report(options, record, evaluation, baseline, files, {"run_dir": str(run.path)})
     return 0
@@ -124,13 +129,10 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
     return asked
 
 
-def _out_of_memory(error: Exception) -> str:
+def _out_of_memory(error: Exception, less: str) -> str:
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error
-    return (
-        f"out of memory ({str(error).splitlines()[0]}); fewer tasks, streams or steps, or a "
-        "smaller algorithm.microbatch need less"
-    )
+    return f"out of memory ({str(error).splitlines()[0]}); {less} need less"
 
 
 def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:

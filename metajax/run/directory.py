@@ -12,6 +12,8 @@ from typing import IO, Any
 from metajax.config import Config, parse
 from metajax.options import OptionError
 
+_PICTURES = ("adaptation", "trajectories", "training")
+
 
 class RunDirectory:
     """``config.toml``, ``metrics.jsonl``, ``checkpoints/`` and results of one run.
@@ -27,6 +29,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation.json"
         self.tensorboard = self.path / "tensorboard"
+        self.pictures = {name: self.path / f"{name}.png" for name in _PICTURES}
         self._lock: IO[str] | None = None
 
     def is_run(self) -> bool:
@@ -104,7 +107,7 @@ class RunDirectory:
         """Removes the run that was here, and nothing that a run did not write."""
         for directory in (self.checkpoints, self.tensorboard):
             shutil.rmtree(directory, ignore_errors=True)
-        for path in (self.metrics, self.evaluation, *self.path.glob("*.png"), self.config):
+        for path in (self.metrics, self.evaluation, *self.pictures.values(), self.config):
             path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:

@@ -6,6 +6,12 @@ import sys
 import time
 from typing import Any
 
+_ENDS = {
+    "adaptations": ("before adaptation", "after"),
+    "episodes": ("in the first episode", "in the last"),
+    "points": ("at the start of the lifetime", "at its end"),
+}
+
 
 class Display:
     """Plain lines: the first block, then at most one line every ``interval`` seconds.
@@ -13,12 +19,16 @@ class Display:
     Args:
       start: iterations done before.
       total: iterations in all.
+      axis: what returns count, see ``Evaluation``.
       interval: seconds.
     """
 
-    def __init__(self, start: int, total: int, interval: float = 5.0) -> None:
+    def __init__(
+        self, start: int, total: int, axis: str = "adaptations", interval: float = 5.0
+    ) -> None:
         self.start = start
         self.total = total
+        self.axis = axis
         self._interval = interval
         self._next = 0.0
         self._began: tuple[float, int] | None = None
@@ -34,7 +44,7 @@ class Display:
 
         Args:
           iteration: iterations done.
-          returns: ``[K + 1]`` returns after 0..K adaptations, of the last iteration.
+          returns: of the last iteration, ``[K + 1]`` along the axis.
           rate: environment steps a second.
         """
         now = time.monotonic()
@@ -42,9 +52,8 @@ class Display:
             return
         self._next = now + self._interval
         left = self._left(now, iteration)
-        self.message(
-            f"iteration {iteration}/{self.total}  {_returns(returns)}  {_rate(rate)}  {left}"
-        )
+        shown = _returns(returns, self.axis)
+        self.message(f"iteration {iteration}/{self.total}  {shown}  {_rate(rate)}  {left}")
 
     def message(self, text: str) -> None:
         """Prints a line."""
@@ -85,25 +94,25 @@ class Bar(Display):
         self._progress.stop()
 
     def update(self, iteration: int, returns: Any, rate: float) -> None:
-        self._progress.update(
-            self._task, completed=iteration, returns=_returns(returns), rate=_rate(rate)
-        )
+        shown = _returns(returns, self.axis)
+        self._progress.update(self._task, completed=iteration, returns=shown, rate=_rate(rate))
 
     def message(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def display(start: int, total: int) -> Display:
-    """The display that fits standard error."""
-    return Bar(start, total) if sys.stderr.isatty() else Display(start, total)
+def display(start: int, total: int, axis: str) -> Display:
+    """The display that fits standard error; see ``Display``."""
+    return (Bar if sys.stderr.isatty() else Display)(start, total, axis)
 
 
-def _returns(returns: Any) -> str:
+def _returns(returns: Any, axis: str) -> str:
     if returns is None or len(returns) == 0:
         return ""
     if len(returns) == 1:
         return f"return {returns[0]:.2f}"
-    return f"return {returns[0]:.2f} before, {returns[-1]:.2f} after adaptation"
+    first, last = _ENDS[axis]
+    return f"return {returns[0]:.2f} {first}, {returns[-1]:.2f} {last}"
 
 
 def _rate(rate: float) -> str:

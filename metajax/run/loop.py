@@ -14,13 +14,16 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.options import OptionError
-from metajax.run import checkpoints
+from metajax.run import checkpoints, numbers
 from metajax.run.directory import RunDirectory
 from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
 from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
 from metajax.types import MetaAlgorithm, MetaState
+
+# What a run may change on its way: nothing but rounding depends on it.
+_LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
 
 
 class NotFinite(Exception):
@@ -86,7 +89,7 @@ def train_run(
     last = run.cut_metrics(start)
     loggers = open_loggers(run, config, start)
     with (
-        display(start, config.train.num_iterations) as screen,
+        display(start, config.train.num_iterations, algorithm.axis) as screen,
         Interruption(lambda number: screen.message(_announcement(number))) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
@@ -142,7 +145,8 @@ def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -
 def check_continuation(before: Config, now: Config, reached: int) -> None:
     """Refuses to continue a run with settings that would make it another run.
 
-    How long it trains, what it keeps and how it is measured may change.
+    How long it trains, what it keeps, how it is measured and how its tasks are laid
+    over memory and devices may change.
 
     Raises:
       OptionError: naming the first setting that differs.
@@ -151,7 +155,7 @@ def check_continuation(before: Config, now: Config, reached: int) -> None:
         old, new = before.to_dict()[section], now.to_dict()[section]
         names = ("seed",) if section == "train" else {**old, **new}
         for name in names:
-            if old.get(name) != new.get(name):
+            if old.get(name) != new.get(name) and name not in _LAYOUT:
                 raise OptionError(
                     f"{section}.{name}",
                     f"{new.get(name)!r} differs from {old.get(name)!r}, with which the run was "
@@ -210,8 +214,8 @@ class _Blocks:
         block_seconds, self._clock = now - self._clock, now
         length = reached - self.iteration
         before = self.env_steps
-        counts = np.asarray(infos.get("env_steps", np.zeros(length)))
-        total = before + np.cumsum(counts.astype(np.int64))
+        counts = infos.get("env_steps", np.zeros(length))
+        total = before + np.cumsum(numbers.whole(counts))
         self.env_steps = int(total[-1])
         self.rates.append((self.env_steps - before) / max(block_seconds, 1e-9))
         self.seconds += block_seconds
@@ -220,7 +224,7 @@ class _Blocks:
         return [
             {
                 "iteration": self.iteration + i + 1,
-                **{name: _plain(value[i]) for name, value in infos.items()},
+                **{name: numbers.plain(value[i]) for name, value in infos.items()},
                 "env_steps": int(total[i]),
                 "seconds": round(self.seconds - block_seconds * (1 - (i + 1) / length), 4),
             }
@@ -263,15 +267,3 @@ def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
             if rows.any():
                 found.append((int(rows.argmax()), name))
     return min(found, default=None)
-
-
-def _plain(value: Any) -> Any:
-    """A number or nested list for JSON, which knows no NaN: that becomes null."""
-    listed = np.asarray(value).tolist()
-
-    def clean(one: Any) -> Any:
-        if isinstance(one, list):
-            return [clean(item) for item in one]
-        return None if isinstance(one, float) and not math.isfinite(one) else one
-
-    return clean(listed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 from typing import Any
 
@@ -11,7 +10,9 @@ import numpy as np
 
 from metajax.config import Config
 from metajax.evaluation import Evaluation, evaluate
+from metajax.options import OptionError, kebab
 from metajax.run.directory import RunDirectory
+from metajax.run.numbers import plain
 from metajax.types import MetaAlgorithm, TaskFamily, Tree
 
 # Keeps held-out tasks apart from the training tasks of an equal seed.
@@ -24,9 +25,20 @@ def evaluation_key(config: Config) -> jax.Array:
 
 
 def meta_test(
-    config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily, theta: Tree
+    config: Config,
+    algorithm: MetaAlgorithm,
+    held_out: TaskFamily,
+    theta: Tree,
+    *,
+    explore: bool | None = None,
 ) -> Evaluation:
     """Adapts ``theta`` to held-out tasks as the config's ``[evaluate]`` says.
+
+    Args:
+      config: of the run.
+      algorithm, held_out: ``config.build()``'s.
+      theta: meta-parameters.
+      explore: in place of the config's.
 
     Raises:
       OptionError: for settings that do not fit the algorithm.
@@ -40,8 +52,36 @@ def meta_test(
         num_tasks=options.num_tasks,
         num_adaptations=options.num_adaptations,
         num_streams=options.num_streams,
-        explore=options.explore,
+        explore=options.explore if explore is None else explore,
     )
+
+
+def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> None:
+    """Traces the meta-test of one task without running it.
+
+    Raises:
+      OptionError: for settings of ``[evaluate]`` that do not fit the algorithm.
+    """
+    options = config.evaluate
+
+    def of_task(key):
+        return algorithm.adapt(
+            key,
+            algorithm.init(key).theta,
+            held_out.sample(key),
+            family=held_out,
+            num_adaptations=options.num_adaptations,
+            num_streams=options.num_streams,
+            explore=options.explore,
+        ).returns
+
+    try:
+        jax.eval_shape(of_task, jax.random.key(0))
+    except OptionError as error:
+        raise OptionError(f"evaluate.{kebab(error.field)}", error.problem) from None
+    except (ValueError, OverflowError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise OptionError("evaluate", f"these sizes do not work together: {first}") from error
 
 
 def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> Evaluation:
@@ -74,19 +114,19 @@ def to_record(
         "axis": evaluation.axis,
         "steps": None if evaluation.steps is None else evaluation.steps.tolist(),
         "explore": evaluation.explore,
-        "mean": _numbers(evaluation.mean()),
-        "interval": _numbers(evaluation.interval()),
+        "mean": plain(evaluation.mean()),
+        "interval": plain(evaluation.interval()),
         "env_steps": evaluation.env_steps,
         "from_random": {
-            "mean": _numbers(baseline.mean()),
-            "interval": _numbers(baseline.interval()),
-            "returns": _numbers(baseline.returns),
+            "mean": plain(baseline.mean()),
+            "interval": plain(baseline.interval()),
+            "returns": plain(baseline.returns),
             "env_steps": baseline.env_steps,
         },
         "config": config.to_dict(),
         "config_digest": config.digest(),
         "environment": records.environment(),
-        "returns": _numbers(evaluation.returns),
+        "returns": plain(evaluation.returns),
     }
 
 
@@ -120,30 +160,23 @@ def draw(
 
     Returns:
       Their paths: the return over adaptations, the return over training and, for
-      tasks in the plane, trajectories before and after (not of lifetimes, whose chunks
-      are pieces of episodes).
+      tasks in the plane, trajectories from the first to the last adaptation or episode
+      (not of lifetimes, whose chunks are pieces of episodes).
     """
     from metajax.report import plots
 
-    paths = [run.path / "adaptation.png"]
+    paths = [run.pictures["adaptation"]]
     plots.adaptation_curve(
         paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
     )
     if held_out.spec.plane is not None and evaluation.axis != "points":
-        paths.append(run.path / "trajectories.png")
+        paths.append(run.pictures["trajectories"])
         key = jax.random.fold_in(evaluation_key(config), 1)
-        plots.trajectories(paths[-1], algorithm, key, theta, held_out, evaluation.num_adaptations)
+        # A continuing trial has no adaptations; its axis counts episodes.
+        number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
+        plots.trajectories(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
-        paths.append(run.path / "training.png")
-        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]})
+        paths.append(run.pictures["training"])
+        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis)
     return paths
-
-
-def _numbers(array: np.ndarray) -> Any:
-    def clean(one: Any) -> Any:
-        if isinstance(one, list):
-            return [clean(item) for item in one]
-        return one if math.isfinite(one) else None
-
-    return clean(array.tolist())

@@ -63,10 +63,12 @@ class Toys:
     Attributes:
       num_episodes: of a trial.
       spread: of the tasks.
+      known: whether it is known what the best policy returns.
     """
 
     num_episodes: int = 2
     spread: float = 0.0
+    known: bool = True
 
     def __post_init__(self) -> None:
         check_number("num_episodes", self.num_episodes, minimum=1)
@@ -86,7 +88,7 @@ class Toys:
             1,
             episodes_per_trial=self.num_episodes,
             random_return=0.5,
-            optimal_return=lambda task: 2.0 + task,
+            optimal_return=(lambda task: 2.0 + task) if self.known else None,
         )
         sample = lambda key: self.spread * jax.random.normal(key)  # noqa: E731
         return TaskFamily(spec, sample, unused, unused, unused)
@@ -102,6 +104,8 @@ class Mover:
       size: of nothing, but it is a shape.
       steps: adaptations, if not zero: returns then count these.
       num_streams: episodes side by side then.
+      num_episodes: of a trial; what the family says if not given.
+      lives: whether trials are lifetimes.
     """
 
     start: float = 0.0
@@ -109,6 +113,8 @@ class Mover:
     size: int = 1
     steps: int = 0
     num_streams: int = 1
+    num_episodes: int | None = None
+    lives: bool = False
 
     def build(self, family: Any) -> Any:
         import jax.numpy as jnp
@@ -127,12 +133,13 @@ class Mover:
             return MetaState({"w": state.theta["w"] + 0.1}, state.carry + 1), info
 
         def adapt(key, theta, task, *, family, **_):
-            number = self.steps + 1 if self.steps else family.spec.episodes_per_trial
+            number = self.num_episodes or family.spec.episodes_per_trial
+            number = self.steps + 1 if self.steps else number
             w = theta["w"] + 0 * jnp.sum(jnp.zeros(self.size))
             returns = jnp.full(number, w * (1 - w) + self.tilt * w * task)
             return Trial(returns, jnp.int32(number), nothing, nothing, nothing, key)
 
-        axis = "adaptations" if self.steps else "episodes"
+        axis = "adaptations" if self.steps else "points" if self.lives else "episodes"
         return MetaAlgorithm(family, nothing, init, step, adapt, axis)
 
 

@@ -65,6 +65,12 @@ def test_environment_steps_do_not_overflow():
     assert curve[-1]["env_steps"] == 2**32
 
 
+def test_environment_steps_of_a_mean_are_rounded():
+    # An int32 sum that was divided and multiplied in float32 may lie just below.
+    counts = np.full(2, np.nextafter(np.float32(1000), np.float32(0)))
+    assert learning.thin(np.zeros((2, 1)), counts)[-1]["env_steps"] == 2000
+
+
 def _record(seed: int, config: dict | None = None, mean: float = 0.0) -> dict:
     config = config or {"algorithm": {"name": "maml"}, "train": {"seed": seed}}
     evaluation = {"sampled": {"mean": [mean, mean + 1]}}

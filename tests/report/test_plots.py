@@ -81,6 +81,55 @@ def test_trajectories_in_the_plane(tmp_path):
     assert path.read_bytes().startswith(PNG)
 
 
+@pytest.mark.parametrize("num_streams", [1, 2])
+def test_trajectories_of_a_continuing_trial_are_its_episodes(tmp_path, monkeypatch, num_streams):
+    family = metajax.tasks.make("sparse-point-robot", episode_length=4)
+    options = {"num_tasks": 4, "num_episodes": 3, "num_streams": num_streams, "hidden_size": 4}
+    rl2 = metajax.make("rl2", family, **options)
+    theta = rl2.init(jax.random.key(0)).theta
+    drawn, draw = [], plots._draw_trajectories
+    monkeypatch.setattr(plots, "_draw_trajectories", lambda *a: (drawn.append(a), draw(*a)))
+    path = tmp_path / "trajectories.png"
+    plots.trajectories(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
+    assert path.read_bytes().startswith(PNG)
+    ways = drawn[0][2]
+    assert ways.shape == (2, 3, 4, num_streams, 2)
+    np.testing.assert_array_equal(ways[:, :, 0], 0)  # every episode starts at the origin
+    assert (np.abs(ways[:, :, 1:]).max(axis=-1) > 0).all()
+
+
+def test_ways_of_episodes_by_hand():
+    positions = np.arange(6.0)[None, :, None, None] * np.ones(2)
+    done = np.array([0, 1, 0, 0, 1, 0], bool)[None, :, None]
+    mask = np.array([1, 1, 1, 1, 1, 0], bool)[None, :, None]
+    ways = plots._episode_ways(positions, done, mask, 2, 3)
+    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1], [2, 3, 4]])
+
+
+def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    labels = []
+    legend = Figure.legend
+
+    def remember(self, **more):
+        labels.append(self.axes[0].get_legend_handles_labels()[1])
+        return legend(self, **more)
+
+    monkeypatch.setattr(Figure, "legend", remember)
+    path = tmp_path / "training.png"
+    plots.learning_curves(path, {"a": [_metrics(2)]})
+    plots.learning_curves(path, {"a": [_metrics(2)]}, "episodes")
+    plots.learning_curves(path, {"a": [_metrics(2)]}, "points")
+    plots.learning_curves(path, {"a": [[{"iteration": 1, "returns": [1.0]}]]}, "points")
+    assert labels == [
+        ["a, after adaptation", "before adaptation"],
+        ["a, last episode", "first episode"],
+        ["a, end of the lifetime", "start of the lifetime"],
+        ["a"],
+    ]
+
+
 def test_trajectories_need_a_plane(tmp_path):
     family = metajax.tasks.make("cartpole")
     maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))

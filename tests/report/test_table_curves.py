@@ -151,7 +151,24 @@ def test_numbers_and_words(tmp_path):
         "**4.0 (4.0 to 4.0)**",
         "0.50 (0.50 to 0.50)",
     ]
-    assert "4 tasks" in grid.foot
+    assert "of the policy's mode. 4 tasks." in grid.foot
+
+
+@pytest.mark.parametrize(
+    ("explore", "said"),
+    [
+        ((False, False), "Returns are those of the policy's mode."),
+        ((True, True), "Returns are those of sampled actions."),
+        ((True, False), "Returns are those of sampled actions or of the policy's mode, by row."),
+    ],
+)
+def test_the_foot_says_how_actions_were_chosen(tmp_path, explore, said):
+    first, second = (f"evaluate = {{ explore = {str(one).lower()} }}" for one in explore)
+    text = TABLE.replace('label = "from scratch"', f'label = "from scratch"\n{first}')
+    table = _read(tmp_path, text.replace('label = "Reptile"', f'label = "Reptile"\n{second}'))
+    known = [_record(one, [[0.0, 1.0, 2.0]] * 4) for one in table_cells.cells(table, "quick")]
+    lines = table_results.lines(table, "quick", known)
+    assert said in rendering.grid(table, "quick", lines).foot
 
 
 def test_a_threshold_that_is_not_reached_is_said_to_lie_beyond(tmp_path):

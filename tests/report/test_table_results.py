@@ -67,8 +67,11 @@ def _records(table):
     for cell in table_cells.cells(table, "full"):
         record = {"settings": cell.settings, "num_tasks": 6, "iterations": 0}
         if cell.row.name == "still":
-            best = {"value": 0.4, "mean": 7.0, "interval": [6.0, 8.0]}
-            record |= {"mean": 5.0, "interval": [4.0, 6.0], "tuned": {"as_published": best}}
+            # The first value is best here, the second on separate trials.
+            here = {"mean": [7.0, 5.0, 1.0], "standard_error": [0.5, 0.5, None]}
+            separate = {"mean": [4.0, 6.0, 2.0], "standard_error": [0.5, 0.5, 0.5]}
+            record["tuned"] = {"values": [0, 0.4, 1]}
+            record["tuned"] |= {"on_evaluation": here, "on_separate": separate}
             found.append(record)
         if cell.name == "trained/two":
             record |= {"mean": 1.0 + cell.seed, "interval": [0, 2], "env_steps": 40}
@@ -121,6 +124,18 @@ def test_records_of_other_settings_are_not_shown(table):
 
 def test_the_latest_record_of_a_cell_counts(table):
     records = _records(table)
-    later = {**records[-1], "mean": 5.5, "interval": None}
+    (index,) = (i for i, one in enumerate(records) if one.get("mean") == 2.0)
+    later = {**records[index], "mean": 3.0}
     lines = table_results.lines(table, "full", [*records, later])
-    assert _shown(lines[-1], 1).value == 5.5
+    assert _shown(lines[2], 0).value == 2
+
+
+def test_the_value_of_a_tuned_option_is_chosen_by_what_the_table_now_calls_better(table):
+    records = _records(table)
+    higher = table_results.lines(table, "full", records)[-2:]
+    assert [_shown(line, 0).value for line in higher] == [7, 5]
+    assert _shown(higher[1], 0).low == pytest.approx(5 - 1.96 * 0.5)
+    lower = table.__class__(**{**vars(table), "better": "lower"})
+    lines = table_results.lines(lower, "full", records)[-2:]
+    assert [_shown(line, 0).value for line in lines] == [1, 1]
+    assert math.isnan(_shown(lines[1], 0).low)

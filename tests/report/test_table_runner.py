@@ -61,6 +61,22 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert not summary["interrupted"]
 
 
+def test_a_damaged_file_of_results_is_named(project, capsys):
+    results = project / "benchmarks" / "results"
+    results.mkdir()
+    (results / "toys.jsonl").write_text('{"row"\n{}\n')
+    assert main(["table", "toys"]) == 1
+    said = capsys.readouterr().err
+    assert "metajax: benchmarks/results/toys.jsonl, line 1: not JSON" in said
+
+
+def test_a_table_of_speeds_without_records_says_so(project, capsys):
+    text = 'kind = "throughput"\ntitle = "Speed"\nrows = [{ label = "a", results = "speed" }]'
+    table_toys.write(project, text, "speed")
+    assert main(["table", "speed"]) == 2
+    assert "benchmarks/results/speed.jsonl has no records" in capsys.readouterr().err
+
+
 def test_only_and_output(project):
     arguments = ["table", "toys", "--profile", "full", "--only", "trained/three", "still"]
     assert main([*arguments, "--output", "elsewhere"]) == 0
@@ -219,3 +235,107 @@ def test_metrics_against_the_optimum(project, metric, mean):
     assert table_runner.measure(cell, project)["mean"] == pytest.approx(mean, abs=1e-6)
     cell = _cell(project, "optimum/two", ('"total"', f'"{metric}"'))
     assert table_runner.measure(cell, project)["mean"] == {"regret": 0, "normalized": 1}[metric]
+
+
+@pytest.mark.parametrize(
+    ("option", "counts"),
+    [("start = [0.0, 0.4, 1.0]", [3, 3, 3]), ("num-episodes = [2, 5]", [2, 5])],
+)
+def test_regret_of_a_tuned_method_is_over_its_own_episodes(project, option, counts):
+    cell = _cell(
+        project,
+        "still/two",
+        ('"total"', '"regret"'),
+        ('{ name = "mover" }\ntune', '{ name = "mover", num-episodes = 3 }\ntune'),
+        ("start = [0.0, 0.4, 1.0]", option),
+    )
+    starts = (0.0, 0.4, 1.0) if len(counts) == 3 else (0.0, 0.0)
+    expected = [count * (2 - w * (1 - w)) for count, w in zip(counts, starts, strict=True)]
+    tuned = table_runner.measure(cell, project)["tuned"]
+    assert tuned["on_evaluation"]["mean"] == pytest.approx(expected)
+
+
+STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            [('"total"', '"regret"'), ('"toys" }', '"toys", known = false }')],
+            'toys.rows.optimum.reference: family "toys" does not say what the optimal-policy',
+        ),
+        (
+            [('"total"', '"regret"'), ('"optimal-policy"', '"random-policy"')],
+            'toys.rows.optimum.reference: family "toys" does not say what the random-policy',
+        ),
+        (
+            [
+                ('"total"', '"normalized"'),
+                ('"toys" }', '"toys", known = false }'),
+                ('[[rows]]\nname = "optimum"\nlabel = "optimum"\nreference = "optimal-policy"', ""),
+            ],
+            'toys.rows.trained.metric: "normalized" needs a family whose optimal return is known',
+        ),
+        (
+            [(STILL, STILL.replace('"mover" }', '"mover", lives = true }'))],
+            'toys.rows.still.metric: "total" is of whole trials, and "mover" has lifetimes',
+        ),
+        (
+            [(STILL, STILL.replace('"mover" }', '"mover", steps = 2 }'))],
+            "toys.rows.still.tune: only methods whose trials are continuing can be tuned",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_is_trained(
+    project, capsys, changes, message
+):
+    text = table_toys.TABLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    table_toys.write(project, text)
+    assert main(["table", "toys"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (project / "benchmarks" / "results").exists()
+    assert not list(project.glob("runs/**/metrics.jsonl"))
+
+
+def test_meta_tests_of_a_table_are_tried_before_anything_is_trained(project, capsys):
+    text = """
+title = "Bandits"
+source = "nowhere"
+metric = "total"
+family = { name = "bernoulli-bandit" }
+columns = [{ name = "all" }]
+[[rows]]
+name = "toy"
+label = "toy"
+algorithm = { name = "ucb1" }
+[[rows]]
+name = "rl2"
+label = "RL2"
+algorithm = { name = "rl2", num-tasks = 4, hidden-size = 4 }
+train = { num-iterations = 1 }
+evaluate = { num-adaptations = 3 }
+[profiles.quick]
+[profiles.full]
+"""
+    table_toys.write(project, text)
+    assert main(["table", "toys"]) == 2
+    said = capsys.readouterr().err
+    assert "toys.rows.rl2.evaluate.num-adaptations: 3 is not possible; allowed: 0" in said
+    assert not (project / "benchmarks" / "results").exists()
+
+
+@pytest.mark.parametrize("change", [("num-tasks = 6", "num-tasks = 5"), ('"total"', '"regret"')])
+def test_what_is_trained_is_measured_again_without_training(project, monkeypatch, change):
+    assert main(["table", "toys", "--only", "trained"]) == 0
+    table_toys.write(project, table_toys.TABLE.replace(*change))
+    with monkeypatch.context() as patch:
+        _stop(patch, 1, _kill)
+        assert main(["table", "toys", "--only", "trained"]) == 0
+    first, second = _lines(project)
+    assert (second["iterations"], second["env_steps"]) == (4, 40)
+    assert second["settings"] != first["settings"]
+    assert second["settings"]["train"] == first["settings"]["train"]

@@ -145,7 +145,7 @@ def report() -> dict[str, types.ModuleType]:
         setattr(whole, name, part)
     vars(parts["records"])["environment"] = dict
     for name in ("adaptation_curve", "learning_curves"):
-        vars(parts["plots"])[name] = lambda path, _: pathlib.Path(path).write_text("png")
+        vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
         f"returns {evaluation.mean()}"
     )

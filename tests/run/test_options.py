@@ -48,6 +48,7 @@ class Required:
         ({"pair": [2, "y"]}, "pair", (2, "y")),
         ({"flag": True}, "flag", True),
         ({"rate": math.inf}, "rate", math.inf),
+        ({"rate": 16_000_000_000}, "rate", 16e9),
     ],
 )
 def test_value_is_taken(given, name, expected):
@@ -62,6 +63,8 @@ def test_value_is_taken(given, name, expected):
         ({"num-task": 2}, "here.num-task: unknown option; did you mean num-tasks? allowed: "),
         ({"zzz": 2}, "here.zzz: unknown option; allowed: num-tasks, rate"),
         ({"num-tasks": 2.5}, "here.num-tasks: 2.5 does not fit; allowed: an integer"),
+        ({"num-tasks": 2**32}, "here.num-tasks: 4294967296 does not fit; allowed: an integer of"),
+        ({"rate": 10**400}, "here.rate: 1"),
         ({"num-tasks": True}, "here.num-tasks: true does not fit; allowed: an integer"),
         ({"num-tasks": 0}, "here.num-tasks: 0 is not possible; allowed: a number, at least 1"),
         ({"rate": [0.1, 0]}, "here.rate: (0.1, 0.0) is not possible"),

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metajax.run import checkpoints
+from metajax.config import parse
+from metajax.options import OptionError
+from metajax.run import checkpoints, display, loop, meta_test
 from metajax.run.directory import RunDirectory
 
 TRAIN = ("train", "fake.toml", "--run-dir", "run")
@@ -102,14 +104,36 @@ def test_used_directory_is_refused(whole, command):
 
 
 def test_overwrite_starts_anew_and_leaves_the_rest(whole, command, workplace):
-    (whole / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "figure.png"):
+        (whole / name).write_text("mine")
     result = command(
         "train", "fake.toml", "--run-dir", "whole", "--overwrite", "--set", "train.num-iterations=4"
     )
     assert result.code == 0
     assert checkpoints.iterations(whole / "checkpoints") == [4]
     assert len(lines(whole)) == 4
-    assert (whole / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "figure.png"):
+        assert (whole / name).read_text() == "mine"
+
+
+def test_all_that_a_run_wrote_is_cleared(whole):
+    run = RunDirectory(whole)
+    for path in run.pictures.values():
+        path.touch()
+    run.clear()
+    assert {path.name for path in whole.iterdir()} <= {"lock"}
+
+
+def test_steps_that_a_mean_left_just_below_are_rounded(command, workplace, monkeypatch):
+    original = loop._Blocks._records
+
+    def records(self, reached, infos):
+        counts = np.nextafter(infos["env_steps"].astype(np.float32), np.float32(0))
+        return original(self, reached, {**infos, "env_steps": counts})
+
+    monkeypatch.setattr(loop._Blocks, "_records", records)
+    assert command(*TRAIN, "--set", "train.num-iterations=2").code == 0
+    assert [one["env_steps"] for one in lines(workplace / "run")] == [10, 20]
 
 
 def test_directory_in_use_is_refused(command, workplace):
@@ -144,6 +168,51 @@ def test_another_run_is_not_a_continuation(whole, command, override, field):
     assert result.code == 2
     assert field in result.err
     assert (whole / "config.toml").read_text() == before
+
+
+def test_what_only_changes_rounding_may_change_when_a_run_goes_on():
+    settings = ["microbatch=1", "gradient-microbatch=1", "devices=1"]
+    text = '[family]\nname = "point-navigation"\n[algorithm]\nname = "maml"\nnum-tasks = 4\n'
+    before, now = (parse(text, [f"algorithm.{one}" for one in some]) for some in ([], settings))
+    loop.check_continuation(before, now, 0)
+    with pytest.raises(OptionError, match=r"algorithm\.num-tasks"):
+        loop.check_continuation(before, parse(text, ["algorithm.num-tasks=2"]), 0)
+    text = '[family]\nname = "cartpole"\n[algorithm]\nname = "dqn"\n'
+    loop.check_continuation(parse(text), parse(text, ["algorithm.buffer-budget=1e10"]), 0)
+
+
+def test_memory_that_does_not_suffice_for_the_meta_test_is_said(whole, command, monkeypatch):
+    def fill(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    monkeypatch.setattr(meta_test, "meta_test", fill)
+    result = command("evaluate", "whole")
+    assert result.code == 1
+    assert "metajax: out of memory (RESOURCE_EXHAUSTED: Out of memory" in result.err
+    assert "microbatch" not in result.err
+
+
+def test_a_meta_test_that_is_not_possible_is_refused_before_training(command, workplace):
+    text = """
+[family]
+name = "bernoulli-bandit"
+num-arms = 5
+[algorithm]
+name = "rl2"
+num-tasks = 4
+hidden-size = 4
+[train]
+num-iterations = 1
+"""
+    (workplace / "bandit.toml").write_text(text)
+    for override, message in (
+        ("evaluate.family.num-arms=10", "evaluate.family: bernoulli-bandit has action_space"),
+        ("evaluate.num-adaptations=3", "evaluate.num-adaptations: 3 is not possible; allowed: 0"),
+    ):
+        result = command("train", "bandit.toml", "--run-dir", "run", "--set", override)
+        assert result.code == 2
+        assert message in result.err
+        assert not (workplace / "run").exists()
 
 
 @pytest.mark.parametrize("point", ["metrics", "arrays", "rename"])
@@ -343,8 +412,6 @@ def test_finished_run_is_measured_again(whole, command):
 
 
 def test_interrupted_meta_test_keeps_the_training(command, workplace, monkeypatch):
-    from metajax.run import meta_test
-
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -371,3 +438,19 @@ def test_tensorboard_files_appear(command, workplace):
     pytest.importorskip("tensorboardX")
     assert command(*TRAIN, "--set", "train.tensorboard=true").code == 0
     assert list((workplace / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        ("adaptations", "return 1.00 before adaptation, 2.00 after"),
+        ("episodes", "return 1.00 in the first episode, 2.00 in the last"),
+        ("points", "return 1.00 at the start of the lifetime, 2.00 at its end"),
+    ],
+)
+def test_progress_says_what_returns_are_of(axis, said, capsys):
+    screen = display.Display(0, 2, axis)
+    screen.update(1, np.array([1.0, 5.0, 2.0]), 10.0)
+    assert said in capsys.readouterr().err
+    screen.update(2, np.array([1.0]), 10.0)
+    assert "  return 1.00  " in capsys.readouterr().err
