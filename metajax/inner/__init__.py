@@ -11,7 +11,8 @@ from metajax.inner.exploration import Exploration, learned_exploration, visit_ha
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
 from metajax.inner.off_policy_actor import off_policy_actor
-from metajax.inner.q_learning import QSettings, QState, q_learner
+from metajax.inner.q_learning import q_learner
+from metajax.inner.q_update import QSettings, QState, QUpdate, q_update
 from metajax.inner.replay import Replay, Transition, uniform_replay
 from metajax.inner.scoring import Rule, scoring_learner
 from metajax.inner.value_learner import Correction, ValueState, value_learner
@@ -25,6 +26,7 @@ __all__ = [
     "GradientState",
     "QSettings",
     "QState",
+    "QUpdate",
     "Replay",
     "Rule",
     "Transition",
@@ -37,6 +39,7 @@ __all__ = [
     "memory_learner",
     "off_policy_actor",
     "q_learner",
+    "q_update",
     "scoring_learner",
     "step_sizes",
     "uniform_replay",
