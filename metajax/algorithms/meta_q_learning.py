@@ -54,11 +54,13 @@ class MetaQLearning(QBased):
     batch_size: int = 64
     buffer_size: int = 2000
     learning_starts: int = 100
+    target_rate: float = 0.01
+    target_period: int = 1
     epsilon: tuple[float, float] = (0.05, 0.05)
     context_length: int = 10
     context_size: int = 32
     learning_rate: float = 1e-3
-    adaptations: int = 100
+    adaptations: int = 200
     training_steps: int = 1
     training_updates: int = 4
     training_buffer_size: int = 100_000

@@ -1,7 +1,7 @@
 """The learner of meta-Q-learning: a context, and replay of other tasks to fine-tune with."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -162,7 +162,7 @@ def meta_q_learner(
     return base._replace(init=init, draw=draw, adapt=adapt)
 
 
-def drawn_experience(key: Key, replay: ContextReplay, buffer: Any, memory_size: int) -> Transition:
+def drawn_experience(key: Key, replay: ContextReplay, buffer: Tree, memory_size: int) -> Transition:
     """``MetaQ.experience`` of a buffer, drawn uniformly; of weight 0 before it is ready."""
     draws = jax.random.uniform(key, (2, memory_size))
     stretches = replay.stretches(draws, buffer)

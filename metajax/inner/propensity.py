@@ -46,7 +46,7 @@ def propensity(
       ridge: keeps ``w`` finite where a plane separates the two.
       num_steps: of the fit.
 
-    Source: Fakoor et al. (2020), "Meta-Q-Learning", sections 2.3 and 3.3, with its
+    Source: Fakoor et al. (2020), "Meta-Q-Learning", sections 2 and 3.3, with its
     ``z = 1`` for old rows. Standardised features and the balance are ours. The bound on the
     Hessian is that of Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation
     algorithms".

@@ -51,7 +51,7 @@ def context_values(
       num_observed: O, numbers at the start of a step that are its observation.
       dueling: see ``metajax.networks.q_network``.
 
-    Source: Fakoor et al. (2020), "Meta-Q-Learning", section 3.1, where the context is the
+    Source: Fakoor et al. (2020), "Meta-Q-Learning", section 3.2, where the context is the
     hidden state of a GRU that policy and values read beside the state.
 
     Raises:

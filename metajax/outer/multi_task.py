@@ -38,7 +38,7 @@ def multi_task(
       theta_of: ``(key, phi) ->`` theta, at the end of a meta-iteration.
       weights_of: ``(theta) ->`` what the learner takes for theta: its initial weights.
 
-    Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.2.
+    Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.1.
     """
 
     def init(key: Key, theta: Tree) -> Tree:

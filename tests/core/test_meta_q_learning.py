@@ -18,6 +18,10 @@ MEMORY_SIZE = 12
 # --- Density ratios -----------------------------------------------------------------------
 
 
+def _propensity(*arrays, **options):
+    return inner.propensity(*map(jnp.asarray, arrays), **options)
+
+
 def _gaussians(num_new=1500, num_old=3000):
     """Features of a standard normal in the old tasks, moved by ``SHIFT`` in the new one."""
     rng = np.random.default_rng(0)
@@ -28,7 +32,7 @@ def _gaussians(num_new=1500, num_old=3000):
 def test_ratios_of_gaussians_are_in_closed_form():
     """``log p(x - shift) / p(x) = shift x - |shift|^2 / 2`` and ``E beta^2 = exp |shift|^2``."""
     new, old = _gaussians()
-    found = inner.propensity(new, old, np.ones(len(new)), np.ones(len(old)), ridge=1e-6)
+    found = _propensity(new, old, np.ones(len(new)), np.ones(len(old)), ridge=1e-6)
     expected = old @ SHIFT - SHIFT @ SHIFT / 2
     np.testing.assert_allclose(np.log(found.ratio), expected, atol=0.4)
     assert np.abs(np.log(found.ratio) - expected).mean() < 0.1
@@ -39,7 +43,7 @@ def test_ratios_of_gaussians_are_in_closed_form():
 def test_ratios_are_those_of_the_minimum():
     """Against Newton's method in numpy, in float64."""
     new, old = _gaussians(40, 70)
-    found = inner.propensity(new, old, np.ones(40), np.ones(70), ridge=0.1)
+    found = _propensity(new, old, np.ones(40), np.ones(70), ridge=0.1)
     weight = np.concatenate([np.full(40, 0.5 / 40), np.full(70, 0.5 / 70)])
     both = np.concatenate([new, old]).astype(float)
     mean = weight @ both
@@ -55,9 +59,9 @@ def test_ratios_are_those_of_the_minimum():
 
 def test_rows_without_weight_do_not_count():
     new, old = _gaussians(40, 70)
-    alone = inner.propensity(new, old, np.ones(40), np.ones(70))
+    alone = _propensity(new, old, np.ones(40), np.ones(70))
     more = np.full((5, 2), 7, np.float32)
-    some = inner.propensity(
+    some = _propensity(
         np.concatenate([new, more]),
         np.concatenate([old, -more]),
         np.repeat([1.0, 0.0], [40, 5]),
@@ -66,7 +70,7 @@ def test_rows_without_weight_do_not_count():
     np.testing.assert_allclose(some.ratio[:70], alone.ratio, rtol=1e-3)
     np.testing.assert_array_equal(some.ratio[70:], 0)
     np.testing.assert_allclose(some.effective, alone.effective, rtol=1e-3)
-    nothing = inner.propensity(new, old, np.ones(40), np.zeros(70))
+    nothing = _propensity(new, old, np.ones(40), np.zeros(70))
     assert nothing.effective == 1
     np.testing.assert_array_equal(nothing.ratio, 0)
 
