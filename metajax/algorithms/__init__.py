@@ -34,6 +34,7 @@ ALGORITHMS = Registry(
         ),
         "meta-gradient-dqn": "metajax.algorithms.meta_gradient_dqn:MetaGradientDQN",
         "meta-policy": "metajax.algorithms.meta_policy:MetaPolicy",
+        "meta-q-learning": "metajax.algorithms.meta_q_learning:MetaQLearning",
         "meta-value": "metajax.algorithms.meta_value:MetaValue",
         "opsrl": "metajax.algorithms.opsrl:OPSRL",
         "optimistic-thompson-sampling": (

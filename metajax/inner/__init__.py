@@ -6,12 +6,17 @@ from metajax.inner.actor_critic import (
     actor_critic_learner,
 )
 from metajax.inner.clipping import clip_by_global_norm
+from metajax.inner.context import Windows, windows_of, with_context
+from metajax.inner.context_replay import ContextReplay, context_replay
 from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
 from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
 from metajax.inner.memory import memory_learner
+from metajax.inner.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.off_policy_actor import off_policy_actor
-from metajax.inner.q_learning import QSettings, QState, q_learner
+from metajax.inner.propensity import Propensity, effective_sample_size, propensity
+from metajax.inner.q_learning import q_learner
+from metajax.inner.q_update import QSettings, QState, QUpdate, q_update
 from metajax.inner.replay import Replay, Transition, uniform_replay
 from metajax.inner.scoring import Rule, scoring_learner
 from metajax.inner.value_learner import Correction, ValueState, value_learner
@@ -20,26 +25,39 @@ __all__ = [
     "SURROGATES",
     "ActorCriticSettings",
     "ActorCriticState",
+    "ContextReplay",
     "Correction",
     "Exploration",
     "GradientState",
+    "MetaQ",
+    "Propensity",
     "QSettings",
     "QState",
+    "QUpdate",
     "Replay",
     "Rule",
     "Transition",
     "ValueState",
+    "Windows",
     "actor_critic_learner",
     "clip_by_global_norm",
+    "context_replay",
+    "drawn_experience",
+    "effective_sample_size",
     "episodic_planner",
     "gradient_learner",
     "learned_exploration",
     "memory_learner",
+    "meta_q_learner",
     "off_policy_actor",
+    "propensity",
     "q_learner",
+    "q_update",
     "scoring_learner",
     "step_sizes",
     "uniform_replay",
     "value_learner",
     "visit_hash",
+    "windows_of",
+    "with_context",
 ]

@@ -1,69 +1,19 @@
 """The learner that adapts by Q-learning: DQN as a pure function."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from metajax import losses
 from metajax.inner.exploration import Exploration
-from metajax.inner.replay import Replay, Transition
+from metajax.inner.q_update import QSettings, QState, flat, q_update
+from metajax.inner.replay import Replay
 from metajax.networks import QNetwork, categorical
 from metajax.types import ActorOutput, Key, Learner, Outputs, Tree
 
 # Log-probabilities stay finite, so that an entropy has no product of zero and infinity.
 _NEVER = 1e-37
-
-
-def _flat(observation: jax.Array) -> jax.Array:
-    return observation.reshape(-1, *observation.shape[2:])
-
-
-class QSettings(NamedTuple):
-    """The numbers that Q-learning depends on; any of them may be traced.
-
-    Attributes:
-      learning_rate: multiplies the optimiser's updates.
-      discount: per step.
-      epsilon: probability of a uniformly random action.
-      temperature: of Boltzmann exploration, in units of the values; epsilon then comes on
-        top. 0 takes the best action.
-      mix: lambda of the n-step targets; 1 takes all n steps, 0 one.
-      huber_delta: where the loss turns from squares to absolute values.
-      target_rate: how far the target network moves at an update of it; 1 copies.
-    """
-
-    learning_rate: float | jax.Array = 2.5e-4
-    discount: float | jax.Array = 0.99
-    epsilon: float | jax.Array = 0.05
-    temperature: float | jax.Array = 0.0
-    mix: float | jax.Array = 1.0
-    huber_delta: float | jax.Array = 1.0
-    target_rate: float | jax.Array = 1.0
-
-
-class QState(NamedTuple):
-    """The fast state phi of one task.
-
-    Attributes:
-      weights: of the action values.
-      target: weights of the target network.
-      optimizer_state: of the optimiser.
-      buffer: replay.
-      env_steps: int32, transitions so far, over all streams.
-      updates: int32, gradient steps so far.
-      visits: what an ``Exploration`` remembers; ``()`` without one.
-    """
-
-    weights: Tree
-    target: Tree
-    optimizer_state: Tree
-    buffer: Tree
-    env_steps: jax.Array
-    updates: jax.Array
-    visits: Tree = ()
 
 
 def q_learner(
@@ -106,6 +56,7 @@ def q_learner(
     (2018), "Rainbow", section 3.
     """
     choice = categorical(network.num_actions)
+    errors = q_update(network, optimizer, double=double, target_period=target_period)
 
     def begin(key, theta):
         weights = start(key, theta)
@@ -138,28 +89,6 @@ def q_learner(
         mode = jnp.argmax(values).astype(jnp.int32)
         return ActorOutput(action, mode, choice.log_prob(logits, action)), memory
 
-    def next_values(weights, target, observation):
-        """Value of the best action by the target network, ``[n, B]``."""
-        flat = _flat(observation)
-        values = network.apply(target, flat)
-        chosen = network.apply(weights, flat) if double else values
-        best = jnp.take_along_axis(values, jnp.argmax(chosen, -1)[:, None], -1)
-        return best.reshape(observation.shape[:2])
-
-    def targets(weights, target, steps, now, mix):
-        values = next_values(weights, target, steps.next_observation)
-        return losses.lambda_targets(
-            steps.reward, steps.terminated, steps.truncated, values, now.discount, mix
-        )
-
-    def taken(weights, observation, action):
-        values = network.apply(weights, observation)
-        return jnp.take_along_axis(values, action[:, None], -1)[:, 0]
-
-    def loss(weights, target, batch: Transition, now):
-        error = taken(weights, batch.observation[0], batch.action[0]) - target
-        return jnp.mean(optax.losses.huber_loss(error, delta=now.huber_delta))
-
     def draw(key):
         if updates == 1:
             return replay.draw(key)
@@ -170,25 +99,8 @@ def q_learner(
         env_steps = phi.env_steps + chunk.mask.size
         now = settings(theta, env_steps)
 
-        def update(phi, draws):
-            batch = replay.sample(draws, buffer)
-            # The gradient is that of the values alone; a meta-gradient sees the targets too.
-            target = targets(phi.weights, phi.target, batch, now, now.mix)[0]
-            gradients = jax.grad(loss)(phi.weights, target, batch, now)
-            steps, state = optimizer.update(gradients, phi.optimizer_state, phi.weights)
-            weights = jax.tree.map(lambda w, s: w - now.learning_rate * s, phi.weights, steps)
-            count = phi.updates + 1
-
-            def moved():
-                return jax.tree.map(lambda t, w: t + now.target_rate * (w - t), phi.target, weights)
-
-            if target_period == 1:
-                target = moved()
-            else:
-                target = jax.lax.cond(count % target_period == 0, moved, lambda: phi.target)
-            return phi._replace(
-                weights=weights, target=target, optimizer_state=state, updates=count
-            ), None
+        def update(learning, draws):
+            return errors.step(learning, replay.sample(draws, buffer), now), None
 
         def learn(learning):
             if updates == 1:
@@ -204,14 +116,14 @@ def q_learner(
         del memory
         shape = chunk.mask.shape
         now = settings(theta, phi.env_steps)
-        observation = _flat(chunk.observation)
+        observation = flat(chunk.observation)
         values = network.apply(phi.weights, observation)
         logits = policy(theta, phi, observation, values, now).reshape(*shape, -1)
         values = values.reshape(*shape, -1)
         target = ()
         if not isinstance(chunk.next_observation, tuple):
             # One-step targets, as a chunk says nothing of what follows its last step.
-            target = jax.lax.stop_gradient(targets(phi.weights, phi.target, chunk, now, 0.0))
+            target = jax.lax.stop_gradient(errors.targets(phi.weights, phi.target, chunk, now, 0.0))
         return Outputs(
             distribution=logits,
             log_prob=choice.log_prob(logits, chunk.action),

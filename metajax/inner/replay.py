@@ -21,6 +21,7 @@ class Transition(NamedTuple):
       reward: float32 scalar.
       terminated, truncated: bool, how the episode ended with it.
       next_observation: ``[O]``, where it led before any reset.
+      weight: of its error in a loss, which not every replay gives; ``()`` counts all alike.
     """
 
     observation: Any
@@ -29,6 +30,7 @@ class Transition(NamedTuple):
     terminated: Any
     truncated: Any
     next_observation: Any
+    weight: Any = ()
 
 
 class Replay(NamedTuple):
@@ -99,12 +101,7 @@ def uniform_replay(
     )
 
     def add(state, chunk):
-        streams = chunk.mask.shape[1]
-        if streams != num_streams:
-            raise OptionError(
-                "num_streams",
-                f"{streams} is not possible; allowed: {num_streams}, the rows of the replay buffer",
-            )
+        check_streams(chunk, num_streams)
         if chunk.mask.shape[0] > length:
             raise OptionError(
                 "buffer_size",
@@ -112,7 +109,7 @@ def uniform_replay(
                 f"the {chunk.mask.shape[0]} between two adaptations (num_steps); allowed: at "
                 f"least {chunk.mask.shape[0] * num_streams}",
             )
-        steps = Transition(*(getattr(chunk, name) for name in Transition._fields))
+        steps = Transition(*(getattr(chunk, name) for name in Transition._fields[:-1]))
         steps = jax.tree.map(
             lambda leaf, kept: jnp.swapaxes(leaf, 0, 1).astype(kept.dtype), steps, example
         )
@@ -141,3 +138,13 @@ def uniform_replay(
         num_bytes=each * length * num_streams,
         num_streams=num_streams,
     )
+
+
+def check_streams(chunk: Chunk, num_streams: int) -> None:
+    """Raises OptionError for a chunk whose streams are not the rows of a buffer."""
+    streams = chunk.mask.shape[1]
+    if streams != num_streams:
+        raise OptionError(
+            "num_streams",
+            f"{streams} is not possible; allowed: {num_streams}, the rows of the replay buffer",
+        )

@@ -1,5 +1,6 @@
 """Flax modules, action distributions and the policies made of them."""
 
+from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
@@ -17,6 +18,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "SNAIL",
+    "ContextValues",
     "Distribution",
     "MaskedMLP",
     "Policy",
@@ -25,6 +27,7 @@ __all__ = [
     "ValueNetwork",
     "action_values",
     "categorical",
+    "context_values",
     "diagonal_gaussian",
     "over_steps",
     "policy",

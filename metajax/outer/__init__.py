@@ -5,6 +5,7 @@ from metajax.outer.continued import Continued, continued
 from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
+from metajax.outer.multi_task import multi_task
 from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.once import once
 from metajax.outer.separate import separate
@@ -25,6 +26,7 @@ __all__ = [
     "epochs",
     "evolution",
     "evosax_search",
+    "multi_task",
     "once",
     "post_adaptation",
     "score_loss",

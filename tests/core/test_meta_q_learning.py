@@ -1,0 +1,312 @@
+"""Meta-Q-learning: density ratios, weights in the loss, windows and what adaptation is made of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import metajax
+from metajax import inner, networks
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
+SHIFT = np.array([0.5, -0.5], np.float32)
+MEMORY_SIZE = 12
+
+
+# --- Density ratios -----------------------------------------------------------------------
+
+
+def _propensity(*arrays, **options):
+    return inner.propensity(*map(jnp.asarray, arrays), **options)
+
+
+def _gaussians(num_new=1500, num_old=3000):
+    """Features of a standard normal in the old tasks, moved by ``SHIFT`` in the new one."""
+    rng = np.random.default_rng(0)
+    new = rng.normal(size=(num_new, 2)) + SHIFT
+    return new.astype(np.float32), rng.normal(size=(num_old, 2)).astype(np.float32)
+
+
+def test_ratios_of_gaussians_are_in_closed_form():
+    """``log p(x - shift) / p(x) = shift x - |shift|^2 / 2`` and ``E beta^2 = exp |shift|^2``."""
+    new, old = _gaussians()
+    found = _propensity(new, old, np.ones(len(new)), np.ones(len(old)), ridge=1e-6)
+    expected = old @ SHIFT - SHIFT @ SHIFT / 2
+    np.testing.assert_allclose(np.log(found.ratio), expected, atol=0.4)
+    assert np.abs(np.log(found.ratio) - expected).mean() < 0.1
+    np.testing.assert_allclose(found.effective, np.exp(-SHIFT @ SHIFT), atol=0.05)
+    np.testing.assert_allclose(np.mean(found.ratio), 1, atol=0.05)
+
+
+def test_ratios_are_those_of_the_minimum():
+    """Against Newton's method in numpy, in float64."""
+    new, old = _gaussians(40, 70)
+    found = _propensity(new, old, np.ones(40), np.ones(70), ridge=0.1)
+    weight = np.concatenate([np.full(40, 0.5 / 40), np.full(70, 0.5 / 70)])
+    both = np.concatenate([new, old]).astype(float)
+    mean = weight @ both
+    scaled = (both - mean) / np.sqrt(weight @ (both - mean) ** 2)
+    x = np.concatenate([scaled, np.ones((110, 1))], axis=1)
+    penalty, w = np.array([0.1, 0.1, 0]), np.zeros(3)
+    for _ in range(20):
+        p = 1 / (1 + np.exp(-x @ w))
+        gradient = x.T @ (weight * (p - (np.arange(110) >= 40))) + penalty * w
+        w -= np.linalg.solve((x.T * (weight * p * (1 - p))) @ x + np.diag(penalty), gradient)
+    np.testing.assert_allclose(found.ratio, np.exp(-x[40:] @ w), rtol=1e-3)
+
+
+def test_rows_without_weight_do_not_count():
+    new, old = _gaussians(40, 70)
+    alone = _propensity(new, old, np.ones(40), np.ones(70))
+    more = np.full((5, 2), 7, np.float32)
+    some = _propensity(
+        np.concatenate([new, more]),
+        np.concatenate([old, -more]),
+        np.repeat([1.0, 0.0], [40, 5]),
+        np.repeat([1.0, 0.0], [70, 5]),
+    )
+    np.testing.assert_allclose(some.ratio[:70], alone.ratio, rtol=1e-3)
+    np.testing.assert_array_equal(some.ratio[70:], 0)
+    np.testing.assert_allclose(some.effective, alone.effective, rtol=1e-3)
+    nothing = _propensity(new, old, np.ones(40), np.zeros(70))
+    assert nothing.effective == 1
+    np.testing.assert_array_equal(nothing.ratio, 0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [([2, 2, 2, 2], 1), ([1, 0, 0, 0], 1 / 4), ([3, 1, 0, 0], 16 / 40)],
+)
+def test_the_effective_sample_size_by_hand(ratio, expected):
+    ratio = jnp.asarray(ratio, float)
+    np.testing.assert_allclose(inner.effective_sample_size(ratio, jnp.ones(4)), expected)
+
+
+# --- The update ---------------------------------------------------------------------------
+
+
+def test_a_weighted_loss_by_hand():
+    """Values are weights themselves; errors 1, 2 and -4, of which the last is beyond delta."""
+    values = {"q": jnp.array([1.0, 2.0, 3.0])}
+    network = networks.QNetwork(lambda key: values, lambda w, o: jnp.tile(w["q"], (len(o), 1)), 3)
+    update = inner.q_update(network, optax.identity(), target_period=1)
+    zeros, no = jnp.zeros((1, 3)), jnp.zeros((1, 3), bool)
+    batch = inner.Transition(jnp.zeros((1, 3, 2)), jnp.array([[0, 1, 2]]), zeros, no, no, None)
+    target, now = jnp.array([0.0, 0.0, 7.0]), inner.QSettings(learning_rate=0.5, huber_delta=2.0)
+    loss = update.loss(values, target, batch, now)
+    np.testing.assert_allclose(loss, (0.5 + 2 + (2 * 4 - 2)) / 3)
+    weighted = batch._replace(weight=jnp.array([4.0, 0.0, 0.5]))
+    np.testing.assert_allclose(update.loss(values, target, weighted, now), (2 + 3) / 3)
+
+    # All terminal: targets are the rewards, and the gradient is weight times error over three.
+    ended = weighted._replace(
+        reward=target[None], terminated=~no, next_observation=jnp.zeros((1, 3, 2))
+    )
+    zero = jnp.zeros((), jnp.int32)
+    state = inner.QState(values, values, optax.EmptyState(), (), zero, zero)
+    pulled = update.step(state, ended, now, lambda w: {"q": 0.1 * w["q"]})
+    gradient = np.array([4 * 1 / 3 + 0.1, 0.2, -0.5 * 2 / 3 + 0.3])
+    np.testing.assert_allclose(pulled.weights["q"], values["q"] - 0.5 * gradient, rtol=1e-6)
+
+
+# --- Windows --------------------------------------------------------------------------------
+
+
+def _windows_by_hand(chunk, length=LENGTH):
+    """``[T, E, C, F]`` of a trial with leaves ``[T, E, ...]``, in plain loops."""
+    num_steps, num_streams = chunk.action.shape
+    num_actions, done = 2, np.asarray(chunk.terminated | chunk.truncated)
+    size = chunk.observation.shape[-1] + num_actions + 3
+    windows = np.zeros((num_steps, num_streams, length, size), np.float32)
+    for time in range(num_steps):
+        for stream in range(num_streams):
+            for back in range(min(length, time + 1)):
+                at = time - back
+                action, reward, start = np.zeros(num_actions), 0.0, True
+                if at > 0:
+                    action[chunk.action[at - 1, stream]] = 1
+                    reward, start = chunk.reward[at - 1, stream], done[at - 1, stream]
+                step = np.concatenate([chunk.observation[at, stream], action, [reward, start, 1]])
+                windows[time, stream, length - 1 - back] = step
+    return windows
+
+
+def _cartpole(**options):
+    sizes = {"num_tasks": 3, "num_streams": NUM_STREAMS, "num_steps": NUM_STEPS, "batch_size": 8}
+    sizes |= {"lifetime": 24, "learning_starts": 6, "hidden_sizes": (4,), "num_points": 1}
+    sizes |= {"context_length": LENGTH, "context_size": 3, "memory_size": MEMORY_SIZE}
+    sizes |= {"adaptations": 3, "training_steps": 2, "training_buffer_size": 60}
+    family = metajax.tasks.make("cartpole", episode_length=5)
+    return metajax.make("meta-q-learning", family, **{**sizes, **options})
+
+
+@pytest.fixture(scope="module")
+def trial():
+    """A trial of four chunks, and one after them, in which episodes of five steps end."""
+    algorithm = _cartpole()
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = algorithm.family.sample(jax.random.key(2))
+    found = jax.jit(algorithm.adapt)(jax.random.key(1), theta, task)
+    steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found.support)
+    everything = jax.tree.map(
+        lambda one, other: np.concatenate([one, other]),
+        steps._replace(last_observation=()),
+        found.query._replace(last_observation=()),
+    )
+    return algorithm, theta, found, everything
+
+
+def test_the_memory_is_kept_over_episodes_and_blank_before_a_trial(trial):
+    algorithm, theta, found, everything = trial
+    windows = _windows_by_hand(everything)
+    np.testing.assert_allclose(found.source.memory, windows[-1], rtol=1e-6)
+    np.testing.assert_array_equal(algorithm.learner.memory(theta), 0)
+    # An episode started inside the last window, whose steps are all real all the same.
+    assert windows[-1][:, 1:, -2].any()
+    np.testing.assert_array_equal(windows[-1][..., -1], 1)
+
+
+def test_replay_has_the_windows_that_were_acted_on(trial):
+    _, _, found, everything = trial
+    windows = inner.Windows.of(metajax.tasks.make("cartpole").spec, LENGTH)
+    replay = inner.context_replay(windows, num_streams=NUM_STREAMS, capacity=2000, batch_size=1)
+    expected = _windows_by_hand(everything)[:12]
+    every = jnp.stack(jnp.meshgrid((jnp.arange(2) + 0.5) / 2, (jnp.arange(12) + 0.5) / 12))
+    draws = every.reshape(2, -1)
+    # The buffer of the trial is of another size, but holds as many steps as windows.
+    buffer = replay.replay.init()
+    for index in range(4):
+        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
+        buffer = replay.replay.add(buffer, chunk)
+    drawn = replay.replay.sample(draws, buffer)
+    np.testing.assert_allclose(
+        drawn.observation[0].reshape(12, NUM_STREAMS, *expected.shape[2:]), expected, rtol=1e-6
+    )
+    np.testing.assert_array_equal(drawn.weight, 1)
+    reached = np.asarray(drawn.next_observation[0])
+    np.testing.assert_allclose(reached[:, :-1], np.asarray(drawn.observation[0])[:, 1:], rtol=1e-6)
+    led = np.asarray(everything.next_observation)[:12].reshape(24, -1)
+    np.testing.assert_allclose(reached[:, -1, :4], led, rtol=1e-6)
+    assert not reached[:, -1, -2].any()
+
+
+def test_values_of_a_trial_are_those_of_the_windows_acted_on(trial):
+    algorithm, theta, found, everything = trial
+    outputs = algorithm.learner.unroll(theta, found.phi, (), everything)
+    assert outputs.value.shape == (15, NUM_STREAMS)
+    # The query was acted on by these weights: log-probabilities agree.
+    last = outputs.log_prob[-NUM_STEPS:]
+    np.testing.assert_allclose(last, found.query.log_prob, rtol=1e-4, atol=1e-4)
+
+
+def test_a_trial_of_training_begins_behind_blanks():
+    """Nothing of one task is in a window of the next one."""
+    algorithm = _cartpole()
+    state = algorithm.init(jax.random.key(0))
+    step = jax.jit(algorithm.step)
+    for index in range(2):
+        state, _ = step(jax.random.key(index), state)
+    stored = state.carry.buffer.experience
+    # Blanks of the buffer and of the first trial, six steps, blanks, six steps.
+    blanks = LENGTH - 1
+    real = np.repeat([0, 1, 0, 1, 0], [2 * blanks, 6, blanks, 6, 2])
+    np.testing.assert_array_equal(stored.observation[:, : len(real), -1], real[None].repeat(3, 0))
+    first = np.asarray(stored.observation[:, [2 * blanks, 3 * blanks + 6]])
+    np.testing.assert_array_equal(first[..., 4:7], 0)
+    np.testing.assert_array_equal(first[..., 7], 1)
+    weight = np.asarray(state.theta.experience.weight)
+    assert set(weight) == {0.0, 1.0}
+
+
+# --- Adaptation -----------------------------------------------------------------------------
+
+
+def _adapted(algorithm, theta, draws, found):
+    learner = algorithm.learner
+    phi = learner.begin(jax.random.key(0), theta)
+    for index in range(4):
+        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
+        phi = learner.adapt(draws, theta, phi, chunk)
+    return phi
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
+    """The same steps as a ``q_learner`` on windows takes with the same draws."""
+    _, theta, found, _ = trial
+    options = {"old_updates": 0, "proximal": 0.0} if there else {}
+    algorithm = _cartpole(updates=3, **options)
+    if there:
+        theta = theta._replace(experience=theta.experience._replace(weight=jnp.ones(MEMORY_SIZE)))
+    draws = algorithm.learner.draw(jax.random.key(5))
+    chosen = metajax.algorithms.ALGORITHMS.get("meta-q-learning")(
+        num_streams=NUM_STREAMS,
+        num_steps=NUM_STEPS,
+        lifetime=24,
+        batch_size=8,
+        learning_starts=6,
+        hidden_sizes=(4,),
+        context_length=LENGTH,
+        context_size=3,
+    )
+    family = algorithm.family
+    plain = inner.with_context(
+        inner.q_learner(
+            chosen.context_values(family).values,
+            chosen.replay(family).replay,
+            optimizer=chosen.inner_rule(),
+            settings=chosen.settings,
+            updates=3,
+            target_period=chosen.target_period,
+        ),
+        chosen.windows(family),
+    )
+    phi = _adapted(algorithm, theta, draws, found)
+    expected = plain.begin(jax.random.key(0), theta.weights)
+    for index in range(4):
+        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
+        expected = plain.adapt(draws.new, theta.weights, expected, chunk)
+    assert phi.updates == expected.updates == 12
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7),
+        phi.weights,
+        expected.weights,
+    )
+
+
+def test_the_pull_holds_the_weights_back(trial):
+    """With old experience that is unlike the task's, ESS is below 1 and a large pull wins."""
+    _, theta, found, _ = trial
+    old = theta.experience
+    key = jax.random.key(3)
+    strange = old._replace(
+        observation=jax.random.normal(key, old.observation.shape), weight=jnp.ones(MEMORY_SIZE)
+    )
+    theta = theta._replace(experience=strange)
+
+    def distance(**options):
+        algorithm = _cartpole(updates=3, inner_optimizer="sgd", inner_lr=0.01, **options)
+        draws = algorithm.learner.draw(jax.random.key(5))
+        phi = _adapted(algorithm, theta, draws, found)
+        return optax.tree.norm(jax.tree.map(jnp.subtract, phi.weights, theta.weights))
+
+    free, held = distance(proximal=0.0), distance(proximal=50.0)
+    assert held < 0.8 * free
+    # Old experience that counts moves the weights as well.
+    assert distance(proximal=0.0, old_updates=0) != free
+
+
+def test_bytes_of_both_buffers_are_checked():
+    with pytest.raises(metajax.OptionError, match=r"training_buffer_size.*bytes.*buffer_budget"):
+        _cartpole(training_buffer_size=10_000_000, buffer_budget=1e6)
+    with pytest.raises(metajax.OptionError, match=r"buffer_size.*bytes"):
+        _cartpole(buffer_size=10_000_000, buffer_budget=1e6)
+    with pytest.raises(metajax.OptionError, match="context_length"):
+        _cartpole(context_length=0)
+
+
+def test_continuous_actions_are_refused():
+    with pytest.raises(metajax.OptionError, match="Discrete actions"):
+        metajax.make("meta-q-learning", metajax.tasks.make("pendulum"))
