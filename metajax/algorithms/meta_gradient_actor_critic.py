@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.gradient_based import API
+from metajax.algorithms.lifetimes import Lifetimes
 from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
 from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.options import check, check_number
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients):
+class MetaGradientActorCritic(MetaGradients, Lifetimes):
     """Discount, lambda and loss coefficients of actor-critic, learned while it learns.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
@@ -38,10 +39,6 @@ class MetaGradientActorCritic(MetaGradients):
       learned: names of the settings that are, among inner_lr, discount, gae_lambda,
         value_coefficient and entropy_coefficient.
       num_tasks: N, lifetimes that go on side by side.
-      num_streams: E, environments that run side by side in a task.
-      num_steps: T, steps of each between two updates.
-      lifetime: transitions of a trial, over all streams.
-      num_points: measurements of a trial, evenly over its lifetime after the first.
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``, for the policy
         and for the value, instead of the MLP (Python only).
       hidden_sizes: units of the layers of each MLP.
@@ -56,8 +53,6 @@ class MetaGradientActorCritic(MetaGradients):
       value_coefficient: weight of half the squared error of the value.
       entropy_coefficient: weight of the policy's entropy, nats.
       reference_lambda: lambda of the loss that settings are learned for.
-      microbatch: tasks that one block of the program works on; all of a device.
-      devices: that share the tasks; all that divide their number by default.
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
@@ -71,7 +66,6 @@ class MetaGradientActorCritic(MetaGradients):
     num_streams: int = 8
     num_steps: int = 20
     lifetime: int = 64_000
-    num_points: int = 10
     network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
@@ -84,27 +78,15 @@ class MetaGradientActorCritic(MetaGradients):
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.01
     reference_lambda: float = 1.0
-    microbatch: int | None = None
-    devices: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            *("num_tasks", "num_streams", "num_steps", "lifetime", "num_points"),
-            *("hidden_sizes", "microbatch", "devices"),
-        ):
-            check_number(name, getattr(self, name), minimum=1)
+        super().__post_init__()
+        check_number("hidden_sizes", self.hidden_sizes, minimum=1)
         for name in ("inner_lr", "value_coefficient", "entropy_coefficient"):
             check_number(name, getattr(self, name), minimum=0)
         check_number("inner_clip", self.inner_clip, above=0)
         for name in ("discount", "gae_lambda", "reference_lambda"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
-        chunk = self.num_steps * self.num_streams
-        check(
-            self.lifetime % chunk == 0,
-            "lifetime",
-            self.lifetime,
-            f"a multiple of num_steps * num_streams ({chunk})",
-        )
         starts = {name: getattr(self, name) for name in self.learnable}
         self.check_meta(starts, self.num_adaptations)
         check(
@@ -114,11 +96,6 @@ class MetaGradientActorCritic(MetaGradients):
             "discount among them, where it is one of the state",
         )
 
-    @property
-    def num_adaptations(self) -> int:
-        """K, of a lifetime."""
-        return self.lifetime // (self.num_steps * self.num_streams)
-
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
 
@@ -127,21 +104,19 @@ class MetaGradientActorCritic(MetaGradients):
         """
         from metajax import outer
         from metajax.batch import TaskMap
-        from metajax.composition import compose, lifetimes
         from metajax.inner.actor_critic import loss_of
 
         layout = TaskMap.build(
             self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
         )
         learner = self.learner(family, self.settings)
-        trials = lifetimes(self.num_steps, self.num_points)
         fixed = self.settings({}, 0)
         reference = fixed._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda
         )
         estimator = outer.truncated(
             learner,
-            trials.source(family, learner, self.num_streams),
+            self.source(family, learner),
             family,
             layout,
             num_adaptations=self.num_adaptations,
@@ -150,15 +125,7 @@ class MetaGradientActorCritic(MetaGradients):
             judge=self.learner(family, lambda theta, env_steps: reference),
             derivative=self.derivative,
         )
-        return compose(
-            learner,
-            recorded(self.meta_rule(estimator)),
-            family,
-            num_adaptations=self.num_adaptations,
-            num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
-        )
+        return self.composed(learner, recorded(self.meta_rule(estimator)), family)
 
     def learner(
         self, family: TaskFamily, now: Callable[[Any, Any], ActorCriticSettings]

@@ -7,8 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from metajax.algorithms.gradient_based import API
+from metajax.algorithms.lifetimes import Lifetimes
 from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer, meta_optimizer
-from metajax.options import OptionError, check, check_number
+from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
     import optax
@@ -20,15 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyBased:
+class OffPolicyBased(Lifetimes):
     """Options of every algorithm whose inner targets are corrected for another policy.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, environments that run side by side in a task.
       num_steps: T, steps of each between two adaptations: the longest targets.
-      lifetime: transitions of a trial, over all streams.
-      num_points: measurements of a trial, evenly over its lifetime after the first.
       updates: gradient steps on each chunk.
       correction: "per-decision" importance-sampled returns and "vtrace" are targets of
         state values, "retrace" of action values.
@@ -51,13 +48,10 @@ class OffPolicyBased:
       decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
       optimizer: of the meta-update.
       max_grad_norm: clips its gradient; none for no clipping.
-      microbatch: tasks whose rollouts run as one block; chosen by itself.
-      gradient_microbatch: tasks whose meta-gradients are one block, likewise.
-      devices: that share the tasks; all that divide their number by default.
+      gradient_microbatch: tasks whose meta-gradients are one block; chosen by itself.
     """
 
     num_tasks: int = 32
-    num_streams: int = 10
     num_steps: int = 20
     lifetime: int = 600
     num_points: int = 1
@@ -80,16 +74,11 @@ class OffPolicyBased:
     decay_iterations: int | None = None
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = 10.0
-    microbatch: int | None = None
     gradient_microbatch: int | None = None
-    devices: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            *("num_tasks", "num_streams", "num_steps", "lifetime", "num_points", "updates"),
-            *("hidden_sizes", "decay_iterations", "microbatch", "gradient_microbatch"),
-            "devices",
-        ):
+        super().__post_init__()
+        for name in ("updates", "hidden_sizes", "decay_iterations", "gradient_microbatch"):
             check_number(name, getattr(self, name), minimum=1)
         for name in ("inner_lr", "learning_rate"):
             check_number(name, getattr(self, name), minimum=0)
@@ -97,18 +86,6 @@ class OffPolicyBased:
             check_number(name, getattr(self, name), above=0)
         for name in ("trace", "discount", "epsilon"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
-        chunk = self.num_steps * self.num_streams
-        check(
-            self.lifetime % chunk == 0,
-            "lifetime",
-            self.lifetime,
-            f"a multiple of num_steps * num_streams ({chunk})",
-        )
-
-    @property
-    def num_adaptations(self) -> int:
-        """K, of a lifetime."""
-        return self.lifetime // (self.num_steps * self.num_streams)
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
@@ -118,7 +95,6 @@ class OffPolicyBased:
         """
         from metajax import outer
         from metajax.batch import TaskMap
-        from metajax.composition import compose, lifetimes
         from metajax.types import Discrete
 
         space = family.spec.action_space
@@ -129,10 +105,9 @@ class OffPolicyBased:
             self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
         )
         learner = self.learner(family)
-        trials = lifetimes(self.num_steps, self.num_points)
         objective = outer.post_adaptation(
             learner,
-            trials.source(family, learner, self.num_streams),
+            self.source(family, learner),
             family,
             num_adaptations=self.num_adaptations,
             loss=self.query_loss,
@@ -145,15 +120,7 @@ class OffPolicyBased:
             decay_iterations=self.decay_iterations,
             max_grad_norm=self.max_grad_norm,
         )
-        return compose(
-            learner,
-            outer.once(outer.backprop(objective, layout), rule),
-            family,
-            num_adaptations=self.num_adaptations,
-            num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
-        )
+        return self.composed(learner, outer.once(outer.backprop(objective, layout), rule), family)
 
     def learner(self, family: TaskFamily) -> Learner:
         """What adapts; each algorithm has its own."""

@@ -10,8 +10,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.gradient_based import API
+from metajax.algorithms.lifetimes import Lifetimes
 from metajax.algorithms.optimizers import inner_optimizer
-from metajax.options import OptionError, check, check_number
+from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
     import jax
@@ -24,16 +25,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class QBased:
+class QBased(Lifetimes):
     """Options of every algorithm whose learner adapts by Q-learning.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, environments that run side by side in a task.
-      num_steps: T, steps of each between two adaptations.
-      lifetime: transitions of a trial, over all streams.
       updates: gradient steps of an adaptation.
-      num_points: measurements of a trial, evenly over its lifetime after the first.
       batch_size: transitions (stretches of n_step) of a gradient step.
       buffer_size: transitions that a task's replay buffer holds.
       buffer_budget: bytes that all buffers of a device may take together.
@@ -57,20 +53,13 @@ class QBased:
       epsilon: probability of a uniformly random action, at the start and at the end.
       epsilon_steps: transitions over which it falls linearly.
       temperature: of "boltzmann", in units of the values.
-      microbatch: tasks that one block of the program works on; chosen by itself.
-      devices: that share the tasks; all that divide their number by default.
     """
 
     # Not 0 where something differentiates through the updates.
     adam_floor: ClassVar[float] = 0.0
     fewer_buffers: ClassVar[str] = ". A smaller microbatch has fewer at once"
 
-    num_tasks: int = 64
-    num_streams: int = 10
-    num_steps: int = 1
-    lifetime: int = 10_000
     updates: int = 1
-    num_points: int = 10
     batch_size: int = 128
     buffer_size: int = 10_000
     buffer_budget: float = 8e9
@@ -92,14 +81,12 @@ class QBased:
     epsilon: tuple[float, float] = (1.0, 0.05)
     epsilon_steps: int = 5000
     temperature: float = 1.0
-    microbatch: int | None = None
-    devices: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
-            *("num_tasks", "num_streams", "num_steps", "lifetime", "updates", "num_points"),
-            *("batch_size", "buffer_size", "buffer_budget", "n_step", "hidden_sizes"),
-            *("target_period", "epsilon_steps", "microbatch", "devices"),
+            *("updates", "batch_size", "buffer_size", "buffer_budget", "n_step"),
+            *("hidden_sizes", "target_period", "epsilon_steps"),
         ):
             check_number(name, getattr(self, name), minimum=1)
         check_number("learning_starts", self.learning_starts, minimum=0)
@@ -108,18 +95,6 @@ class QBased:
             check_number(name, getattr(self, name), above=0)
         for name in ("discount", "target_rate", "epsilon"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
-        chunk = self.num_steps * self.num_streams
-        check(
-            self.lifetime % chunk == 0,
-            "lifetime",
-            self.lifetime,
-            f"a multiple of num_steps * num_streams ({chunk})",
-        )
-
-    @property
-    def num_adaptations(self) -> int:
-        """K, of a lifetime."""
-        return self.lifetime // (self.num_steps * self.num_streams)
 
     @property
     def num_trials(self) -> int:
@@ -133,7 +108,6 @@ class QBased:
           OptionError: for sizes that do not fit the family, the devices or the budget.
         """
         from metajax.batch import TaskMap
-        from metajax.composition import compose, lifetimes
 
         layout = TaskMap.build(self.num_trials, self.microbatch, num_devices=self.devices)
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
@@ -141,17 +115,8 @@ class QBased:
         replay = self.replay(family)
         self.check_budget(replay, self.buffers_at_once(layout))
         learner = self.learner(family, replay)
-        trials = lifetimes(self.num_steps, self.num_points)
-        source = trials.source(family, learner, self.num_streams)
-        return compose(
-            learner,
-            self.outer_rule(family, learner, source, layout),
-            family,
-            num_adaptations=self.num_adaptations,
-            num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
-        )
+        rule = self.outer_rule(family, learner, self.source(family, learner), layout)
+        return self.composed(learner, rule, family)
 
     def outer_rule(
         self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
