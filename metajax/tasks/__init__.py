@@ -26,6 +26,7 @@ FAMILIES = Registry(
     {
         "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
         "cartpole": "metajax.tasks.cartpole:CartPole",
+        "catch": "metajax.tasks.catch:Catch",
         "dark-room": "metajax.tasks.dark_room:DarkRoom",
         "deep-sea": "metajax.tasks.deep_sea:DeepSea",
         "dependent-bandit": "metajax.tasks.dependent_bandit:DependentBandit",

@@ -17,7 +17,7 @@ SIZES = {"xu-chain": {"num_states": SHORT}}
 # What of the state a family keeps at the end of an episode.
 KEPT = {"two-step": ("rich",)}
 # Families whose size is their episode length.
-SMALL = {"deep-sea": {"size": SHORT}}
+SMALL = {"catch": {"rows": SHORT + 1}, "deep-sea": {"size": SHORT}}
 FROM_GYMNAX = ("BernoulliBandit-misc", "FourRooms-misc", "FrozenLake-misc", "UmbrellaChain-bsuite")
 
 
