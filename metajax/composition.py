@@ -93,6 +93,7 @@ def compose(
     num_streams: int = 20,
     trials: Trials | None = None,
     microbatch: int | None = None,
+    schedules: tuple[str, ...] = (),
 ) -> MetaAlgorithm:
     """Puts a learner under an outer rule on a task family.
 
@@ -104,6 +105,7 @@ def compose(
       num_streams: E, episodes of a chunk.
       trials: their kind; ``fresh()`` by default. Continuing trials have no adaptations.
       microbatch: tasks of a meta-test that may be one block of the program.
+      schedules: names in the outer rule's ``info`` of settings that are learned.
 
     Returns:
       the ``MetaAlgorithm``.
@@ -153,7 +155,7 @@ def compose(
             num_points=kind.num_points,
         )
 
-    return MetaAlgorithm(family, learner, init, step, adapt, kind.axis, microbatch)
+    return MetaAlgorithm(family, learner, init, step, adapt, kind.axis, microbatch, schedules)
 
 
 def episode_horizon(family: TaskFamily, horizon: int | None) -> int:

@@ -431,6 +431,7 @@ class MetaAlgorithm(NamedTuple):
       axis: what returns count: "adaptations", "episodes", or "points" of a lifetime.
       microbatch: tasks of a meta-test that may be one block of the program; None for
         what suits the device.
+      schedules: names in ``info`` of settings that are learned, and worth a picture.
     """
 
     family: TaskFamily
@@ -440,3 +441,4 @@ class MetaAlgorithm(NamedTuple):
     adapt: Callable[..., Trial]
     axis: str = "adaptations"
     microbatch: int | None = None
+    schedules: tuple[str, ...] = ()

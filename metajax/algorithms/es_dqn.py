@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal
 
-from metajax.algorithms.meta_gradients import raw, settings
+from metajax.algorithms.meta_gradients import raw, recorded, settings
 from metajax.algorithms.q_based import QBased
 from metajax.options import check, check_number
 
@@ -108,6 +108,20 @@ class ESDQN(QBased):
             return self.epsilon[1]
         return self.inner_lr if name == "learning_rate" else getattr(self, name)
 
+    @property
+    def schedules(self):
+        return self.learned + (() if self.widths is None else ("width", "depth"))
+
+    def sizes(self, theta):
+        """The ``width`` and ``depth`` of the network; empty where they are not learned."""
+        import jax.numpy as jnp
+
+        if self.widths is None:
+            return {}
+        choices = {"width": self.widths, "depth": self.depths}
+        scores = zip(choices.items(), theta["architecture"], strict=True)
+        return {name: jnp.asarray(sizes)[jnp.argmax(one)] for (name, sizes), one in scores}
+
     def values(self, family):
         from metajax import networks
 
@@ -142,23 +156,20 @@ class ESDQN(QBased):
 
         values = self.values(family)
         init_explorer, exploration = self.explorer(family)
-        sizes = () if self.widths is None else (self.widths, self.depths)
+        choices = () if self.widths is None else (self.widths, self.depths)
 
         def init(key):
             starts = {name: raw(name, self._start(name)) for name in self.learned}
             return {
                 "settings": {name: jnp.float32(start) for name, start in starts.items()},
                 "exploration": init_explorer(key),
-                "architecture": tuple(jnp.zeros(len(choices)) for choices in sizes),
+                "architecture": tuple(jnp.zeros(len(sizes)) for sizes in choices),
             }
 
         def start(key, theta):
             weights = values.init(key)
-            if not sizes:
-                return weights
-            best = zip(sizes, theta["architecture"], strict=True)
-            width, depth = (jnp.asarray(choices)[jnp.argmax(scores)] for choices, scores in best)
-            return networks.resize(weights, width, depth)
+            sizes = self.sizes(theta)
+            return networks.resize(weights, *sizes.values()) if sizes else weights
 
         mine = {"init": init, "start": start, "exploration": exploration}
         return super().learner(family, replay, **{**mine, **changes})
@@ -169,7 +180,7 @@ class ESDQN(QBased):
         search = outer.evosax_search(
             self.strategy, self.population_size, std=self.std, learning_rate=self.learning_rate
         )
-        return outer.evolution(
+        rule = outer.evolution(
             learner,
             source,
             family,
@@ -178,3 +189,4 @@ class ESDQN(QBased):
             num_adaptations=self.num_adaptations,
             fitness=outer.FITNESS[self.fitness],
         )
+        return recorded(rule, lambda theta: {**settings(theta["settings"]), **self.sizes(theta)})

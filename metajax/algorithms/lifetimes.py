@@ -49,6 +49,11 @@ class Lifetimes:
         """K, of a lifetime."""
         return self.lifetime // (self.num_steps * self.num_streams)
 
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """Names in ``info`` of settings that are learned."""
+        return ()
+
     def source(self, family: TaskFamily, learner: Learner) -> Source:
         """Where the chunks of a lifetime come from."""
         from metajax.composition import lifetimes
@@ -67,4 +72,5 @@ class Lifetimes:
             num_streams=self.num_streams,
             trials=lifetimes(self.num_steps, self.num_points),
             microbatch=self.microbatch,
+            schedules=self.schedules,
         )

@@ -63,6 +63,11 @@ class MetaGradients:
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = None
 
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """Names in ``info`` of the settings that are learned."""
+        return self.learned
+
     def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
         """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
         for name in ("window", "decay_iterations"):

@@ -214,6 +214,55 @@ def learning_curves(
         figure.legend(loc="outside upper center", ncols=len(runs) + 1)
 
 
+def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]]]]) -> None:
+    """Draws settings that were learned over meta-iterations, a panel each.
+
+    Args:
+      path: the picture.
+      runs: by label, for each seed ``iteration`` and the settings by name, a number or an
+        array at each iteration. Several seeds are drawn as mean and range, the elements of
+        an array as lines.
+    """
+    from matplotlib.lines import Line2D
+
+    learned = (name for seeds in runs.values() for name in seeds[0] if name != "iteration")
+    names = list(dict.fromkeys(learned))
+    num_columns = min(3, len(names))
+    num_rows = -(-len(names) // num_columns)
+    with _figure(path, (3.1 * num_columns + 0.3, 2.3 * num_rows + 0.6)) as figure:
+        panels = figure.subplots(num_rows, num_columns, squeeze=False)
+        for name, axes in zip(names, panels.flat, strict=False):
+            for number, seeds in enumerate(runs.values()):
+                if name in seeds[0]:
+                    _draw_schedule(axes, name, seeds, PALETTE[number % len(PALETTE)])
+            axes.set_title(name.replace("_", " "))
+        for axes in list(panels.flat)[len(names) :]:
+            axes.set_axis_off()
+        figure.supxlabel("meta-iteration", fontsize=11)
+        handles = [
+            Line2D([], [], color=PALETTE[number % len(PALETTE)], label=label)
+            for number, label in enumerate(runs)
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(runs), 3))
+
+
+def _draw_schedule(
+    axes: Axes, name: str, seeds: Sequence[Mapping[str, Sequence[Any]]], colour: str
+) -> None:
+    """One setting of one method in one panel."""
+    steps = min((one["iteration"] for one in seeds), key=len)
+    values = np.array([[np.ravel(now) for now in one[name][: len(steps)]] for one in seeds])
+    axes.plot(steps, values.mean(axis=0), color=colour, linewidth=1.5)
+    if len(seeds) > 1:
+        for low, high in zip(values.min(axis=0).T, values.max(axis=0).T, strict=True):
+            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+    if values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter("")
+    axes.xaxis.set_major_formatter(_short_number)
+    axes.locator_params(axis="x", nbins=4)
+
+
 def lifetime_curves(
     path: Path,
     lines: Mapping[str, tuple[np.ndarray, Sequence[Estimate]]],

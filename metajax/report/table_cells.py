@@ -180,8 +180,8 @@ def _layers(table: Table, row: Row, column: Column, profile: str) -> Iterator[Ma
 
 
 def _lay(section: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Lays options over a section; another name starts it anew."""
-    if layer.get("name", section.get("name")) != section.get("name"):
+    """Lays options over a section; another name starts it anew, a first one does not."""
+    if "name" in section and layer.get("name", section["name"]) != section["name"]:
         section.clear()
     section.update({kebab(name): value for name, value in layer.items()})
 

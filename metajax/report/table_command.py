@@ -125,6 +125,12 @@ def _show(
             files[-1].write_text(write(grid) + "\n", encoding="utf-8")
         files.append(work / f"{stem}.png")
         _draw(files[-1], table, options.profile, lines, known)
+        learned = table_results.schedules(table, options.profile, known)
+        if learned:
+            from metajax.report import plots
+
+            files.append(work / f"{stem}-schedules.png")
+            plots.schedules(files[-1], learned)
     files.insert(0, results / f"{table.name}.jsonl")
     written = [str(path) for path in files if path.is_file()]
     if options.json:

@@ -25,10 +25,11 @@ A table of methods has columns (settings of a family) and rows (methods)::
     seeds = [0, 1, 2]
 
 ``family``, ``algorithm``, ``train`` and ``evaluate`` are sections of a config; options in
-``finetune`` are laid over the algorithm's after training, for the measurement alone. A cell's
-config is laid over from what is general to what is special: the row's config file,
-the table, the profile, the column, the row, the row's ``overrides`` (by column), the
-profile's ``overrides`` (by row, then by row/column).
+``finetune`` are laid over the algorithm's after training, for the measurement alone. Options of
+an ``algorithm`` that has no name yet count for all that are named later. A cell's config is laid
+over from what is general to what is special: the row's config file, the table, the profile, the
+column, the row, the row's ``overrides`` (by column), the profile's ``overrides`` (by row, then
+by row/column).
 
 A table with ``kind = "throughput"`` has a title and rows of label and results only.
 """

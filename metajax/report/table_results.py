@@ -102,6 +102,19 @@ def curves(table: Table, profile: str, records: Records) -> dict[str, learning_c
     return {label: learning_curves.read(each) for label, each in of_rows.items() if each}
 
 
+def schedules(table: Table, profile: str, records: Records) -> dict[str, list[dict[str, Any]]]:
+    """How settings went that rows learned, by label and, if columns are many, column."""
+    learned: dict[str, list[dict[str, Any]]] = {}
+    found = _found(table, profile)
+    for row in table.rows:
+        for column in columns(table, profile):
+            label = f"{row.label}, {column.name}" if len(table.columns) > 1 else row.label
+            of_cell = _recorded(found.get((row.name, column.name), ()), records)
+            seeds = [one["schedules"] for one in of_cell if "schedules" in one]
+            learned |= {label: seeds} if seeds else {}
+    return learned
+
+
 def headers(table: Table, profile: str, number: int) -> list[str]:
     """Headings of ``number`` columns of values."""
     if table.metric == "learning-curve":

@@ -24,6 +24,8 @@ from metajax.types import MetaAlgorithm, Spec
 
 # Keeps the trials on which an option is chosen apart from those it is measured on.
 _SEPARATE = 0x5E9A
+# At most, in a record.
+_SCHEDULE_POINTS = 100
 # Metrics that compare with the best policy that knows the task.
 _AGAINST_OPTIMUM = ("regret", "normalized")
 
@@ -107,7 +109,8 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
       ``standard_error`` (over tasks) and ``interval`` (95%), each a number or a list;
       ``num_tasks``; ``iterations``, ``env_steps``, ``seconds`` of training;
       ``evaluation_seconds``; ``environment``; of a tuned row also ``tuned``; of a
-      learning curve also ``steps`` and ``returns`` of every task.
+      learning curve also ``steps`` and ``returns`` of every task; where settings are
+      learned also ``schedules``, with ``iteration`` a column of each.
     """
     trained = {"iterations": 0, "env_steps": 0, "seconds": 0.0}
     theta = None
@@ -118,6 +121,7 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
             "iterations": outcome.iteration,
             "env_steps": outcome.env_steps,
             "seconds": round(outcome.seconds, 2),
+            **_schedules(cell, runs),
         }
     start = time.monotonic()
     if cell.row.reference:
@@ -161,6 +165,17 @@ def _train(cell: Cell, runs: pathlib.Path) -> loop.Outcome:
     if outcome.exit_code:
         raise Interrupted(outcome.exit_code)
     return outcome
+
+
+def _schedules(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
+    """How settings went that were learned, at some points from the first to the last."""
+    names = cell.config.build()[0].schedules
+    metrics = run_directory(cell, runs).read_metrics()
+    if not names or not metrics:
+        return {}
+    shown = np.unique(np.linspace(0, len(metrics) - 1, _SCHEDULE_POINTS).astype(int))
+    columns = ("iteration", *names)
+    return {"schedules": {name: [metrics[i][name] for i in shown.tolist()] for name in columns}}
 
 
 def _check_cell(cell: Cell) -> None:

@@ -12,7 +12,7 @@ from typing import IO, Any
 from metajax.config import Config, parse
 from metajax.options import OptionError
 
-_PICTURES = ("adaptation", "trajectories", "training")
+_PICTURES = ("adaptation", "trajectories", "training", "schedules")
 
 
 class RunDirectory:

@@ -159,9 +159,10 @@ def draw(
     """Writes the run's pictures.
 
     Returns:
-      Their paths: the return over adaptations, the return over training and, for
-      tasks in the plane, trajectories from the first to the last adaptation or episode
-      (not of lifetimes, whose chunks are pieces of episodes).
+      Their paths: the return over adaptations, the return over training, the settings
+      that are learned if any are, and, for tasks in the plane, trajectories from the first
+      to the last adaptation or episode (not of lifetimes, whose chunks are pieces of
+      episodes).
     """
     from metajax.report import plots
 
@@ -179,4 +180,9 @@ def draw(
     if metrics:
         paths.append(run.pictures["training"])
         plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis)
+    if metrics and algorithm.schedules:
+        paths.append(run.pictures["schedules"])
+        columns = ("iteration", *algorithm.schedules)
+        learned = {name: [one[name] for one in metrics] for name in columns}
+        plots.schedules(paths[-1], {config.algorithm.name: [learned]})
     return paths

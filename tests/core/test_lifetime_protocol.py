@@ -53,6 +53,7 @@ def test_it_trains_in_blocks_as_in_one(algorithm, assert_same):
     assert (history["env_steps"] > 0).all()
     assert (history["returns"] >= 0).all()
     assert (history["returns"] <= 2).all()
+    assert set(algorithm.schedules) <= set(history)
 
 
 def test_a_task_alone_equals_it_in_a_batch(algorithm):

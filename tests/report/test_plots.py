@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import jax
@@ -49,6 +50,16 @@ def _metrics(num_iterations: int) -> list[dict]:
     ]
 
 
+def _schedules(num_iterations: int) -> dict[str, list]:
+    """Of a rate that grows a hundredfold, and a discount of each of two states."""
+    steps = list(range(1, num_iterations + 1))
+    rates = np.geomspace(1e-4, 1e-2, num_iterations).tolist()
+    return {"iteration": steps, "rate": rates, "discount": [[0.9, 0.5 / i] for i in steps]}
+
+
+_LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [1, 2]}
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -58,6 +69,7 @@ def _metrics(num_iterations: int) -> list[dict]:
         lambda path: plots.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
         lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
+        lambda path: plots.schedules(path, {"a": [_schedules(3), _schedules(2)], "b": [_LATER]}),
         lambda path: plots.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
         lambda path: plots.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
     ],
@@ -128,6 +140,24 @@ def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch)
         ["a, end of the lifetime", "start of the lifetime"],
         ["a"],
     ]
+
+
+def test_a_picture_of_schedules_has_a_panel_for_each_setting(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    with contextlib.suppress(FileNotFoundError):
+        plots.schedules(tmp_path / "a.png", {"a": [_schedules(3), _schedules(2)], "b": [_LATER]})
+    (figure,) = drawn
+    rate, discount, width, depth = [axes for axes in figure.axes if axes.axison]
+    titles = [axes.get_title() for axes in (rate, discount, width, depth)]
+    assert titles == ["rate", "discount", "width", "depth"]
+    assert (rate.get_yscale(), discount.get_yscale()) == ("log", "linear")
+    steps = [np.asarray(line.get_xdata()).tolist() for line in rate.lines]
+    assert steps == [[1, 2], [5, 6]]
+    np.testing.assert_allclose(np.asarray(discount.lines[1].get_ydata()), [0.5, 0.25])
+    assert np.asarray(width.lines[0].get_ydata()).tolist() == [16, 64]
 
 
 def test_trajectories_need_a_plane(tmp_path):

@@ -11,10 +11,13 @@ import pytest
 import table_toys
 
 from metajax.cli import main
+from metajax.evaluation import Evaluation
 from metajax.options import OptionError
 from metajax.report import records, rendering, table_cells, table_curves, table_results
 from metajax.report.statistics import Estimate
 from metajax.report.table_definition import Table, load
+from metajax.run import meta_test
+from metajax.run.directory import RunDirectory
 
 TABLE = """
 title = "Curves"
@@ -112,6 +115,46 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert "0 of 2 to run" in again.err
     values = json.loads(again.out)["lines"][1]["values"]
     assert 0 < values["final return"]["value"] <= 5
+
+
+def test_settings_that_are_learned_are_recorded_and_drawn(project):
+    learned = {"name": "meta-gradient-actor-critic", "num-tasks": 1, "num-streams": 1}
+    learned |= {"num-steps": 2, "lifetime": 8, "num-points": 1, "hidden-sizes": [2]}
+    options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in learned.items())
+    text = f"""
+    title = "Learned"
+    source = "this project"
+    metric = "learning-curve"
+    threshold = 3
+    family = {{ name = "cartpole", episode-length = 5 }}
+    evaluate = {{ num-tasks = 1 }}
+
+    [[rows]]
+    name = "learned"
+    label = "learned settings"
+    algorithm = {{ {options} }}
+    train = {{ num-iterations = 3, block-size = 3 }}
+
+    [profiles.quick]
+    [profiles.full]
+    """
+    table_toys.write(project, text, "learned")
+    assert main(["table", "learned"]) == 0
+    (record,) = records.read(project / "benchmarks" / "results" / "learned.jsonl")
+    schedules = record["schedules"]
+    assert schedules["iteration"] == [1, 2, 3]
+    for name in ("discount", "gae_lambda"):
+        assert len(set(schedules[name])) == 3
+        assert all(0 < value < 1 for value in schedules[name])
+    pictures = project / "runs" / "tables" / "learned"
+    assert (pictures / "learned-quick-schedules.png").stat().st_size > 99
+    run = RunDirectory(next(pictures.glob("*-seed-0-*")))
+    config = run.read_config()
+    algorithm, held_out = config.build()
+    measured = Evaluation(np.ones((2, 2)), "points", True, 1, np.arange(2))
+    drawn = meta_test.draw(run, config, measured, measured, algorithm, held_out, None)
+    assert [path.name for path in drawn] == ["adaptation.png", "training.png", "schedules.png"]
+    assert all(path.is_file() for path in drawn)
 
 
 def test_training_is_that_of_the_row_and_the_measurement_that_of_the_table(tmp_path):

@@ -114,6 +114,16 @@ train = { num-iterations = 8 }
     assert found["still/three"]["family"]["num-episodes"] == 3
 
 
+def test_options_without_a_name_count_for_all_that_are_named_later(tmp_path):
+    common = 'family = { name = "toys" }\nalgorithm = { tilt = 3 }'
+    text = table_toys.TABLE.replace('family = { name = "toys" }', common)
+    text = text.replace('"mover" }\ntune', '"mover", tilt = 4 }\ntune')
+    table = table_toys.read(tmp_path, text)
+    found = {one.name: one.settings for one in table_cells.cells(table, "full")}
+    assert found["trained/two"]["algorithm"]["tilt"] == 3
+    assert found["still/two"]["algorithm"]["tilt"] == 4
+
+
 def test_only(tmp_path):
     cells = _cells(tmp_path)
     chosen = table_cells.only(cells, ["still/three", "optimum"])
