@@ -21,17 +21,26 @@ class RL2(MemoryBased):
     Attributes:
       memory_cell: of the recurrent memory.
       hidden_size: of its hidden state.
+      readout_size: units of a layer before the memory and of one after it, which the input
+        of the step can ask (``metajax.networks.GatedReadout``); none for neither, as in the
+        papers.
     """
 
     memory_cell: Literal["gru", "lstm"] = "gru"
     hidden_size: int = 128
+    readout_size: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("hidden_size", self.hidden_size, minimum=1)
+        for name in ("hidden_size", "readout_size"):
+            check_number(name, getattr(self, name), minimum=1)
 
     def memory(self, num_steps):
         from metajax import networks
 
         del num_steps
-        return {"gru": networks.GRU, "lstm": networks.LSTM}[self.memory_cell](self.hidden_size)
+        cell = {"gru": networks.GRU, "lstm": networks.LSTM}[self.memory_cell]
+        memory = cell(self.hidden_size)
+        if self.readout_size is None:
+            return memory
+        return networks.GatedReadout(memory, self.readout_size)

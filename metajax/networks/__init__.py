@@ -2,6 +2,7 @@
 
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.networks.gated_readout import GatedReadout
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.over_steps import over_steps
@@ -20,6 +21,7 @@ __all__ = [
     "SNAIL",
     "ContextValues",
     "Distribution",
+    "GatedReadout",
     "MaskedMLP",
     "Policy",
     "QNetwork",

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metajax.networks import GRU, LSTM
+from metajax.networks import GRU, LSTM, GatedReadout
 from metajax.networks.recurrent import cell_step
 
 T, B, F, H = 12, 3, 4, 5
@@ -73,6 +73,29 @@ def test_step_by_step_equals_the_whole_trial(kind):
     for time in range(T):
         hidden, memory = step(memory, xs[time, 1])
         np.testing.assert_allclose(hidden, whole[time, 1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_gated_readout_is_what_numpy_makes_of_the_hidden_states(kind, x64):
+    _, _, xs = _module_and_parameters(kind, jnp.float64)
+    module = GatedReadout(kind(H), 6)
+    parameters = module.init(jax.random.key(1), xs)["params"]
+    parameters = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), parameters)
+    whole = module.apply({"params": parameters}, xs)
+    assert whole.shape == (T, B, 6)
+
+    def dense(name, x):
+        return np.asarray(x) @ parameters[name]["kernel"] + parameters[name]["bias"]
+
+    encoded = np.maximum(dense("encoder", xs), 0)
+    hidden = kind(H).apply({"params": parameters["memory"]}, jnp.asarray(encoded))
+    asked = hidden * 2 / (1 + np.exp(-dense("gate", xs)))
+    expected = np.maximum(dense("readout", np.concatenate([hidden, asked], -1)), 0)
+    np.testing.assert_allclose(whole, expected, rtol=1e-10, atol=1e-12)
+    assert (expected > 0).any()
+    memory = module.initial_memory()
+    for time in range(T):
+        features, memory = module.apply({"params": parameters}, memory, xs[time, 1], method="step")
+        np.testing.assert_allclose(features, whole[time, 1], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 3 * B, 10**6, "all at once"])
