@@ -33,14 +33,14 @@ def main() -> int:
     except OptionError as error:
         parser.error(str(error))
     cli.prepare_jax(cache=True)
-    from metajax.report import learning
+    from metajax.report import learning, records
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     try:
         learning.run_seeds(settings, label, options.seeds, output, progress)
-    except OptionError as error:
+    except (OptionError, records.Unreadable) as error:
         parser.error(str(error))
     return 0
 

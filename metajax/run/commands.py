@@ -105,6 +105,10 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
     except checkpoints.CheckpointError as error:
         return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+    except jax.errors.JaxRuntimeError as error:
+        return _failed(_out_of_memory(error, "fewer streams or steps"))
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:

@@ -94,6 +94,26 @@ def test_json_is_one_object(command):
     assert json.loads(command("plot", "run", "--json").out)["files"]
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "a.png"), "a.png cannot be written (No"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: of 8 bytes"), "out of memory (RESOURCE"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_one_message(whole, command, monkeypatch, error, said):
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(meta_test, "draw", fail)
+    for name in ("plot", "evaluate"):
+        result = command(name, whole)
+        assert result.code == 1
+        assert said in result.err
+        assert "Traceback" not in result.err
+
+
 def test_used_directory_is_refused(whole, command):
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     result = command("train", "fake.toml", "--run-dir", "whole")
