@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metajax import config as configs
@@ -144,9 +144,8 @@ def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Conf
             _lay(sections[name], layer.get(name) or {})
     if not row.algorithm and row.config is None:  # a reference, which has no algorithm
         sections["algorithm"] = {"name": "maml"}
-    finetuned = dict(sections["algorithm"])
-    for layer in _layers(table, row, column, profile):
-        _lay(finetuned, layer.get("finetune") or {})
+    layers = _layers(table, row, column, profile)
+    finetuned = _finetuned(sections["algorithm"], [one.get("finetune") or {} for one in layers])
     try:
         config = configs.parse(_toml(sections))
     except OptionError as error:
@@ -184,6 +183,16 @@ def _lay(section: dict[str, Any], layer: Mapping[str, Any]) -> None:
     if "name" in section and layer.get("name", section["name"]) != section["name"]:
         section.clear()
     section.update({kebab(name): value for name, value in layer.items()})
+
+
+def _finetuned(trained: Mapping[str, Any], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options of the measurement; back at the trained algorithm's name, those it has."""
+    options = dict(trained)
+    for layer in layers:
+        if layer.get("name") == trained.get("name") != options.get("name"):
+            options = dict(trained)
+        _lay(options, layer)
+    return options
 
 
 def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:

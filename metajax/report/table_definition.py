@@ -60,7 +60,8 @@ class Layer:
       family, algorithm, evaluate: options of these sections.
       train: likewise; a row that has it is trained.
       finetune: options of the algorithm in which the trained theta is measured, where
-        they are not those of training; another name starts them anew.
+        they are not those of training; another name starts them anew, and the name of the
+        trained algorithm goes back to its options.
     """
 
     family: dict = dataclasses.field(default_factory=dict)

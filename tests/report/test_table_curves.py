@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -172,6 +173,15 @@ def test_training_is_that_of_the_row_and_the_measurement_that_of_the_table(tmp_p
     with_less = {**quick.settings, "finetune": dict(quick.settings["finetune"])}
     del with_less["finetune"]["huber-delta"]
     assert quick.is_of({"settings": with_less})
+
+
+def test_a_row_may_be_measured_as_it_was_trained_in_place_of_the_tables_way(tmp_path):
+    own = 'label = "Reptile"\nfinetune = { name = "reptile-dqn", num-points = 1 }'
+    table = _read(tmp_path, TABLE.replace('label = "Reptile"', own))
+    _, reptile = table_cells.cells(table, "quick")
+    measured, trained = reptile.measured.algorithm, reptile.config.algorithm
+    assert measured.name == trained.name == "reptile-dqn"
+    assert measured.options == dataclasses.replace(trained.options, num_points=1)
 
 
 def test_numbers_and_words(tmp_path):
