@@ -46,8 +46,9 @@ def context_replay(
 ) -> ContextReplay:
     """A uniform replay of steps, as ``metajax.inner.context`` has them.
 
-    A trial is stored behind C - 1 blanks, so that every window, its first ones included, is
-    there as the learner had it when it acted. Steps are stored as float32 vectors, whatever
+    A trial is stored behind C - 1 blanks, but at least one, so that every window, its first
+    ones included, is there as the learner had it when it acted; and its last step is stored as
+    cut off when the next one begins, so that no stretch reads on into that. Steps are stored as float32 vectors, whatever
     the observations of the family are.
 
     Args:
@@ -60,7 +61,8 @@ def context_replay(
       OptionError: for a capacity that cannot hold what has to be in it.
     """
     before = windows.length - 1
-    blanks = before * num_streams
+    num_blanks = max(before, 1)
+    blanks = num_blanks * num_streams
     steps = uniform_replay(
         windows.step_spec,
         num_streams=num_streams,
@@ -70,10 +72,15 @@ def context_replay(
         learning_starts=max(learning_starts, num_steps * num_streams) + blanks,
     )
 
+    def newest(buffer):
+        return (buffer.current_index - 1) % buffer.experience.reward.shape[1]
+
     def opened(buffer):
-        if not before:
-            return buffer
-        shape = before, num_streams
+        stored, last = buffer.experience, newest(buffer)
+        cut = stored.truncated[:, last] | (real(stored.observation[:, last]) > 0)
+        stored = stored._replace(truncated=stored.truncated.at[:, last].set(cut))
+        buffer = buffer.replace(experience=stored)
+        shape = num_blanks, num_streams
         nothing = jnp.zeros((*shape, *windows.step_spec.observation_shape))
         zeros, no = jnp.zeros(shape), jnp.zeros(shape, bool)
         blank = Chunk(nothing, zeros, zeros, no, no, no, zeros, (), next_observation=nothing)
@@ -81,9 +88,7 @@ def context_replay(
 
     def add(buffer, chunk):
         check_streams(chunk, num_streams)
-        stored = buffer.experience
-        length = stored.reward.shape[1]
-        last = jax.tree.map(lambda leaf: leaf[:, (buffer.current_index - 1) % length], stored)
+        last = jax.tree.map(lambda leaf: leaf[:, newest(buffer)], buffer.experience)
         going_on = real(last.observation) > 0
 
         def shifted(first, leaf):

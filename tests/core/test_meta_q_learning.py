@@ -7,7 +7,8 @@ import optax
 import pytest
 
 import metajax
-from metajax import inner, networks
+from metajax import inner, losses, networks
+from metajax.types import Chunk, Discrete, Spec
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
@@ -218,6 +219,45 @@ def test_a_trial_of_training_begins_behind_blanks():
     np.testing.assert_array_equal(first[..., 7], 1)
     weight = np.asarray(state.theta.experience.weight)
     assert set(weight) == {0.0, 1.0}
+
+
+def _one_by_one(first: float, reward: float) -> Chunk:
+    """Three steps of one stream that is at a number and the next ones; no episode ends."""
+    at = first + jnp.arange(3.0)[:, None, None]
+    zeros, no = jnp.zeros((3, 1)), jnp.zeros((3, 1), bool)
+    actions = jnp.ones((3, 1), jnp.int32)
+    return Chunk(at, actions, zeros + reward, no, no, ~no, zeros, (), next_observation=at + 1)
+
+
+@pytest.mark.parametrize(("length", "num_steps"), [(3, 3), (3, 1), (1, 1), (1, 2)])
+def test_targets_end_where_a_trial_does(length, num_steps):
+    """Two trials in one buffer: no target sums rewards of both, no window has steps of both."""
+    spec = Spec("toy", (1,), Discrete(2), 100)
+    windows = inner.Windows.of(spec, length)
+    made = inner.context_replay(
+        windows, num_streams=1, capacity=20, batch_size=1, num_steps=num_steps, num_trials=3
+    )
+    buffer = made.replay.add(made.replay.init(), _one_by_one(10, 1))
+    buffer = made.replay.add(made.open(buffer), _one_by_one(90, 5))
+    found = {}
+    starts = int(buffer.current_index) - (length - 1 + num_steps) + 1
+    for start in range(starts):
+        draw = jnp.array([[0.0], [(start + 0.5) / starts]])
+        drawn = made.replay.sample(draw, buffer)
+        if drawn.weight[0]:
+            # Values are where a step led, times 100.
+            led = 100 * drawn.next_observation[:, :, -1, 0]
+            cut = drawn.terminated, drawn.truncated
+            target = losses.lambda_targets(drawn.reward, *cut, led, 1.0, 1.0)
+            window = np.asarray(drawn.observation[0, 0])
+            found[float(window[-1, 0])] = float(target[0, 0]), window
+    # Rewards up to the end of the trial or n steps on, and the value of where that led.
+    for at, (target, _) in found.items():
+        steps = min(num_steps, 3 - int(at) % 10)
+        assert target == steps * (1 if at < 50 else 5) + 100 * (at + steps)
+    assert set(found) >= {10, 11, 12, 90}
+    np.testing.assert_array_equal(found[90][1][:-1], 0)
+    np.testing.assert_array_equal(found[90][1][-1], [90, 0, 0, 0, 1, 1])
 
 
 # --- Adaptation -----------------------------------------------------------------------------
