@@ -7,12 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11 python3.13 python
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev quickstart test lint format bench tables clean
+.PHONY: extras help install install-dev quickstart test lint format bench tables clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## Create .venv with metajax in it
+install: $(VENV)/.installed ## Create .venv with metajax in it; EXTRAS=cuda or tpu for those
 
 install-dev: $(VENV)/.installed-dev ## The same with the tools for development
 
@@ -41,6 +41,8 @@ clean: ## Remove .venv and caches; runs/ stays
 	rm -rf $(VENV) .cache .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+extras: # installs them even where the rest is there
+
 $(VENV)/bin/python:
 	@for candidate in $(CANDIDATES); do \
 	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
@@ -61,9 +63,9 @@ $(VENV)/bin/python:
 	}
 
 # The stamps are newer than what they were made from, so that a second make does nothing.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(if $(EXTRAS),extras) | $(VENV)/bin/python
 	@echo "installing metajax into $(VENV); the first time this takes some minutes"
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -13,8 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from metajax.options import OptionError
 from metajax.types import Tree
@@ -130,14 +131,16 @@ class TaskMap:
         gradient_microbatch: int | None = None,
         num_devices: int | None = None,
         *,
+        at_most: int | None = None,
         whole: bool = False,
     ) -> "TaskMap":
         """Checks a layout, and chooses what is left out.
 
         Default: every local device if their number divides N, else the largest
         number that does. On a CPU blocks of at most 32 tasks for rollouts and of
-        one task for gradients; elsewhere at most 256 tasks for both. With ``whole``
-        all tasks of a device are one block, for gradients that tasks share.
+        one task for gradients; elsewhere of at most 4096 and 256. With ``whole``
+        all tasks of a device are one block, for gradients that tasks share. Blocks for
+        rollouts that are not given are no larger than ``at_most``.
 
         Raises:
           OptionError: naming the field, where sizes do not divide.
@@ -152,6 +155,7 @@ class TaskMap:
             )
         local = num_tasks // devices
         wide, narrow = _default_sizes()
+        wide = wide if at_most is None else min(wide, at_most)
         if whole:
             wide = narrow = local
         size = divisor(local, wide) if microbatch is None else microbatch
@@ -178,10 +182,28 @@ class TaskMap:
         return cls(num_tasks, size, size, devices)
 
     def resized(self, num_tasks: int) -> "TaskMap":
-        """The same layout for another number of tasks, as far as it divides."""
-        devices = math.gcd(num_tasks, self.num_devices)
+        """The same layout for another number of tasks, as far as it divides.
+
+        On the same devices, or on one: a program cannot have two sets of them.
+        """
+        devices = self.num_devices if num_tasks % self.num_devices == 0 else 1
         size = divisor(num_tasks // devices, self.microbatch)
         return TaskMap(num_tasks, size, divisor(size, self.gradient_microbatch), devices)
+
+    def shared_by(self, num_tasks: int) -> "TaskMap":
+        """The layout on as many of its devices as can share so many tasks too."""
+        return dataclasses.replace(self, num_devices=math.gcd(num_tasks, self.num_devices))
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices, on one axis: sums over it need no topology."""
+        devices = np.array(jax.local_devices()[: self.num_devices])
+        # Auto axes: under the default Explicit ones a vmapped scan fails.
+        return Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
+
+    def replicated(self, tree: Tree) -> Tree:
+        """Arrays, wherever they lie, on all devices of the layout."""
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.
@@ -227,24 +249,22 @@ class TaskMap:
     ) -> Callable:
         if self.num_devices == 1:
             return local
-        # Auto axes: under the default Explicit ones a vmapped scan fails. No
-        # varying-axes check: with it, gradients with respect to replicated values
-        # come already summed over devices, and the psum above would count twice.
-        mesh = jax.make_mesh(
-            (self.num_devices,),
-            (_AXIS,),
-            axis_types=(AxisType.Auto,),
-            devices=jax.local_devices()[: self.num_devices],
-        )
         in_specs = (PartitionSpec(), PartitionSpec(_AXIS))
+        # No varying-axes check: with it, gradients with respect to replicated values
+        # come already summed over devices, and the psum above would count twice.
         return jax.shard_map(
-            local, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+            local, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
+
+
+def default_block() -> int:
+    """Most tasks whose rollouts are one block, unless told otherwise."""
+    return _default_sizes()[0]
 
 
 def _default_sizes() -> tuple[int, int]:
     """Most tasks of a block, for rollouts and for gradients."""
-    return (32, 1) if jax.default_backend() == "cpu" else (256, 256)
+    return (32, 1) if jax.default_backend() == "cpu" else (4096, 256)
 
 
 def _repeat_last(leaf: jax.Array, number: int) -> jax.Array:

@@ -36,6 +36,23 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def listed(name: str | None = None) -> dict[str, Any]:
+    """The catalogue, or of one name its entry.
+
+    Raises:
+      OptionError: for a name that is not in it.
+    """
+    groups = catalogue()
+    if name is None:
+        return groups
+    known = {one["name"]: one for entries in groups.values() for one in entries}
+    if name not in known:
+        raise OptionError(
+            "NAME", f'"{name}" is unknown; {suggest(name, known)}allowed: {", ".join(known)}'
+        )
+    return known[name]
+
+
 def render(name: str | None = None) -> str:
     """The catalogue as text: one line a name, or everything about one name.
 
@@ -45,15 +62,12 @@ def render(name: str | None = None) -> str:
     groups = catalogue()
     if name is None:
         lines = []
+        width = 2 + max(len(one["name"]) for entries in groups.values() for one in entries)
         for title, entries in groups.items():
-            lines += [f"{title}:", *(f"  {one['name']:<22}{one['doc']}" for one in entries), ""]
+            each = (f"  {one['name']:<{width}}{one['doc']}" for one in entries)
+            lines += [f"{title}:", *each, ""]
         return "\n".join([*lines, "metajax list NAME shows the options and defaults of one."])
-    known = {one["name"]: one for entries in groups.values() for one in entries}
-    if name not in known:
-        raise OptionError(
-            "NAME", f'"{name}" is unknown; {suggest(name, known)}allowed: {", ".join(known)}'
-        )
-    entry = known[name]
+    entry = listed(name)
     lines = [f"{entry['name']}: {entry['doc']}", ""]
     for option in entry["options"]:
         lines.append(f"  {option['name']} = {option['default']}    ({option['type']})")

@@ -129,7 +129,10 @@ def _table(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from metajax import catalogue
 
-    print(json.dumps(catalogue.catalogue()) if options.json else catalogue.render(options.name))
+    if options.json:
+        print(json.dumps(catalogue.listed(options.name)))
+    else:
+        print(catalogue.render(options.name))
     return 0
 
 

@@ -121,15 +121,17 @@ def evaluate(
         raise OptionError(
             "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
         )
+    layout = TaskMap.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,
         algorithm.family if family is None else family,
-        TaskMap.padded(num_tasks, algorithm.microbatch),
+        layout,
         num_adaptations,
         num_streams,
         explore,
     )
-    returns, env_steps, steps = jax.device_get(run(key, theta))
+    # Training may have left theta on another number of devices.
+    returns, env_steps, steps = jax.device_get(run(*layout.replicated((key, theta))))
     return Evaluation(
         returns=np.asarray(returns),
         axis=algorithm.axis,

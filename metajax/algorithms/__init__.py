@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metajax.options import build
+from metajax.options import OptionError, build
 from metajax.registry import Registry
 
 if TYPE_CHECKING:
@@ -73,7 +73,17 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
       >>> family = metajax.tasks.make("point-navigation")
       >>> maml = metajax.make("maml", family, inner_steps=1, num_tasks=20)
     """
-    return build(ALGORITHMS.get(name), options, where=name).build(family)
+    made = build(ALGORITHMS.get(name), options, where=name)
+
+    from metajax.types import TaskFamily  # imports jax, which mistakes above need not wait for
+
+    if not isinstance(family, TaskFamily):
+        raise OptionError(
+            "family",
+            f"{family!r} is no TaskFamily; allowed: one of metajax.tasks.make or "
+            'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
+        )
+    return made.build(family)
 
 
 def list_algorithms() -> tuple[str, ...]:

@@ -27,7 +27,8 @@ class Classical:
     Attributes:
       ties: among equally good actions, that of the lowest number ("first") or each as
         likely as the others ("random"). If not given, what reproduces the tables of Duan
-        et al. (2016): "first" on bandits and for BEB, "random" for the other planners.
+        et al. (2016): "first" for BEB, for rules of bandits, and for greedy and
+        epsilon-greedy on arms that pay 1 or nothing; "random" for all else that plans.
       num_tasks: N, fresh tasks that an iteration of ``train`` reports on.
       num_episodes: of a trial; what the family says if not given.
       microbatch: tasks that run as one block; chosen by itself.
@@ -40,6 +41,7 @@ class Classical:
     microbatch: int | None = None
     devices: int | None = None
 
+    learns: ClassVar[bool] = False
     name: ClassVar[str]
     usual_ties: ClassVar[Ties] = "first"
 

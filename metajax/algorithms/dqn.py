@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from metajax.algorithms.q_based import QBased
 
@@ -16,6 +17,8 @@ class DQN(QBased):
 
     Source: Mnih et al. (2015); double Q-learning as in van Hasselt et al. (2016).
     """
+
+    learns: ClassVar[bool] = False
 
     def outer_rule(self, family, learner, source, layout):
         from metajax import outer

@@ -30,7 +30,8 @@ class ESDQN(QBased):
     Attributes:
       num_tasks: N, lifetimes of each member.
       learned: settings that are learned; the others stay at their option's value, which is
-        also where these start.
+        also where these start. Here learning_rate is that of the values, and starts at
+        ``inner_lr``.
       explorer_sizes: units of the exploration network; none for the schedule of epsilon.
       visit_bits: 2 to that power are the counters of visits.
       widths: units of a layer to choose among; none for ``hidden_sizes`` as they are.

@@ -30,8 +30,8 @@ class GradientBased:
       num_streams: E, episodes of a task before each adaptation.
       horizon: T, steps; the family's episode length if not given.
       inner_steps: K, adaptations of a trial, each on fresh episodes.
-      inner_lr: step size of the adaptation; a list gives a rate for each step,
-        and the last one holds from then on.
+      inner_lr: step size of the adaptation; a list gives a rate for each gradient
+        step of a trial, and the last one holds from then on.
       inner_clip: largest norm of an inner gradient; none for no clipping.
       inner: an optax transformation or ``(key, theta, phi, chunk) -> phi`` instead
         of SGD with ``inner_lr`` (Python only).

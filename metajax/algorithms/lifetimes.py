@@ -60,8 +60,15 @@ class Lifetimes:
 
         return lifetimes(self.num_steps, self.num_points).source(family, learner, self.num_streams)
 
-    def composed(self, learner: Learner, rule: Outer, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm of a learner and an outer rule."""
+    def composed(
+        self, learner: Learner, rule: Outer, family: TaskFamily, *, microbatch: int | None = None
+    ) -> MetaAlgorithm:
+        """The algorithm of a learner and an outer rule.
+
+        Args:
+          learner, rule, family: of ``metajax.compose``.
+          microbatch: tasks of a meta-test that may be one block; the option by default.
+        """
         from metajax.composition import compose, lifetimes
 
         return compose(
@@ -71,6 +78,6 @@ class Lifetimes:
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
             trials=lifetimes(self.num_steps, self.num_points),
-            microbatch=self.microbatch,
+            microbatch=microbatch or self.microbatch,
             schedules=self.schedules,
         )

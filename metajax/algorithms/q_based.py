@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from metajax.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
 
 
+# Most lifetimes of a block: each has a replay buffer.
+_LIFETIMES = 256
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QBased(Lifetimes):
     """Options of every algorithm whose learner adapts by Q-learning.
@@ -107,16 +111,20 @@ class QBased(Lifetimes):
         Raises:
           OptionError: for sizes that do not fit the family, the devices or the budget.
         """
-        from metajax.batch import TaskMap
+        from metajax.batch import TaskMap, default_block
 
-        layout = TaskMap.build(self.num_trials, self.microbatch, num_devices=self.devices)
+        layout = TaskMap.build(
+            self.num_trials, self.microbatch, num_devices=self.devices, at_most=_LIFETIMES
+        )
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         replay = self.replay(family)
         self.check_budget(replay, self.buffers_at_once(layout))
         learner = self.learner(family, replay)
         rule = self.outer_rule(family, learner, self.source(family, learner), layout)
-        return self.composed(learner, rule, family)
+        in_budget = max(1, int(self.buffer_budget // replay.num_bytes))
+        tested = min(default_block(), _LIFETIMES, in_budget)
+        return self.composed(learner, rule, family, microbatch=self.microbatch or tested)
 
     def outer_rule(
         self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap

@@ -48,8 +48,8 @@ def context_replay(
 
     A trial is stored behind C - 1 blanks, but at least one, so that every window, its first
     ones included, is there as the learner had it when it acted; and its last step is stored as
-    cut off when the next one begins, so that no stretch reads on into that. Steps are stored as float32 vectors, whatever
-    the observations of the family are.
+    cut off when the next one begins, so that no stretch reads on into that. Steps are stored
+    as float32 vectors, whatever the observations of the family are.
 
     Args:
       windows: of the family.

@@ -53,7 +53,7 @@ SURROGATES: dict[str, Callable[[Outputs, Chunk], jax.Array]] = {
 
 
 def step_sizes(rates: float | jax.Array | Sequence[float]) -> optax.Schedule:
-    """A rate for each adaptation; the last one holds from then on.
+    """A rate for each gradient step; the last one holds from then on.
 
     ``(0.1, 0.05)`` takes a first step of 0.1 and halves it afterwards, as Finn et
     al. (2017) do when they adapt for more steps than they trained with.
@@ -92,16 +92,26 @@ def gradient_learner(
     Time limits: "value" bootstraps from the last observation of a truncated
     episode. "linear" and "none" measure the return up to the time limit, which is
     the objective of Finn et al. (2017): their horizon is part of the task.
+
+    Raises:
+      OptionError: for a baseline that the policy lacks, or an ``inner`` of neither kind.
     """
     value_of = policy.value
     if baseline == "value" and value_of is None:
         raise OptionError("baseline", '"value" needs a policy with a value network')
+    is_optax = isinstance(inner, optax.GradientTransformation)
+    if not is_optax and (not callable(inner) or inner.__module__.startswith("optax.")):
+        raise OptionError(
+            "inner",
+            f"{getattr(inner, '__name__', inner)} does not fit; allowed: an optax transformation "
+            "such as optax.sgd(0.1), or a function (key, theta, phi, chunk) -> phi",
+        )
     surrogate_loss = SURROGATES[surrogate]
     distribution = policy.distribution
 
     def begin(key, theta):
         del key
-        state = inner.init(theta) if isinstance(inner, optax.GradientTransformation) else ()
+        state = inner.init(theta) if is_optax else ()
         return GradientState(theta, state)
 
     def act(noise, theta, phi, memory, seen):
@@ -169,6 +179,19 @@ def gradient_learner(
 
         return adapt
 
+    def checked(rule):
+        def adapt(key, theta, phi, chunk):
+            after = rule(key, theta, phi, chunk)
+            if jax.tree.structure(after) != jax.tree.structure(phi):
+                raise OptionError(
+                    "inner",
+                    f"returns {jax.tree.structure(after)}; allowed: a GradientState like the phi "
+                    f"that it gets, {jax.tree.structure(phi)}",
+                )
+            return after
+
+        return adapt
+
     return Learner(
         init=policy.init,
         begin=begin,
@@ -176,7 +199,7 @@ def gradient_learner(
         act=act,
         unroll=unroll,
         annotate=annotate,
-        adapt=descend(inner) if isinstance(inner, optax.GradientTransformation) else inner,
+        adapt=descend(inner) if is_optax else checked(inner),
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
         noise=distribution.noise,

@@ -71,7 +71,9 @@ def memory_learner(
     """
     space = spec.action_space
     num_actions = space.num_actions if isinstance(space, Discrete) else None
-    encoder = _Encoder(networks.MLP(()) if network is None else network, num_actions)
+    network = networks.MLP(()) if network is None else network
+    networks.check_network(network, spec)
+    encoder = _Encoder(network, num_actions)
 
     def example(key):
         """Parameters, and the number of features that the memory gives out."""

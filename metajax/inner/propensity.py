@@ -59,22 +59,24 @@ def propensity(
         ]
     )
     weight = jnp.sum(sides / jnp.maximum(jnp.sum(sides, axis=1, keepdims=True), 1), axis=0) / 2
-    mean = weight @ both
-    deviation = jnp.sqrt(weight @ jnp.square(both - mean))
-    scaled = (both - mean) / jnp.maximum(deviation, 1e-6)
-    x = jnp.concatenate([scaled, jnp.ones((len(both), 1))], axis=-1)
-    is_old = jnp.arange(len(both)) >= len(new)
-    penalty = ridge * jnp.ones(x.shape[-1]).at[-1].set(0)
-    bound = (x.T * weight) @ x / 4 + jnp.diag(penalty + 1e-6)
-    factor = jax.scipy.linalg.cho_factor(bound)
+    # What accelerators multiply by default is too coarse for a regression.
+    with jax.default_matmul_precision("float32"):
+        mean = weight @ both
+        deviation = jnp.sqrt(weight @ jnp.square(both - mean))
+        scaled = (both - mean) / jnp.maximum(deviation, 1e-6)
+        x = jnp.concatenate([scaled, jnp.ones((len(both), 1))], axis=-1)
+        is_old = jnp.arange(len(both)) >= len(new)
+        penalty = ridge * jnp.ones(x.shape[-1]).at[-1].set(0)
+        bound = (x.T * weight) @ x / 4 + jnp.diag(penalty + 1e-6)
+        factor = jax.scipy.linalg.cho_factor(bound)
 
-    def step(w, _):
-        error = jax.nn.sigmoid(x @ w) - is_old
-        gradient = x.T @ (weight * error) + penalty * w
-        return w - jax.scipy.linalg.cho_solve(factor, gradient), None
+        def step(w, _):
+            error = jax.nn.sigmoid(x @ w) - is_old
+            gradient = x.T @ (weight * error) + penalty * w
+            return w - jax.scipy.linalg.cho_solve(factor, gradient), None
 
-    w, _ = jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=num_steps)
-    exponent = jnp.clip(-(x @ w)[len(new) :], -30, 30)
+        w, _ = jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=num_steps)
+        exponent = jnp.clip(-(x @ w)[len(new) :], -30, 30)
     ratio = old_weight * jnp.exp(exponent)
     return Propensity(ratio, effective_sample_size(ratio, old_weight))
 

@@ -38,7 +38,9 @@ def linear_feature_values(
     # Rounding grows with the number of features; the ridge has to stay above it.
     num_features = features.shape[-1]
     strength = ridge * max(1.0, num_features / 10)
-    gram = features.T @ features / count + strength * jnp.eye(num_features, dtype=target.dtype)
-    moment = features.T @ jnp.where(mask, target, 0).reshape(-1) / count
-    coefficients = jax.scipy.linalg.solve(gram, moment, assume_a="pos")
-    return (features @ coefficients).reshape(num_steps, num_streams)
+    # The ridge is made for float32, and what accelerators multiply by default is coarser.
+    with jax.default_matmul_precision("float32"):
+        gram = features.T @ features / count + strength * jnp.eye(num_features, dtype=target.dtype)
+        moment = features.T @ jnp.where(mask, target, 0).reshape(-1) / count
+        coefficients = jax.scipy.linalg.solve(gram, moment, assume_a="pos")
+        return (features @ coefficients).reshape(num_steps, num_streams)

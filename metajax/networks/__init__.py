@@ -2,6 +2,7 @@
 
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.networks.features import check_network
 from metajax.networks.gated_readout import GatedReadout
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
@@ -29,6 +30,7 @@ __all__ = [
     "ValueNetwork",
     "action_values",
     "categorical",
+    "check_network",
     "context_values",
     "diagonal_gaussian",
     "over_steps",

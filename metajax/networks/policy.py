@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.networks.features import check_network
 from metajax.types import Discrete, Spec
 
 
@@ -89,7 +90,13 @@ def policy(
       min_std: floor of the standard deviation, action units.
       value_network: torso of a separate value network, features ``[B, F]``;
         without it the policy has no value.
+
+    Raises:
+      OptionError: for a network that gives something else.
     """
+    for one in (network, value_network):
+        if one is not None:
+            check_network(one, spec)
     if isinstance(spec.action_space, Discrete):
         head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions, head_scale)
         distribution = categorical(spec.action_space.num_actions)

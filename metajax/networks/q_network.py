@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.networks.features import check_network
 from metajax.options import OptionError
 from metajax.types import Discrete, Spec
 
@@ -51,8 +52,9 @@ def q_network(spec: Spec, network: nn.Module, *, dueling: bool = False) -> QNetw
         (2016), "Dueling network architectures", equation 9, with linear heads.
 
     Raises:
-      OptionError: for a family with continuous actions.
+      OptionError: for a family with continuous actions, or a network that gives something else.
     """
+    check_network(network, spec)
     if not isinstance(spec.action_space, Discrete):
         raise OptionError(
             "family",

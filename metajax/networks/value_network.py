@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.networks.features import check_network
 from metajax.networks.q_network import q_network
 from metajax.types import Spec
 
@@ -34,7 +35,11 @@ def state_values(spec: Spec, network: nn.Module) -> ValueNetwork:
       spec: gives the observation shape.
       network: any flax module from observations ``[B, O]``, as float32, to features
         ``[B, F]``.
+
+    Raises:
+      OptionError: for a network that gives something else.
     """
+    check_network(network, spec)
     head = nn.Sequential([network, nn.Dense(1)])
 
     def init(key):

@@ -49,6 +49,7 @@ def epochs(
             f"({tasks.num_tasks})",
         )
     size = tasks.num_tasks // num_minibatches
+    tasks = tasks.shared_by(size)
     minibatch = tasks.resized(size)
     gradient = jax.grad(objective.loss, has_aux=True)
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metajax import config as configs
+from metajax.algorithms import ALGORITHMS
 from metajax.config import Config, EvaluateOptions
 from metajax.options import OptionError, kebab, suggest
 from metajax.report.table_definition import Column, Profile, Row, Table
+from metajax.tasks import FAMILIES
 
 
 class Cell(NamedTuple):
@@ -135,7 +137,10 @@ def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Conf
     sections: dict[str, dict[str, Any]] = {name: {} for name in configs.SECTIONS}
     if row.config is not None:
         path = table.directory.parent.parent / "configs" / row.config
-        whole = configs.load(path).to_dict()
+        try:
+            whole = configs.load(path).to_dict()
+        except OptionError as error:
+            raise OptionError(f"{table.name}.rows.{row.name}.config", str(error)) from None
         sections = {name: whole[name] for name in configs.SECTIONS}
         if "evaluate.family" in whole:
             sections["evaluate"] |= {"family": whole["evaluate.family"]}
@@ -155,6 +160,14 @@ def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Conf
     except OptionError as error:
         field = error.field.replace("algorithm", "finetune", 1)
         raise OptionError(f"{where}.{field}", error.problem) from None
+    if not (row.is_trained or row.untrained or row.reference or row.tune) and getattr(
+        ALGORITHMS.get(config.algorithm.name), "learns", True
+    ):
+        raise OptionError(
+            f"{table.name}.rows.{row.name}.train",
+            f"is missing, and {config.algorithm.name} has to be trained; allowed: its options, "
+            "for example { num-iterations = 200 }, or untrained = true to measure initial weights",
+        )
     for option, values in row.tune.items():
         for value in values:
             algorithm = {**sections["algorithm"], kebab(option): value}
@@ -211,9 +224,6 @@ def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    from metajax.algorithms import ALGORITHMS
-    from metajax.tasks import FAMILIES
-
     filled = dict(settings)
     registries = {"family": FAMILIES, "algorithm": ALGORITHMS, "finetune": ALGORITHMS}
     for section, registry in registries.items():

@@ -49,7 +49,9 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
     if isinstance(table, ThroughputTable):
         if options.only:
             raise OptionError("--only", "this table is rendered from records of metajax bench")
-        print(rendering.text(rendering.throughput_grid(table, results), table.title))
+        grid = rendering.throughput_grid(table, results)
+        plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
+        print(json.dumps(plain) if options.json else rendering.text(grid, table.title))
         return 0
     wanted = only(cells(table, options.profile), options.only)
     for profile in table.profiles:

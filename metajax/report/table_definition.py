@@ -99,7 +99,7 @@ class Row(Layer):
       block: heading above this row and those that follow it.
       config: a file of ``configs/`` that the row's settings start from; the method
         is then trained as the file says.
-      untrained: measure the initial weights of a ``config``.
+      untrained: measure the initial weights of a ``config`` or an ``algorithm``.
       reference: instead of a method, the expectation of the best policy that knows
         the task, or of the uniform random one, as the family computes it.
       tune: one option of an untrained algorithm and the values to choose from.
@@ -129,7 +129,9 @@ class Row(Layer):
     def __post_init__(self) -> None:
         check("/" not in self.name, "name", self.name, "a name without /")
         check_number("seeds", self.seeds, minimum=0)
-        check(self.config or not self.untrained, "untrained", True, "only beside config")
+        allowed = "only beside config, or an algorithm without train"
+        has_weights = self.config or (self.algorithm and self.train is None)
+        check(has_weights or not self.untrained, "untrained", True, allowed)
         given = [bool(self.algorithm), self.config is not None, self.reference is not None]
         check(
             self.reference is None or sum(given) == 1,

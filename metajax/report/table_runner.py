@@ -184,7 +184,10 @@ def _check_cell(cell: Cell) -> None:
     if cell.row.reference:
         _check_reference(cell, where)
         return
-    algorithm, held_out = cell.measured.build()
+    try:
+        algorithm, held_out = cell.measured.build()
+    except OptionError as error:
+        raise OptionError(f"{where}.{error.field}", error.problem) from None
     _check_metric(cell, where, algorithm.axis, held_out.spec)
     _check_finetune(cell, where, algorithm)
     try:

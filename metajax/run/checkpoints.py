@@ -181,7 +181,7 @@ def _rebuild(template: Any, arrays: dict[str, np.ndarray], what: str) -> Any:
                 f"{what} belongs to another configuration: {name} should be "
                 f"{like.dtype}{list(like.shape)}, and is {found}"
             )
-        leaves.append(jax.numpy.asarray(leaf))
+        leaves.append(leaf)  # on the host: who uses it says on which devices
     if arrays:
         raise CheckpointError(
             f"{what} belongs to another configuration: it also holds {', '.join(sorted(arrays))}"

@@ -90,7 +90,9 @@ def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) 
     What adaptation gains from there says how much of a curve is due to training.
     """
     key = jax.random.fold_in(evaluation_key(config), 2)
-    return meta_test(config, algorithm, held_out, algorithm.init(key).theta)
+    # Compiled, so that of all that a training begins with theta alone is made.
+    theta = jax.jit(lambda key: algorithm.init(key).theta)(key)
+    return meta_test(config, algorithm, held_out, theta)
 
 
 def to_record(

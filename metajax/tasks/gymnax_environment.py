@@ -15,6 +15,7 @@ import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnax.environments.environment import Environment
 
 from metajax.options import OptionError, check, check_number, suggest
 from metajax.tasks.casts import common_dtypes, conform, field_names, replace, scalar
@@ -57,7 +58,23 @@ def environment(env: Any) -> Any:
             f"{env!r} is no gymnax environment; allowed: an instance of "
             "gymnax.environments.environment.Environment, or the id of a registered one",
         )
+    # The base class has every method, and some that only raise.
+    own = ("reset_env", "step_env", "action_space")
+    missing = [name for name in own if not _defines(env, name)]
+    if not (_defines(env, "observe") or _defines(env, "get_obs")):
+        missing.append("observe")
+    if missing:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} lacks {', '.join(missing)}; allowed: an environment with "
+            "reset_env, step_env, observe and action_space of its own",
+        )
     return env
+
+
+def _defines(env: Any, method: str) -> bool:
+    """Whether an environment has a method that is not that of the base class."""
+    return getattr(type(env), method, None) is not getattr(Environment, method, None)
 
 
 @functools.cache
@@ -196,8 +213,14 @@ def state_dtypes(env: Any, params: Any, task_fields: tuple[str, ...]) -> Tree:
 
     def both(key, params, action):
         _, first = env.reset_env(key, params)
-        _, second, *_ = env.step_env(key, first, cast_action(env, params, action), params)
-        return first, second
+        stepped = env.step_env(key, first, cast_action(env, params, action), params)
+        if len(stepped) != 5:
+            raise OptionError(
+                "env",
+                f"its step_env returns {len(stepped)} values; allowed: five, observation, state, "
+                "reward, terminated and info",
+            )
+        return first, stepped[1]
 
     shape = env.action_space(params).shape
     first, second = jax.eval_shape(

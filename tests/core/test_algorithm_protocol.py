@@ -225,6 +225,47 @@ def test_an_inner_rule_as_a_function(line):
         np.testing.assert_allclose(new, old / 4, rtol=1e-5, atol=1e-7)
 
 
+class Shaped(nn.Module):
+    """Features of any shape, from a batch of observations."""
+
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, observation):
+        features = nn.Dense(4)(observation.reshape(len(observation), -1))
+        return jnp.reshape(jnp.resize(features, self.shape), self.shape)
+
+
+@pytest.mark.parametrize("name", ["maml", "rl2", "dqn"])
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Shaped((2,)), r"Shaped gives features of shape \(2,\) .* allowed: \(2, F\)"),
+        (Shaped((1, 4)), r"Shaped gives features of shape \(1, 4\)"),
+        (Shaped((2, 1, 4)), r"Shaped gives features of shape \(2, 1, 4\)"),
+        (Torso, r"Torso is no module; did you mean Torso\(\)\?"),
+        (3, "3 is no module; allowed: an instance of a flax.linen.Module"),
+    ],
+)
+def test_a_network_that_gives_something_else_is_refused(name, network, message):
+    with pytest.raises(metajax.OptionError, match=f"network: {message}"):
+        metajax.make(name, toys.arms(), network=network)
+
+
+def test_an_inner_rule_that_is_none_is_refused(line):
+    for inner_rule in (3, optax.sgd):
+        with pytest.raises(metajax.OptionError, match=r"inner: .* does not fit; allowed"):
+            toys.make("maml", line, inner=inner_rule)
+    weights_only = toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi.weights)
+    with pytest.raises(metajax.OptionError, match=r"inner: returns .*allowed: a GradientState"):
+        jax.eval_shape(weights_only.step, jax.random.key(0), weights_only.init(jax.random.key(0)))
+
+
+def test_a_name_is_no_family():
+    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is no TaskFamily"):
+        metajax.make("maml", "cartpole")  # type: ignore[arg-type]
+
+
 def test_a_composition_equals_the_recipe(line, assert_same):
     """FOMAML put together by hand is the registry's, bit for bit."""
     recipe = toys.make("fomaml", line, inner_lr=0.2)

@@ -25,6 +25,13 @@ MISTAKES = [
     ("{ start = [0.0, 0.4, 1.0] }", '{ start = [0, "a"] }', 'tune.start: "a" does not fit'),
     ("tune = {", "train = {}\ntune = {", "toys.rows.still.tune: "),
     (
+        "train = { num-iterations = 4, block-size = 1, checkpoint-every = 1 }",
+        "",
+        "toys.rows.trained.train: is missing, and mover has to be trained; allowed: its options",
+    ),
+    ("tune = {", "train = {}\nuntrained = true\ntune = {", "toys.rows.still.untrained: "),
+    ('algorithm = { name = "mover" }', 'config = "nosuch.toml"', "rows.trained.config: "),
+    (
         'columns = ["two"]',
         'columns = ["tow"]',
         'quick.columns: "tow" is unknown; did you mean two?',

@@ -102,6 +102,10 @@ def test_list_names_everything_with_defaults(command):
     text = command("list").out
     assert all(name in text for name in ALGORITHMS.names())
     assert "num-iterations = 500" in command("list", "train").out
+    rows = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("  ")]
+    assert {name for name, _ in rows} >= set(ALGORITHMS.names())
+    alone = json.loads(command("list", "maml", "--json").out)
+    assert (alone["name"], alone["options"]) == ("maml", algorithms["maml"]["options"])
 
 
 def test_every_option_is_explained():

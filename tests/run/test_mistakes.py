@@ -48,6 +48,7 @@ ARGUMENTS = [
     (("evaluate", ".", "--checkpoint", "last"), "--checkpoint"),
     (("plot", "nowhere"), "nowhere: is not a run directory"),
     (("list", "mam"), 'NAME: "mam" is unknown; did you mean maml?'),
+    (("list", "mam", "--json"), 'NAME: "mam" is unknown; did you mean maml?'),
 ]
 
 CONFIGS = [

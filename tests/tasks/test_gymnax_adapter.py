@@ -215,6 +215,15 @@ class NoLimitWalk(Walk):
     parameters = NoLimitParams()
 
 
+class Nothing(environment.Environment):
+    """An environment of which nothing is written yet."""
+
+
+class FourValues(Walk):
+    def step_env(self, key, state, action, params):
+        return super().step_env(key, state, action, params)[:4]
+
+
 class MultiAction(Walk):
     def action_space(self, params=None):
         return spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
@@ -290,6 +299,8 @@ def test_families_may_be_built_while_something_is_traced():
         ("CartPole-v1", {"episodes_per_trial": 0}, ["episodes_per_trial", "at least 1"]),
         (NoLimitWalk(), {"transform_observation": _flatten}, ["episode_length", "is missing"]),
         (Walk(), {}, ["transform_observation", "2 arrays"]),
+        (Nothing(), {}, ["env", "Nothing lacks reset_env, step_env, action_space, observe"]),
+        (FourValues(), {}, ["env", "step_env returns 4 values", "five, observation, state"]),
         (MultiAction(), {}, ["env", "action space", "Discrete or Box"]),
     ],
 )

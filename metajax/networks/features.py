@@ -1,0 +1,40 @@
+"""What every network of a user's own has to be."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from metajax.options import OptionError
+from metajax.types import Spec
+
+
+def check_network(network: Any, spec: Spec) -> None:
+    """Checks a torso, by tracing it: a module from observations ``[B, O]`` to features ``[B, F]``.
+
+    Args:
+      network: that was given.
+      spec: gives the observation shape.
+
+    Raises:
+      OptionError: for anything else.
+    """
+    if not isinstance(network, nn.Module):
+        name = getattr(network, "__name__", repr(network))
+        meant = f"did you mean {name}()? " if isinstance(network, type) else ""
+        raise OptionError(
+            "network", f"{name} is no module; {meant}allowed: an instance of a flax.linen.Module"
+        )
+    shape = (2, *spec.observation_shape)
+    features, _ = jax.eval_shape(
+        network.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
+    )
+    given = getattr(features, "shape", None)
+    if given is None or len(given) != 2 or given[0] != 2:
+        what = "no array" if given is None else f"features of shape {given}"
+        raise OptionError(
+            "network",
+            f"{type(network).__name__} gives {what} for observations of shape {shape}; allowed: "
+            "(2, F), a row of features for each",
+        )
