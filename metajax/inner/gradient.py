@@ -99,8 +99,8 @@ def gradient_learner(
     value_of = policy.value
     if baseline == "value" and value_of is None:
         raise OptionError("baseline", '"value" needs a policy with a value network')
-    is_optax = isinstance(inner, optax.GradientTransformation)
-    if not is_optax and (not callable(inner) or inner.__module__.startswith("optax.")):
+    from_optax = getattr(inner, "__module__", "").startswith("optax.")
+    if not isinstance(inner, optax.GradientTransformation) and (not callable(inner) or from_optax):
         raise OptionError(
             "inner",
             f"{getattr(inner, '__name__', inner)} does not fit; allowed: an optax transformation "
@@ -111,7 +111,7 @@ def gradient_learner(
 
     def begin(key, theta):
         del key
-        state = inner.init(theta) if is_optax else ()
+        state = inner.init(theta) if isinstance(inner, optax.GradientTransformation) else ()
         return GradientState(theta, state)
 
     def act(noise, theta, phi, memory, seen):
@@ -199,7 +199,9 @@ def gradient_learner(
         act=act,
         unroll=unroll,
         annotate=annotate,
-        adapt=descend(inner) if is_optax else checked(inner),
+        adapt=(
+            descend(inner) if isinstance(inner, optax.GradientTransformation) else checked(inner)
+        ),
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
         noise=distribution.noise,

@@ -80,7 +80,7 @@ def test_a_gated_readout_is_what_numpy_makes_of_the_hidden_states(kind, x64):
     module = GatedReadout(kind(H), 6)
     parameters = module.init(jax.random.key(1), xs)["params"]
     parameters = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), parameters)
-    whole = module.apply({"params": parameters}, xs)
+    whole = np.asarray(module.apply({"params": parameters}, xs))
     assert whole.shape == (T, B, 6)
 
     def dense(name, x):

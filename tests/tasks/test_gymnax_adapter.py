@@ -220,7 +220,7 @@ class Nothing(environment.Environment):
 
 
 class FourValues(Walk):
-    def step_env(self, key, state, action, params):
+    def step_env(self, key, state, action, params) -> Any:
         return super().step_env(key, state, action, params)[:4]
 
 
