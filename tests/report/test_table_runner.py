@@ -221,7 +221,7 @@ def test_every_episode_of_fresh_trials_counts(project):
         "still/two",
         (
             '{ name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }',
-            '{ name = "mover", start = 0.5, steps = 2, num-streams = 3 }',
+            '{ name = "mover", start = 0.5, steps = 2, num-streams = 3 }\nuntrained = true',
         ),
     )
     assert table_runner.measure(cell, project)["mean"] == pytest.approx(9 * 0.25)
@@ -229,7 +229,10 @@ def test_every_episode_of_fresh_trials_counts(project):
 
 @pytest.mark.parametrize(("metric", "mean"), [("regret", 3.52), ("normalized", 0.12)])
 def test_metrics_against_the_optimum(project, metric, mean):
-    start = ("tune = { start = [0.0, 0.4, 1.0] }", "evaluate = { num-streams = 1 }")
+    start = (
+        "tune = { start = [0.0, 0.4, 1.0] }",
+        "evaluate = { num-streams = 1 }\nuntrained = true",
+    )
     name = ('{ name = "mover" }\neval', '{ name = "mover", start = 0.4 }\neval')
     cell = _cell(project, "still/two", ('"total"', f'"{metric}"'), start, name)
     assert table_runner.measure(cell, project)["mean"] == pytest.approx(mean, abs=1e-6)
