@@ -179,19 +179,6 @@ def gradient_learner(
 
         return adapt
 
-    def checked(rule):
-        def adapt(key, theta, phi, chunk):
-            after = rule(key, theta, phi, chunk)
-            if jax.tree.structure(after) != jax.tree.structure(phi):
-                raise OptionError(
-                    "inner",
-                    f"returns {jax.tree.structure(after)}; allowed: a GradientState like the phi "
-                    f"that it gets, {jax.tree.structure(phi)}",
-                )
-            return after
-
-        return adapt
-
     return Learner(
         init=policy.init,
         begin=begin,
@@ -200,9 +187,25 @@ def gradient_learner(
         unroll=unroll,
         annotate=annotate,
         adapt=(
-            descend(inner) if isinstance(inner, optax.GradientTransformation) else checked(inner)
+            descend(inner) if isinstance(inner, optax.GradientTransformation) else _checked(inner)
         ),
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
         noise=distribution.noise,
     )
+
+
+def _checked(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of the user's own that must return what it was given."""
+
+    def adapt(key, theta, phi, chunk):
+        after = rule(key, theta, phi, chunk)
+        if jax.tree.structure(after) != jax.tree.structure(phi):
+            raise OptionError(
+                "inner",
+                f"returns {jax.tree.structure(after)}; allowed: a GradientState like the phi "
+                f"that it gets, {jax.tree.structure(phi)}",
+            )
+        return after
+
+    return adapt
