@@ -284,7 +284,9 @@ def _listed(value: Any) -> list[float]:
 
 
 def _noise(one: Estimate) -> float:
-    return 0.0 if math.isnan(one.half_width) else one.half_width
+    """Half of the interval, or where it has no upper end its lower half; 0 where there is none."""
+    width = one.half_width if math.isfinite(one.high) else one.value - one.low
+    return 0.0 if math.isnan(width) else width
 
 
 def _decimals(number: float) -> int:

@@ -237,6 +237,15 @@ def test_a_threshold_that_is_not_reached_is_said_to_lie_beyond(tmp_path):
     assert table_curves.text(partly, table_curves.STEPS, 1, 40) == "30 (20 to > 40)"
 
 
+def test_an_interval_without_an_end_makes_nothing_best(tmp_path):
+    table = _read(tmp_path)
+    lines = [
+        table_results.Line(label, "measured", [None, Estimate(*values)], [], None)
+        for label, values in {"a": (10.0, 9.0, 11.0), "b": (30.0, 28.0, math.inf)}.items()
+    ]
+    assert table_results.best(table, lines, table_curves.STEPS) == {0}
+
+
 def test_mistakes_are_named(project):
     for old, new, message in (
         ("threshold = 3\n", "", "threshold: .* is not possible"),
