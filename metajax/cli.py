@@ -266,7 +266,16 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="run these rows or cells only",
+        help="run these rows or cells only; 'ROW/*' fits every column",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="SEED",
+        type=int,
+        nargs="+",
+        action="extend",
+        default=[],
+        help="run these of the profile's seeds only",
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue training that was interrupted"
@@ -274,8 +283,8 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="where records, checkpoints and renderings go; by default benchmarks/results/ and "
-        "runs/tables/NAME/",
+        help="where records, checkpoints and renderings go; by default benchmarks/results/, "
+        "runs/tables/trained/ and runs/tables/NAME/",
     )
     parser.add_argument(
         "--tables", metavar="DIR", default="benchmarks/tables", help="where definitions are"

@@ -13,7 +13,7 @@ from metajax import config as configs
 from metajax.algorithms import ALGORITHMS
 from metajax.config import Config, EvaluateOptions
 from metajax.options import OptionError, kebab, suggest
-from metajax.report.table_definition import Column, Profile, Row, Table
+from metajax.report.table_definition import Column, Profile, Row, Table, chosen
 from metajax.tasks import FAMILIES
 
 
@@ -91,13 +91,13 @@ def cells(table: Table, profile: str) -> list[Cell]:
     Raises:
       OptionError: for options that a family or an algorithm does not have.
     """
-    chosen = table.profiles[profile]
+    scope = table.profiles[profile]
     found = []
     for row in table.rows:
         for column in table.columns if row.is_measured else ():
-            if _is_chosen(chosen, row, column):
+            if _is_chosen(scope, row, column):
                 both = _configs(table, row, column, profile)
-                for seed in row.seeds or (chosen.seeds if row.is_trained else (0,)):
+                for seed in row.seeds or (scope.seeds if row.is_trained else (0,)):
                     config, measured = (
                         dataclasses.replace(one, train=dataclasses.replace(one.train, seed=seed))
                         for one in both
@@ -107,26 +107,31 @@ def cells(table: Table, profile: str) -> list[Cell]:
 
 
 def _is_chosen(profile: Profile, row: Row, column: Column) -> bool:
-    wanted = [one for one in (profile.columns, row.columns) if one is not None]
-    rows = (row.name, f"{row.name}/{column.name}") if profile.rows is None else profile.rows
-    named = row.name in rows or f"{row.name}/{column.name}" in rows
-    return named and all(column.name in one for one in wanted)
+    names = row.name, f"{row.name}/{column.name}"
+    columns = [one for one in (profile.columns, row.columns) if one is not None]
+    return (profile.rows is None or chosen(profile.rows, *names)) and all(
+        chosen(one, column.name) for one in columns
+    )
 
 
-def only(cells: Sequence[Cell], chosen: Sequence[str]) -> list[Cell]:
-    """The cells of rows, or of row/column.
+def only(cells: Sequence[Cell], names: Sequence[str], seeds: Sequence[int] = ()) -> list[Cell]:
+    """The cells of rows, or of row/column, and of seeds; no names or no seeds are all of them.
 
     Raises:
-      OptionError: for a name that none of the cells has.
+      OptionError: for a name or a pattern that fits none of the cells, or a seed of none.
     """
-    if not chosen:
-        return list(cells)
     known = dict.fromkeys(name for one in cells for name in (one.row.name, one.name))
-    for name in chosen:
-        if name not in known:
+    for name in names:
+        if not chosen([name], *known):
             allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
             raise OptionError("--only", f'"{name}" is not in this profile; {allowed}')
-    return [one for one in cells if one.row.name in chosen or one.name in chosen]
+    found = [one for one in cells if not names or chosen(names, one.row.name, one.name)]
+    there = sorted({one.seed for one in found})
+    for seed in seeds:
+        if seed not in there:
+            allowed = ", ".join(map(str, there))
+            raise OptionError("--seeds", f"{seed} is none of these cells; allowed: {allowed}")
+    return [one for one in found if not seeds or one.seed in seeds]
 
 
 def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Config, Config]:
@@ -179,16 +184,19 @@ def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Conf
 
 
 def _layers(table: Table, row: Row, column: Column, profile: str) -> Iterator[Mapping[str, Any]]:
-    chosen = table.profiles[profile]
+    scope = table.profiles[profile]
     yield vars(table)
-    yield vars(chosen)
+    yield vars(scope)
     if row.is_trained:
-        yield chosen.trained
+        yield scope.trained
     yield vars(column)
     yield vars(row)
-    yield row.overrides.get(column.name, {})
-    yield chosen.overrides.get(row.name, {})
-    yield chosen.overrides.get(f"{row.name}/{column.name}", {})
+    for overrides, name in (
+        (row.overrides, column.name),
+        (scope.overrides, row.name),
+        (scope.overrides, f"{row.name}/{column.name}"),
+    ):
+        yield from (layer for pattern, layer in overrides.items() if chosen([pattern], name))
 
 
 def _lay(section: dict[str, Any], layer: Mapping[str, Any]) -> None:

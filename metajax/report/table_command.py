@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     jax is loaded only if something is missing.
 
     Args:
-      options: ``name``, ``profile``, ``only``, ``resume``, ``json``, ``tables`` (the
+      options: ``name``, ``profile``, ``only``, ``seeds``, ``resume``, ``json``, ``tables`` (the
         directory of definitions), ``output`` (a directory, or None for
         ``benchmarks/results`` and ``runs/tables``).
       prepare_jax: to be called before jax is imported.
@@ -47,13 +48,15 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
         results = pathlib.Path(options.output)
         work = results / "runs" / options.name
     if isinstance(table, ThroughputTable):
-        if options.only:
-            raise OptionError("--only", "this table is rendered from records of metajax bench")
+        for name in ("only", "seeds"):
+            if getattr(options, name):
+                problem = "this table is rendered from records of metajax bench"
+                raise OptionError(f"--{name}", problem)
         grid = rendering.throughput_grid(table, results)
         plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
         print(json.dumps(plain) if options.json else rendering.text(grid, table.title))
         return 0
-    wanted = only(cells(table, options.profile), options.only)
+    wanted = only(cells(table, options.profile), options.only, options.seeds)
     for profile in table.profiles:
         cells(table, profile)  # a mistake in the other profile is one as well
     known = read_records(table, results)
@@ -84,10 +87,10 @@ def _run(
         raise table_runner.Interrupted(128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, terminate)
-    file = results / f"{table.name}.jsonl"
+    file, trained = results / f"{table.name}.jsonl", work.parent / "trained"
     try:
         table_runner.run_cells(
-            missing, options.profile, file, work, resume=options.resume, progress=_say
+            missing, options.profile, file, trained, resume=options.resume, progress=_say
         )
     except (KeyboardInterrupt, table_runner.Interrupted) as stop:
         _say(f"interrupted; what is done is saved; continue with: {_again(options)}")
@@ -185,7 +188,9 @@ def _summary(
 def _again(options: argparse.Namespace) -> str:
     words = ["metajax table", options.name, "--profile", options.profile]
     if options.only:
-        words += ["--only", *options.only]
+        words += ["--only", *map(shlex.quote, options.only)]
+    if options.seeds:
+        words += ["--seeds", *map(str, options.seeds)]
     for name in ("tables", "output"):
         given = getattr(options, name)
         if given is not None and (name, str(given)) != ("tables", "benchmarks/tables"):

@@ -29,7 +29,8 @@ A table of methods has columns (settings of a family) and rows (methods)::
 an ``algorithm`` that has no name yet count for all that are named later. A cell's config is laid
 over from what is general to what is special: the row's config file, the table, the profile, the
 column, the row, the row's ``overrides`` (by column), the profile's ``overrides`` (by row, then
-by row/column).
+by row/column). Where names of rows and columns are chosen, ``*`` stands for any characters:
+``[rows.overrides."n=10,*"]``; of several overrides that fit, later ones lie over earlier ones.
 
 A table with ``kind = "throughput"`` has a title and rows of label and results only.
 """
@@ -37,6 +38,7 @@ A table with ``kind = "throughput"`` has a title and rows of label and results o
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import pathlib
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -104,12 +106,12 @@ class Row(Layer):
         the task, or of the uniform random one, as the family computes it.
       tune: one option of an untrained algorithm and the values to choose from.
       seeds: instead of the profile's. Methods that are not trained have one.
-      columns: in which the row is measured; all by default.
+      columns: in which the row is measured, names or patterns; all by default.
       published: for each column (of a metric with many: for each of its numbers) what
         a paper states: a number, ``[number, half width]`` or ``"none"``.
       source: which paper; by default the table's.
       results: a file of ``benchmarks/learning.py`` whose records count as well.
-      overrides: sections by column.
+      overrides: sections by column, a name or a pattern.
     """
 
     name: str
@@ -167,11 +169,11 @@ class Profile(Layer):
     """How much of a table is run.
 
     Attributes:
-      columns: names; all by default.
-      rows: names of rows or of row/column; all by default.
+      columns: names or patterns; all by default.
+      rows: of rows or of row/column, likewise.
       seeds: of methods that are trained.
       trained: sections for those only, laid over the profile's own.
-      overrides: sections by row or by row/column.
+      overrides: sections by row or by row/column, likewise.
     """
 
     columns: tuple[str, ...] | None = None
@@ -373,8 +375,13 @@ def _overrides(where: str, overrides: Mapping[str, Any], allowed: Iterable[str])
         build(Layer, layer, f"{where}.{name}", toml=True)
 
 
+def chosen(patterns: Iterable[str], *names: str) -> bool:
+    """Whether one of the names fits one of the patterns."""
+    return any(fnmatch.fnmatchcase(name, one) for one in patterns for name in names)
+
+
 def _known(where: str, name: str, allowed: Iterable[str]) -> None:
     allowed = list(allowed)
-    if name not in allowed:
+    if not chosen([str(name)], *allowed):
         known = f"{suggest(str(name), allowed)}allowed: {', '.join(allowed)}"
         raise OptionError(where, f'"{name}" is unknown; {known}')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -93,10 +92,13 @@ def _is_unfinished(cell: Cell, run: RunDirectory) -> bool:
 
 
 def run_directory(cell: Cell, runs: pathlib.Path) -> RunDirectory:
-    """Where a cell that is trained keeps its checkpoints; other settings, another place."""
+    """Where a cell that is trained keeps its checkpoints: one place for each training.
+
+    Cells of any table that differ in their measurement only share it.
+    """
     if not cell.row.is_trained:
         return RunDirectory(runs)
-    name = re.sub(r"[^A-Za-z0-9.=-]+", "-", cell.name)
+    name = f"{cell.config.algorithm.name}-{cell.config.family.name}"
     return RunDirectory(runs / f"{name}-seed-{cell.seed}-{cell.training_digest[:8]}")
 
 

@@ -149,7 +149,7 @@ def test_settings_that_are_learned_are_recorded_and_drawn(project):
         assert all(0 < value < 1 for value in schedules[name])
     pictures = project / "runs" / "tables" / "learned"
     assert (pictures / "learned-quick-schedules.png").stat().st_size > 99
-    run = RunDirectory(next(pictures.glob("*-seed-0-*")))
+    run = RunDirectory(next(pictures.with_name("trained").glob("*-seed-0-*")))
     config = run.read_config()
     algorithm, held_out = config.build()
     measured = Evaluation(np.ones((2, 2)), "points", True, 1, np.arange(2))

@@ -139,6 +139,28 @@ def test_only(tmp_path):
         table_cells.only(cells, ["stil"])
 
 
+def test_patterns_choose_rows_and_columns(tmp_path):
+    text = table_toys.TABLE.replace(
+        "published = [0.9",
+        'overrides = { "t*" = { algorithm = { start = 0.1 } }, '
+        '"*ee" = { algorithm = { start = 0.2 } } }\npublished = [0.9',
+    ).replace('columns = ["two"]', 'columns = ["tw*"]\nrows = ["tr*", "*/two"]')
+    text += '[profiles.full.overrides."*/two"]\nevaluate = { num-tasks = 9 }\n'
+    table = load("toys", table_toys.write(tmp_path, text))
+    assert isinstance(table, Table)
+    quick = table_cells.cells(table, "quick")
+    assert [one.name for one in quick] == ["optimum/two", "trained/two", "still/two"]
+    full = table_cells.cells(table, "full")
+    found = {one.name: one.settings for one in full}
+    starts = [found[f"trained/{name}"]["algorithm"]["start"] for name in ("two", "three")]
+    assert starts == [0.1, 0.2]
+    sizes = [found[f"still/{name}"]["evaluate"]["num-tasks"] for name in ("two", "three")]
+    assert sizes == [9, 6]
+    assert len(table_cells.only(full, ["*/three"])) == 4
+    with pytest.raises(OptionError, match=r'"\*/thre" is not in this profile'):
+        table_cells.only(full, ["*/thre"])
+
+
 def test_a_record_is_of_a_cell_until_a_setting_changes(tmp_path):
     cell = _cells(tmp_path)[2]
     settings = cell.settings

@@ -88,6 +88,29 @@ def test_only_and_output(project):
     assert not _lines(project)
 
 
+def test_seeds(project, capsys):
+    arguments = ["table", "toys", "--profile", "full", "--only", "trained"]
+    assert main([*arguments, "--seeds", "2"]) == 2
+    assert "--seeds: 2 is none of these cells; allowed: 0, 1" in capsys.readouterr().err
+    assert main([*arguments, "--seeds", "1"]) == 0
+    cells = [(one["column"], one["seed"]) for one in _lines(project)]
+    assert cells == [("two", 1), ("three", 1)]
+
+
+def test_tables_share_what_is_trained(project, monkeypatch):
+    assert main(["table", "toys", "--only", "trained"]) == 0
+    text = table_toys.TABLE.replace('"total"', '"normalized"').replace('"trained"', '"again"')
+    table_toys.write(project, text, "others")
+    with monkeypatch.context() as patch:
+        _stop(patch, 1, _kill)
+        assert main(["table", "others", "--only", "again"]) == 0
+    before = _lines(project)[0]
+    (record,) = records.read(project / "benchmarks" / "results" / "others.jsonl")
+    assert (record["table"], record["row"], record["metric"]) == ("others", "again", "normalized")
+    assert record["mean"] == pytest.approx(0.48 / 4)
+    assert (record["iterations"], record["env_steps"]) == (4, before["env_steps"])
+
+
 class Killed(BaseException):
     """As sudden as a signal that cannot be handled."""
 
@@ -123,14 +146,14 @@ def test_a_killed_table_resumes_to_the_same_records(project, monkeypatch, capsys
     capsys.readouterr()
     assert main(["table", "toys", "--profile", "full"]) == 2
     refusal = capsys.readouterr().err
-    assert "trained/two, seed 1: runs/tables/toys/trained-two-seed-1-" in refusal
+    assert "trained/two, seed 1: runs/tables/trained/mover-toys-seed-1-" in refusal
     assert "holds an unfinished run; continue it with --resume" in refusal
     assert len(_lines(project)) == 3
     with monkeypatch.context() as patch:
         _stop(patch, 99, _kill)
         assert main(["table", "toys", "--profile", "full", "--resume"]) == 0
     assert _numbers(project) == whole
-    metrics = next(project.glob("runs/tables/toys/trained-two-seed-1-*/metrics.jsonl"))
+    metrics = next(project.glob("runs/tables/trained/mover-toys-seed-1-*/metrics.jsonl"))
     assert [one["iteration"] for one in records.read(metrics)] == [1, 2, 3, 4]
 
 
