@@ -113,7 +113,7 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
             rows.append([f"*{block}*", *[""] * (len(headers) - 1)])
         values = []
         for column, one in enumerate(line.values):
-            shown = decimals[column] if line.decimals is None else line.decimals
+            shown = (line.decimals or decimals)[column]
             if table.metric == "learning-curve" and line.kind == "measured":
                 values.append(table_curves.text(one, column, shown, line.lifetime))
             else:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from metajax.report import learning_curves, selection, statistics, table_curves, tables
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import Cell, cells
-from metajax.report.table_definition import Column, Row, Table
+from metajax.report.table_definition import Column, Row, Table, chosen
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
       values: an estimate for each column, None where there is nothing.
       costs: of each column; empty unless measured.
       block: heading above the line.
-      decimals: of a published line, as the paper has them.
+      decimals: of each value of a published line, as the paper has them.
       lifetime: of a learning curve, its last step.
       explore: of a learning curve, whether the policy that was measured sampled its actions.
     """
@@ -51,15 +51,15 @@ class Line(NamedTuple):
     values: list[Estimate | None]
     costs: list[Cost | None]
     block: str | None = None
-    decimals: int | None = None
+    decimals: tuple[int, ...] = ()
     lifetime: float = math.nan
     explore: bool | None = None
 
 
 def columns(table: Table, profile: str) -> list[Column]:
     """The columns that a profile runs."""
-    chosen = table.profiles[profile].columns
-    return [one for one in table.columns if chosen is None or one.name in chosen]
+    names = table.profiles[profile].columns
+    return [one for one in table.columns if names is None or chosen(names, one.name)]
 
 
 def lines(table: Table, profile: str, records: Records) -> list[Line]:
@@ -196,19 +196,23 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
 
 
 def _published(table: Table, row: Row, profile: str) -> Line:
-    shown = row.published
+    shown, metrics = row.published, [table.metric] * len(row.published)
     if not table.is_vector:
-        names = [one.name for one in columns(table, profile)]
-        pairs = zip(table.columns, row.published, strict=True)
-        shown = tuple(value for column, value in pairs if column.name in names)
+        pairs = dict(zip((one.name for one in table.columns), row.published, strict=True))
+        shown = tuple(pairs[one.name] for one in columns(table, profile))
+        metrics = [one.metric or table.metric for one in columns(table, profile)]
     values: list[Estimate | None] = []
-    for one in shown:
+    # Columns of one metric have as many decimals as the number of them that has most: the
+    # zeros at the end of a number are not in the file.
+    decimals = dict.fromkeys(metrics, 0)
+    for metric, one in zip(metrics, shown, strict=True):
         value, width = one if isinstance(one, tuple) else (one, math.nan)
         values.append(None if value is None else Estimate(value, value - width, value + width))
-    numbers = [number for one in shown for number in (one if isinstance(one, tuple) else (one,))]
-    decimals = max((_decimals(one) for one in numbers if one is not None), default=0)
+        given = [] if value is None else [value] if math.isnan(width) else [value, width]
+        decimals[metric] = max(decimals[metric], *map(_decimals, given), 0)
     label = f"{row.label}, {row.source or table.source} (published)"
-    return Line(label, "published", values, [], row.block, decimals)
+    of_values = tuple(decimals[metric] for metric in metrics)
+    return Line(label, "published", values, [], row.block, of_values)
 
 
 def _found(table: Table, profile: str) -> dict[tuple[str, str], list[Cell]]:

@@ -7,8 +7,9 @@ import math
 import pytest
 import table_toys
 
-from metajax.report import table_cells, table_results
+from metajax.report import rendering, table_cells, table_results
 from metajax.report.statistics import Estimate
+from metajax.report.table_definition import Table, load
 from metajax.report.table_results import Line
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -99,7 +100,7 @@ def test_lines(table):
         *["reference", "published", "measured", "selected", "measured"]
     ]
     published = lines[1]
-    assert published.decimals == 2
+    assert published.decimals == (2, 2)
     assert _shown(published, 1).half_width == pytest.approx(0.05)
     assert lines[2].costs[0] == table_results.Cost(2, 6, 4, 40, 2.0)
     assert "trained: 2 seeds, 40 training steps each. Profile full." in table_results.foot(
@@ -112,6 +113,27 @@ def test_a_profile_shows_its_columns(table):
     assert table_results.headers(table, "quick", 1) == ["two"]
     assert {len(line.values) for line in lines} == {1}
     assert _shown(lines[2], 0).value == 1  # the quick profile has one seed
+
+
+def test_a_profile_names_its_columns_by_patterns(tmp_path):
+    text = table_toys.TABLE.replace('columns = ["two"]', 'columns = ["t*o"]')
+    loaded = load("toys", table_toys.write(tmp_path, text))
+    assert isinstance(loaded, Table)
+    assert [one.name for one in table_results.columns(loaded, "quick")] == ["two"]
+    lines = table_results.lines(loaded, "quick", [])
+    assert {len(line.values) for line in lines} == {1}
+
+
+def test_published_numbers_have_the_decimals_of_their_metric(tmp_path):
+    text = table_toys.TABLE.replace("[0.9, [1.25, 0.05]]", "[6.5, 0.766]").replace(
+        'name = "three"', 'name = "three"\nmetric = "normalized"\ndecimals = 3', 1
+    )
+    loaded = load("toys", table_toys.write(tmp_path, text))
+    assert isinstance(loaded, Table)
+    lines = table_results.lines(loaded, "full", [])
+    assert lines[1].decimals == (1, 3)
+    rows = rendering.grid(loaded, "full", lines).rows
+    assert rows[1] == ["trained, A paper 2016 (published)", "6.5", "0.766"]
 
 
 def test_records_of_other_settings_are_not_shown(table):
