@@ -94,8 +94,13 @@ def total(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
 
 
 def sum_rows(tree: Tree) -> Tree:
-    """Sums the leading axis of every leaf."""
-    return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), tree)
+    """Sums the leading axis of every leaf; counts as floats, which do not wrap around."""
+
+    def add(leaf):
+        counts = not jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return jnp.sum(leaf, axis=0, dtype=float if counts else None)
+
+    return jax.tree.map(add, tree)
 
 
 def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
@@ -133,11 +138,13 @@ class TaskMap:
         *,
         at_most: int | None = None,
         whole: bool = False,
+        num_minibatches: int = 1,
     ) -> "TaskMap":
         """Checks a layout, and chooses what is left out.
 
         Default: every local device if their number divides N, else the largest
-        number that does. On a CPU blocks of at most 32 tasks for rollouts and of
+        number that does; with minibatches, what divides the tasks of each, as one program
+        has one set of devices. On a CPU blocks of at most 32 tasks for rollouts and of
         one task for gradients; elsewhere of at most 4096 and 256. With ``whole``
         all tasks of a device are one block, for gradients that tasks share. Blocks for
         rollouts that are not given are no larger than ``at_most``.
@@ -146,11 +153,14 @@ class TaskMap:
           OptionError: naming the field, where sizes do not divide.
         """
         available = jax.local_device_count()
-        devices = divisor(num_tasks, available) if num_devices is None else num_devices
-        if not 1 <= devices <= available or num_tasks % devices:
+        check_minibatches(num_tasks, num_minibatches)
+        shared = num_tasks // num_minibatches
+        devices = divisor(shared, available) if num_devices is None else num_devices
+        if not 1 <= devices <= available or shared % devices:
+            of_what = "num_tasks" if num_minibatches == 1 else "num_tasks / num_minibatches"
             raise OptionError(
                 "devices",
-                f"{devices} is not possible; allowed: a divisor of num_tasks ({num_tasks}) up to "
+                f"{devices} is not possible; allowed: a divisor of {of_what} ({shared}) up to "
                 f"the {available} that this process sees",
             )
         local = num_tasks // devices
@@ -189,10 +199,6 @@ class TaskMap:
         devices = self.num_devices if num_tasks % self.num_devices == 0 else 1
         size = divisor(num_tasks // devices, self.microbatch)
         return TaskMap(num_tasks, size, divisor(size, self.gradient_microbatch), devices)
-
-    def shared_by(self, num_tasks: int) -> "TaskMap":
-        """The layout on as many of its devices as can share so many tasks too."""
-        return dataclasses.replace(self, num_devices=math.gcd(num_tasks, self.num_devices))
 
     @property
     def mesh(self) -> Mesh:
@@ -254,6 +260,15 @@ class TaskMap:
         # come already summed over devices, and the psum above would count twice.
         return jax.shard_map(
             local, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )
+
+
+def check_minibatches(num_tasks: int, num_minibatches: int) -> None:
+    """Raises OptionError unless so many minibatches share the tasks evenly."""
+    if num_tasks % num_minibatches:
+        raise OptionError(
+            "num_minibatches",
+            f"{num_minibatches} is not possible; allowed: a divisor of num_tasks ({num_tasks})",
         )
 
 

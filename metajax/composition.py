@@ -144,14 +144,17 @@ def compose(
                 "num_adaptations",
                 f"{count} is not possible; allowed: 0, as this learner adapts in its memory",
             )
+        # Where nothing adapts, what is measured is all there is to run.
+        source_of = kind.source if explore or adapts else kind.judge
+        judged = adapts and not explore
         return run_trial(
             learner,
-            kind.source(held_out, learner, streams),
+            source_of(held_out, learner, streams),
             key,
             theta,
             task,
             num_adaptations=count,
-            judge=None if explore else kind.judge(held_out, learner, streams),
+            judge=kind.judge(held_out, learner, streams) if judged else None,
             num_points=kind.num_points,
         )
 

@@ -45,11 +45,11 @@ class Evaluation(NamedTuple):
 
     def mean(self) -> np.ndarray:
         """``[K + 1]``, over tasks."""
-        return self.returns.mean(axis=0)
+        return self.returns.mean(axis=0, dtype=np.float64)
 
     def interval(self) -> np.ndarray:
         """``[2, K + 1]``, 95% interval of the mean over tasks (normal approximation)."""
-        error = self.returns.std(axis=0, ddof=1) / np.sqrt(len(self.returns))
+        error = self.returns.std(axis=0, ddof=1, dtype=np.float64) / np.sqrt(len(self.returns))
         return self.mean() + np.outer([-1.96, 1.96], error)
 
 

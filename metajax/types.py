@@ -69,12 +69,10 @@ class Tabular:
       num_states: S, also the length of an observation. A bandit has one state, and
         episodes of one step.
       rewards: their distribution given state and action, "bernoulli" or "gaussian".
-      reward_std: of "gaussian" rewards.
     """
 
     num_states: int
     rewards: str
-    reward_std: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -426,8 +424,9 @@ class MetaAlgorithm(NamedTuple):
         trial; ``env_steps`` counts transitions.
       adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
         num_streams=None, explore=True) -> Trial``: a whole trial in one task.
-        With ``explore=False`` returns are those of the policy's mode, measured
-        in episodes of their own; adaptation still uses sampled actions.
+        With ``explore=False`` returns are those of the policy's mode. Where a trial
+        adapts, they are measured in episodes of their own, and adaptation still uses
+        sampled actions; a memory goes through the whole trial with the mode's actions.
       axis: what returns count: "adaptations", "episodes", or "points" of a lifetime.
       microbatch: tasks of a meta-test that may be one block of the program; None for
         what suits the device.

@@ -15,7 +15,8 @@ class BEB(TabularMethod):
 
     n counts the visits of a state and action.
 
-    Source: Kolter and Ng (2009), "Near-Bayesian exploration in polynomial time".
+    Source: Kolter and Ng (2009), "Near-Bayesian exploration in polynomial time". Deviation: in
+    the place of n they have all counts of the Dirichlet belief, those of the prior as well.
 
     Attributes:
       bonus_scale: beta; Duan et al. (2016) try 21 values from 1e-4 to 1.

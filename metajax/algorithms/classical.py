@@ -87,7 +87,7 @@ class Classical:
         episodes = self.num_episodes or family.spec.episodes_per_trial
         source = whole_trials(family, learner, 1, episodes)
         layout = TaskMap.build(self.num_tasks, self.microbatch, num_devices=self.devices)
-        return compose(
+        algorithm = compose(
             learner,
             outer.untrained(learner, source, family, layout),
             family,
@@ -95,6 +95,14 @@ class Classical:
             trials=continuing(self.num_episodes),
             microbatch=self.microbatch,
         )
+
+        def adapt(key, theta, task, *, family=None, **options):
+            if family is not None:
+                _check_same_kind(family.spec, trained.spec)
+            return algorithm.adapt(key, theta, task, family=family, **options)
+
+        trained = family
+        return algorithm._replace(adapt=adapt)
 
     def needs(self, spec: Spec, condition: bool, kind: str) -> None:
         """Raises OptionError unless the family is of the kind that the method needs."""
@@ -141,7 +149,8 @@ class TabularMethod(Classical):
     Attributes:
       prior_mean: of the expected reward of a state and action, which is Gaussian.
       prior_precision: one over its variance.
-      noise_precision: one over the variance of a reward given its expectation.
+      noise_precision: one over the variance that it believes a reward has given its
+        expectation. Where a family's is not 1 it needs to be told.
       dirichlet_prior: concentration of each next state.
     """
 
@@ -183,3 +192,15 @@ class TabularMethod(Classical):
     def backup(self, key: Key, prior: Prior, counts: Counts) -> Backup:
         """What the method plans with."""
         raise NotImplementedError
+
+
+def _check_same_kind(given: Spec, planned: Spec) -> None:
+    """Raises OptionError where a held-out family is not what the method has planned for."""
+    for field in ("tabular", "episode_length"):
+        mine, theirs = getattr(planned, field), getattr(given, field)
+        if mine != theirs:
+            raise OptionError(
+                "family",
+                f"{given.name} has {field} {theirs}; allowed: {mine}, that of {planned.name}, for "
+                "which the method plans",
+            )

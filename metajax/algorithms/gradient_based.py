@@ -110,7 +110,11 @@ class GradientBased:
         trials = fresh(self.horizon)
         source = trials.source(family, learner, self.num_streams)
         layout = TaskMap.build(
-            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
+            self.num_tasks,
+            self.microbatch,
+            self.gradient_microbatch,
+            self.devices,
+            num_minibatches=self.minibatches,
         )
         return compose(
             learner,
@@ -127,6 +131,11 @@ class GradientBased:
     ) -> Outer:
         """What improves the initial weights; each algorithm has its own."""
         raise NotImplementedError
+
+    @property
+    def minibatches(self) -> int:
+        """How many parts of the tasks have an update of their own."""
+        return 1
 
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""

@@ -73,6 +73,10 @@ class MAML(GradientBased):
                 'allowed: "linear", "none"',
             )
 
+    @property
+    def minibatches(self) -> int:
+        return self.num_minibatches if self.outer == "ppo" else 1
+
     def inner_surrogate(self) -> str:
         return self.surrogate
 

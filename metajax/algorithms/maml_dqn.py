@@ -64,6 +64,10 @@ class MAMLDQN(QBased):
         check_number("decay_iterations", self.decay_iterations, minimum=1)
         check_number("max_grad_norm", self.max_grad_norm, above=0)
 
+    @property
+    def minibatches(self) -> int:
+        return self.num_minibatches
+
     def outer_rule(self, family, learner, source, layout):
         from metajax import outer
         from metajax.outer import objectives

@@ -153,7 +153,13 @@ class MemoryBased:
         rule = outer.epochs(
             objective,
             optimizer,
-            TaskMap.build(self.num_tasks, self.microbatch, num_devices=self.devices, whole=True),
+            TaskMap.build(
+                self.num_tasks,
+                self.microbatch,
+                num_devices=self.devices,
+                whole=True,
+                num_minibatches=num_minibatches,
+            ),
             num_epochs=num_epochs,
             num_minibatches=num_minibatches,
         )

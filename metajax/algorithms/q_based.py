@@ -105,6 +105,11 @@ class QBased(Lifetimes):
         """Of a meta-iteration."""
         return self.num_tasks
 
+    @property
+    def minibatches(self) -> int:
+        """How many parts of those have an update of their own."""
+        return 1
+
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
 
@@ -114,7 +119,11 @@ class QBased(Lifetimes):
         from metajax.batch import TaskMap, default_block
 
         layout = TaskMap.build(
-            self.num_trials, self.microbatch, num_devices=self.devices, at_most=_LIFETIMES
+            self.num_trials,
+            self.microbatch,
+            num_devices=self.devices,
+            at_most=_LIFETIMES,
+            num_minibatches=self.minibatches,
         )
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)

@@ -46,10 +46,11 @@ class UCRL2(TabularMethod):
         num_states, num_actions = counts.visits.shape
         time = 1 + jnp.sum(counts.visits)
         visits = jnp.maximum(1, counts.visits)
+        arrivals = jnp.maximum(1, jnp.sum(counts.transitions, axis=-1))
         reward = jnp.log(2 * num_states * num_actions * time / self.confidence)
         transition = jnp.log(2 * num_actions * time / self.confidence)
         return optimistic(
             mean_model(prior, counts),
             self.bonus_scale * jnp.sqrt(3.5 * reward / visits),
-            self.bonus_scale * jnp.sqrt(14 * num_states * transition / visits),
+            self.bonus_scale * jnp.sqrt(14 * num_states * transition / arrivals),
         )

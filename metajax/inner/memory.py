@@ -191,7 +191,7 @@ def _advantages(chunk: Chunk, convention: str, discount: Any, gae_lambda: Any) -
 
 def _worth(num_steps: Any, discount: Any) -> jax.Array:
     """Discounted sum of a reward of one at each of so many steps."""
-    interest = jnp.maximum(1 - discount, 1e-6)
+    interest = jnp.clip(1 - discount, 1e-6, 1 - 1e-6)
     return -jnp.expm1(jnp.maximum(num_steps, 0) * jnp.log1p(-interest)) / interest
 
 

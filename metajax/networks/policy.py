@@ -1,6 +1,5 @@
 """A policy: a torso, a head for the family's actions, maybe a value network."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,10 +52,10 @@ class _GaussianHead(nn.Module):
 
     @nn.compact
     def __call__(self, observation):
-        initial = nn.initializers.constant(math.log(self.initial_std))
+        initial = nn.initializers.constant(jnp.log(self.initial_std))
         log_std = self.param("log_std", initial, (self.size,))
         mean = _head(self.size, self.scale)(self.torso(observation))
-        return mean, jnp.broadcast_to(jnp.maximum(log_std, math.log(self.min_std)), mean.shape)
+        return mean, jnp.broadcast_to(jnp.maximum(log_std, jnp.log(self.min_std)), mean.shape)
 
 
 class _ValueHead(nn.Module):

@@ -65,7 +65,7 @@ def continued(
         earned, _ = carry.earned.after(
             reward.reshape(-1, num_streams), done.reshape(-1, num_streams)
         )
-        info = {"returns": jnp.mean(earned.latest)[None], "env_steps": jnp.sum(counts)}
+        info = {"returns": jnp.mean(earned.latest)[None], "env_steps": jnp.sum(counts, dtype=float)}
         return learner.weights(carry.phi), carry._replace(earned=earned), info
 
     return Outer(init, update)

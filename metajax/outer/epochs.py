@@ -29,27 +29,28 @@ def epochs(
     """Collects N trials, then takes ``num_epochs`` passes of minibatches of tasks.
 
     All N trials are kept until the update ends: memory grows with N, by about 160
-    KB a task for 20 episodes of 100 steps in the plane.
+    KB a task for 20 episodes of 100 steps in the plane. Several devices do not change that:
+    an epoch shuffles all trials, and each device then has them all.
 
     Args:
       objective: its loss should bound how far several steps may go, as
         ``clipped_loss`` does.
       optimizer: any optax transformation.
-      tasks: layout over blocks and devices.
+      tasks: layout over blocks and devices, built for so many minibatches.
       num_epochs: passes over the trials.
       num_minibatches: of each pass; divides the number of tasks.
 
     Source: Schulman et al. (2017); over meta-batches, Rothfuss et al. (2019),
     "ProMP", algorithm 1.
     """
-    if tasks.num_tasks % num_minibatches:
-        raise OptionError(
-            "num_minibatches",
-            f"{num_minibatches} is not possible; allowed: a divisor of num_tasks "
-            f"({tasks.num_tasks})",
-        )
+    batch.check_minibatches(tasks.num_tasks, num_minibatches)
     size = tasks.num_tasks // num_minibatches
-    tasks = tasks.shared_by(size)
+    if size % tasks.num_devices:
+        raise OptionError(
+            "tasks",
+            f"the {size} tasks of a minibatch cannot be shared by {tasks.num_devices} devices; "
+            "allowed: a layout of TaskMap.build(..., num_minibatches=...)",
+        )
     minibatch = tasks.resized(size)
     gradient = jax.grad(objective.loss, has_aux=True)
 

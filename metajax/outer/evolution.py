@@ -163,7 +163,7 @@ def evolution(
         theta, carry = search.tell(key_tell, theta, carry, population, worth)
         info = {
             "returns": jnp.mean(returns, axis=0),
-            "env_steps": jnp.sum(env_steps),
+            "env_steps": jnp.sum(env_steps, dtype=float),
             "fitness_mean": jnp.mean(worth),
             "fitness_best": jnp.max(worth),
         }

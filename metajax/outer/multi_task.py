@@ -68,7 +68,7 @@ def multi_task(
         )
         (phi, _), (outcome, counts) = jax.lax.scan(adaptation, (begin(carry), states), draws)
         returns = jax.vmap(source.returns, 1)(*outcome)
-        info = {"returns": jnp.mean(returns, axis=0), "env_steps": jnp.sum(counts)}
+        info = {"returns": jnp.mean(returns, axis=0), "env_steps": jnp.sum(counts, dtype=float)}
         return theta_of(keys[4], phi), phi, info
 
     return Outer(init, update)

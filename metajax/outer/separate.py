@@ -26,6 +26,6 @@ def separate(rule: Outer, tasks: batch.TaskMap) -> Outer:
         rows = keys, theta, carry
         theta, carry, info = tasks.collect(lambda _, row: rule.update(*row), (), rows)
         means = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), info)
-        return theta, carry, {**means, "env_steps": jnp.sum(info["env_steps"])}
+        return theta, carry, {**means, "env_steps": jnp.sum(info["env_steps"], dtype=float)}
 
     return Outer(init, update)

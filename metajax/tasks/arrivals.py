@@ -35,6 +35,11 @@ def successors(is_open: np.ndarray, moves: np.ndarray) -> np.ndarray:
     return np.where(is_open[to_row, to_column], to_row * num_columns + to_column, cells)
 
 
+def is_too_large(num_goals: int, num_cells: int, num_steps: int) -> bool:
+    """Whether exact returns would take longer than building a family may: some seconds."""
+    return num_goals * num_cells * num_steps > 2e8
+
+
 def back_up(
     values: np.ndarray,
     successor: np.ndarray,
@@ -56,8 +61,12 @@ def back_up(
     """
     values = values.copy()
     values[np.arange(len(goals)), goals] = arrival
-    choices = values[:, successor]
-    return (1 - slip) * choices.max(axis=1) + slip * choices.mean(axis=1)
+    best, mean = np.full_like(values, -np.inf), np.zeros_like(values)
+    for cells in successor:  # one move at a time, for the memory
+        moved = values[:, cells]
+        np.maximum(best, moved, out=best)
+        mean += moved / len(successor)
+    return (1 - slip) * best + slip * mean
 
 
 def arrivals(
@@ -100,6 +109,8 @@ def with_exact_returns(
 ) -> Spec:
     """``spec`` with the returns of the random policy and of those that know the task.
 
+    As it is where ``is_too_large`` says so.
+
     Args:
       spec: of a family whose tasks are goals, all equally probable.
       goal_of: ``task -> int [2]``, row and column of its goal.
@@ -110,6 +121,8 @@ def with_exact_returns(
       slip, respawn: see ``arrivals``.
     """
     successor, goals = successors(is_open, moves), np.flatnonzero(is_goal)
+    if is_too_large(len(goals), is_open.size, spec.episode_length):
+        return spec
     high, low = reward
 
     def returns(slip):

@@ -57,7 +57,7 @@ class GaussianBandit:
             draw=lambda key, mean: mean + self.reward_std * jax.random.normal(key),
             random_return=self.prior_mean,
             oracle_return=self.prior_mean + self.prior_std * _mean_of_largest(self.num_arms),
-            tabular=Tabular(num_states=1, rewards="gaussian", reward_std=self.reward_std),
+            tabular=Tabular(num_states=1, rewards="gaussian"),
         )
 
 

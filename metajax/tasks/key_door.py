@@ -132,19 +132,23 @@ class KeyDoor:
         )
         return with_auto_reset(spec, sample, reset, advance)
 
-    def _expected_return(self, slip: float) -> float:
+    def _expected_return(self, slip: float) -> float | None:
         """Mean over tasks: of the random policy (``slip=1``) or the best one (0).
+
+        None for rooms that ``arrivals.is_too_large`` names.
 
         By backward induction over both halves of an episode, for every key and for
         every door. With the key in hand its cell alone matters, so doors are averaged.
         """
         import numpy as np
 
-        from metajax.tasks.arrivals import back_up, successors
+        from metajax.tasks.arrivals import back_up, is_too_large, successors
         from metajax.tasks.grid import MOVES
 
         successor = successors(np.ones((self.size, self.size), bool), MOVES)
         cells = np.arange(self.size**2)
+        if is_too_large(len(cells), len(cells), self.episode_length):
+            return None
         to_key = to_door = np.zeros((len(cells), len(cells)))
         for _ in range(self.episode_length):
             to_key = back_up(to_key, successor, cells, 1 + to_door.mean(axis=0), slip)

@@ -89,7 +89,7 @@ class TabularMdp:
             episodes_per_trial=self.num_episodes,
             random_return=self.episode_length * self.reward_mean,
             optimal_return=lambda task: optimal_values(task, self.episode_length)[0],
-            tabular=Tabular(self.num_states, rewards="gaussian", reward_std=REWARD_STD),
+            tabular=Tabular(self.num_states, rewards="gaussian"),
         )
 
         def observe(state):

@@ -71,3 +71,15 @@ def test_evaluation(algorithm):
     assert evaluation.env_steps == 5 * NUM_EPISODES * algorithm.family.spec.episode_length
     mode = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=5, explore=False)
     assert np.isfinite(mode.returns).all()
+    assert mode.env_steps == evaluation.env_steps
+
+
+def test_the_mode_goes_through_a_trial_of_its_own(algorithm):
+    """What is measured is what is run, and nothing beside it."""
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = algorithm.family.sample(jax.random.key(1))
+    trial = algorithm.adapt(jax.random.key(2), theta, task, num_streams=2, explore=False)
+    length = algorithm.family.spec.episode_length
+    rewards = np.asarray(trial.query.reward).reshape(NUM_EPISODES, length, 2)
+    np.testing.assert_allclose(trial.returns, rewards.sum(axis=1).mean(axis=1), rtol=1e-5)
+    assert trial.env_steps == 2 * NUM_EPISODES * length

@@ -24,12 +24,13 @@ def rules(devices):
             one = {"num_minibatches": 1} if rule == "epochs" else {}
             yield rule, toys.make(name, family, num_tasks=8, devices=devices, **{**options, **one})
             # Minibatches and Fisher tasks that eight devices cannot share evenly.
-            few = {"epochs": {"num_minibatches": 2}, "trust region": {"fisher_tasks": 2}}.get(rule)
+            few = {
+                "epochs": {"num_minibatches": 2, "devices": None if devices > 1 else 1},
+                "trust region": {"fisher_tasks": 2},
+            }.get(rule)
             if few:
-                options = {**options, **few}
-                yield f"{rule}, few", toys.make(
-                    name, family, num_tasks=8, devices=devices, **options
-                )
+                options = {"devices": devices, **options, **few}
+                yield f"{rule}, few", toys.make(name, family, num_tasks=8, **options)
 
 
 def close(one, other, what):
@@ -73,6 +74,20 @@ more, _ = metajax.train(
     algorithm, jax.random.key(0), 2, state=state, start=1, on_block=lambda *_: None
 )
 assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(more.theta))
+
+# Minibatches: as many devices as share each of them, and no others.
+bandit = metajax.tasks.make("bernoulli-bandit", num_arms=2, num_pulls=3)
+options = {"num_minibatches": 8, "num_epochs": 1, "hidden_size": 2}
+rl2 = metajax.make("rl2", bandit, num_tasks=24, **options)
+text = jax.jit(rl2.step).lower(jax.random.key(0), rl2.init(jax.random.key(0))).as_text()
+assert "num_partitions = 3" in text
+assert metajax.TaskMap.build(1000, num_minibatches=8).num_devices == 5
+try:
+    metajax.make("rl2", bandit, num_tasks=24, devices=8, **options)
+except metajax.OptionError as error:
+    assert str(error).startswith("devices: 8 is not possible; allowed: a divisor of"), error
+else:
+    raise AssertionError("eight devices shared three tasks")
 print("done")
 """
 

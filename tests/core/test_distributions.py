@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.special
 import scipy.stats
 
+import metajax
+from metajax import networks
 from metajax.networks import categorical, diagonal_gaussian
 
 RANDOM = np.random.default_rng(0)
@@ -76,3 +79,17 @@ def test_samples_follow_the_distribution():
     for axis, (mean, std) in enumerate([(1.0, 0.5), (-2.0, 2.0)]):
         reference = scipy.stats.norm(mean, std)
         assert scipy.stats.kstest(np.asarray(draws[:, axis]), reference.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["initial_std", "min_std"])
+def test_standard_deviations_may_be_swept(name):
+    spec = metajax.tasks.make("point-navigation").spec
+
+    def spread(std):
+        policy = networks.policy(spec, networks.MLP((2,)), **{name: std})
+        weights = policy.init(jax.random.key(0))
+        return policy.apply(weights, jnp.zeros((1, *spec.observation_shape)))[1]
+
+    swept = jax.jit(jax.vmap(spread))(jnp.array([0.5, 2.0]))
+    np.testing.assert_allclose(swept[1], spread(2.0), rtol=1e-6)
+    assert swept[1, 0, 0] == pytest.approx(np.log(2.0))

@@ -276,6 +276,13 @@ def test_evaluation_measures_the_episodes_of_a_trial():
     assert longer.returns.shape == (4, 5)
 
 
+@pytest.mark.parametrize("advantages", ["trial", "episode"])
+def test_a_discount_of_zero_is_finite(advantages):
+    algorithm = metajax.make("rl2", _early_ends(), **SMALL, discount=0.0, advantages=advantages)
+    _, history = metajax.train(algorithm, jax.random.key(0), 1)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(history))
+
+
 def test_a_memory_has_no_adaptations():
     algorithm = metajax.make("rl2", _early_ends(), **SMALL)
     theta = algorithm.init(jax.random.key(0)).theta

@@ -7,7 +7,7 @@ import pytest
 import toys
 
 import metajax
-from metajax import inner, losses
+from metajax import batch, inner, losses
 from metajax.source import fresh_episodes
 from metajax.tasks import with_auto_reset
 from metajax.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
@@ -181,3 +181,10 @@ def test_a_trial_without_reward_is_finite_for_a_value_baseline_and_reptile():
         algorithm = toys.make(name, barren, inner_clip=0.5, **options)
         state, info = metajax.train(algorithm, jax.random.key(0), 2)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, info)))
+
+
+def test_counts_of_many_tasks_do_not_wrap_around():
+    layout = metajax.TaskMap.build(4, microbatch=2, num_devices=1)
+    rows = jnp.full(4, 10**9, jnp.int32)
+    mean = layout.mean(lambda _, block: batch.sum_rows({"env_steps": block}), (), rows)
+    assert mean["env_steps"] == pytest.approx(1e9)

@@ -201,7 +201,8 @@ def reference_values(name, visits, reward_sum, transitions):
         return plan(transition, reward, HORIZON)
     tried, time = np.maximum(1, visits), 1 + visits.sum()
     reward += 0.05 * np.sqrt(7 * np.log(2 * 3 * 2 * time / 0.05) / (2 * tried))
-    radius = 0.05 * np.sqrt(14 * 3 * np.log(2 * 2 * time / 0.05) / tried)
+    arrived = np.maximum(1, transitions.sum(-1))
+    radius = 0.05 * np.sqrt(14 * 3 * np.log(2 * 2 * time / 0.05) / arrived)
     value, result = np.zeros(NUM_STATES), []
     for _ in range(HORIZON):
         worth = np.zeros((NUM_STATES, NUM_ACTIONS))
@@ -319,6 +320,16 @@ def test_families_of_the_wrong_kind(name):
         metajax.make(name, metajax.tasks.make("point-navigation"))
     message = f"family: {name} needs a family of bandits or tabular MDPs; point-navigation is none"
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_held_out_families_that_it_has_not_planned_for(name, family, key):
+    longer = metajax.tasks.make(
+        "tabular-mdp", num_states=NUM_STATES, num_actions=NUM_ACTIONS, episode_length=HORIZON + 1
+    )
+    with pytest.raises(metajax.OptionError) as caught:
+        metajax.evaluate(metajax.make(name, family), key, (), longer, num_tasks=2)
+    assert f"has episode_length {HORIZON + 1}; allowed: {HORIZON}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_what_is_static(name):
     assert isinstance(family.spec.action_space, Discrete)
     tabular = {
         "bernoulli-bandit": Tabular(1, "bernoulli"),
-        "gaussian-bandit": Tabular(1, "gaussian", 0.5),
+        "gaussian-bandit": Tabular(1, "gaussian"),
         "dependent-bandit": Tabular(1, "bernoulli"),
         "eleven-armed-bandit": None,
     }

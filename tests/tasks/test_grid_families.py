@@ -254,6 +254,12 @@ def test_key_door_oracle_is_the_mean_over_tasks(start, key):
     assert abs(best.mean() - _oracle(family)) < 4 * best.std() / 20_000**0.5
 
 
+@pytest.mark.parametrize("name", ["gridnavi", "dark-room", "key-door"])
+def test_rooms_too_large_for_exact_returns_are_built_without(name):
+    spec = tasks.make(name, size=64, episode_length=50).spec
+    assert (spec.random_return, spec.oracle_return) == (None, None)
+
+
 def test_published_settings():
     gridnavi, dark, hard, key_door = (
         tasks.make(name, **options)

@@ -36,7 +36,7 @@ def test_what_is_static_about_random_mdps():
     assert spec.observation_shape == (10,)
     assert spec.action_space == Discrete(5)
     assert (spec.episode_length, spec.episodes_per_trial) == (10, 10)
-    assert spec.tabular == Tabular(num_states=10, rewards="gaussian", reward_std=1.0)
+    assert spec.tabular == Tabular(num_states=10, rewards="gaussian")
     assert spec.random_return == 10
     longer = tasks.make("tabular-mdp", num_episodes=3, episode_length=4, reward_mean=-2.0).spec
     assert (longer.episodes_per_trial, longer.random_return) == (3, -8)
