@@ -21,10 +21,12 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
+from metajax.losses.recursion import backward_sums
 from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "actor_critic_loss",
+    "backward_sums",
     "clipped_surrogate",
     "dice_surrogate",
     "episodic_advantages",

@@ -4,6 +4,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from metajax.losses.recursion import backward_sums
+
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean of ``values`` where ``mask`` holds; 0 where it never does."""
@@ -22,14 +24,7 @@ def returns_to_go(r_t: jax.Array, mask: jax.Array, discount: float | jax.Array =
     Returns:
       ``[T, E]``, 0 where the mask is false.
     """
-
-    def backwards(following, reward):
-        total = reward + discount * following
-        return total, total
-
-    rewards = jnp.where(mask, r_t, 0)
-    _, totals = jax.lax.scan(backwards, jnp.zeros_like(r_t[0]), rewards, reverse=True)
-    return jnp.where(mask, totals, 0)
+    return jnp.where(mask, backward_sums(jnp.where(mask, r_t, 0), discount), 0)
 
 
 def generalized_advantages(
@@ -63,8 +58,7 @@ def generalized_advantages(
     values = jnp.where(mask, v_tm1, bootstrap)
     v_t = jnp.concatenate([values[1:], bootstrap[None]])
     td_error = jnp.where(mask, r_t + discount * v_t - values, 0)
-    advantages = _sum_errors(td_error, jnp.full_like(td_error, discount * lambda_))
-    return jnp.where(mask, advantages, 0)
+    return jnp.where(mask, backward_sums(td_error, discount * lambda_), 0)
 
 
 def episodic_advantages(
@@ -100,19 +94,7 @@ def episodic_advantages(
     v_t = jnp.where(terminated, 0, jnp.where(truncated, v_final, v_t))
     td_error = jnp.where(mask, r_t + discount * v_t - v_tm1, 0)
     goes_on = ~(terminated | truncated)
-    return jnp.where(mask, _sum_errors(td_error, discount * lambda_ * goes_on), 0)
-
-
-def _sum_errors(td_error: jax.Array, weight: jax.Array) -> jax.Array:
-    """``A_t = td_error_t + weight_t A_{t+1}``, both ``[T, E]``."""
-
-    def backwards(following, now):
-        error, weight = now
-        advantage = error + weight * following
-        return advantage, advantage
-
-    start = jnp.zeros_like(td_error[0])
-    return jax.lax.scan(backwards, start, (td_error, weight), reverse=True)[1]
+    return jnp.where(mask, backward_sums(td_error, discount * lambda_ * goes_on), 0)
 
 
 def normalize(

@@ -8,34 +8,18 @@ to the action of a step. Targets are differentiable in all that is real.
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from metajax.losses.recursion import backward_sums
+
 Number = float | jax.Array
 
 
-def _backwards(
-    step: Callable[..., tuple[jax.Array, jax.Array]],
-    truncated: jax.Array,
-    v_t: jax.Array,
-    *inputs: jax.Array,
-) -> jax.Array:
-    """``x_t, y_t = step(x_{t+1}, cut, v_t, *inputs_t)`` from the last step to the first; y.
-
-    ``cut`` says that the stretch or its episode goes no further; ``x_{t+1}`` is then of
-    another episode, or 0.
-    """
-
-    def body(carry, now):
-        following, last = carry
-        truncated, value, *rest = now
-        carried, found = step(following, last | truncated, value, *rest)
-        return (carried, jnp.zeros_like(last)), found
-
-    start = jnp.zeros_like(v_t[0]), jnp.ones_like(truncated[0])
-    return jax.lax.scan(body, start, (truncated, v_t, *inputs), reverse=True)[1]
+def _cut(truncated: jax.Array) -> jax.Array:
+    """Where the stretch or its episode goes no further without having come to its end."""
+    return truncated.at[-1].set(True)
 
 
 def per_decision_returns(
@@ -70,13 +54,10 @@ def per_decision_returns(
     Source: Precup, Sutton and Singh (2000), "Eligibility traces for off-policy policy
     evaluation", section 3; lambda as in its section 4.
     """
-
-    def step(following, cut, value, reward, terminated, ratio):
-        after = jnp.where(cut, value, (1 - lambda_) * value + lambda_ * following)
-        target = ratio * (reward + discount * jnp.where(terminated, 0, after))
-        return target, target
-
-    return _backwards(step, truncated, v_t, r_t, terminated, jnp.minimum(rho, clip_rho))
+    cut, ratio = _cut(truncated), jnp.minimum(rho, clip_rho)
+    known = jnp.where(cut, v_t, (1 - lambda_) * v_t)
+    terms = ratio * (r_t + discount * jnp.where(terminated, 0, known))
+    return backward_sums(terms, ratio * discount * lambda_ * ~(cut | terminated))
 
 
 def vtrace_targets(
@@ -107,15 +88,9 @@ def vtrace_targets(
 
     Source: Espeholt et al. (2018), "IMPALA", equation 1 and remark 2.
     """
-
-    def step(following, cut, value, before, reward, terminated, ratio, trace):
-        delta = ratio * (reward + discount * jnp.where(terminated, 0, value) - before)
-        error = delta + discount * trace * jnp.where(cut | terminated, 0, following)
-        return error, error
-
-    clipped, traces = jnp.minimum(rho, clip_rho), lambda_ * jnp.minimum(rho, clip_c)
-    inputs = v_tm1, r_t, terminated, clipped, traces
-    return v_tm1 + _backwards(step, truncated, v_t, *inputs)
+    error = r_t + discount * jnp.where(terminated, 0, v_t) - v_tm1
+    traces = lambda_ * jnp.minimum(rho, clip_c) * ~(_cut(truncated) | terminated)
+    return v_tm1 + backward_sums(jnp.minimum(rho, clip_rho) * error, discount * traces)
 
 
 def retrace_targets(
@@ -145,14 +120,10 @@ def retrace_targets(
     Source: Munos et al. (2016), "Safe and efficient off-policy reinforcement learning",
     equations 3 and 4.
     """
+    error = r_t + discount * jnp.where(terminated, 0, v_t) - q_tm1
     traces = lambda_ * jnp.minimum(rho, clip_c)
-
-    def step(following, cut, value, before, reward, terminated, trace):
-        after = value + jnp.where(cut, 0, following)
-        target = reward + discount * jnp.where(terminated, 0, after)
-        return trace * (target - before), target
-
-    return _backwards(step, truncated, v_t, q_tm1, r_t, terminated, traces)
+    after = jnp.concatenate([traces[1:], jnp.zeros_like(traces[:1])])
+    return q_tm1 + backward_sums(error, discount * after * ~(truncated | terminated))
 
 
 def next_step_returns(
@@ -175,6 +146,5 @@ def next_step_returns(
     Source: Espeholt et al. (2018), section 4.2.
     """
     following = jnp.concatenate([targets[1:], jnp.zeros_like(targets[:1])])
-    cut = truncated.at[-1].set(True)
-    after = jnp.where(terminated, 0, jnp.where(cut, v_t, following))
+    after = jnp.where(terminated, 0, jnp.where(_cut(truncated), v_t, following))
     return r_t + discount * after

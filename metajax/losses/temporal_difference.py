@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from metajax.losses.off_policy import per_decision_returns
+
 
 def lambda_targets(
     r_t: jax.Array,
@@ -31,15 +33,5 @@ def lambda_targets(
     Source: Sutton and Barto (2018), section 12.1; Watkins' cut at exploratory actions is
     left out, as usual in deep Q-learning.
     """
-
-    def backwards(carry, now):
-        following, cut = carry
-        reward, terminated, truncated, value = now
-        mixed = (1 - lambda_) * value + lambda_ * following
-        after = jnp.where(cut | truncated, value, mixed)
-        target = reward + discount * jnp.where(terminated, 0, after)
-        return (target, jnp.zeros_like(cut)), target
-
-    start = jnp.zeros_like(v_t[0]), jnp.ones_like(terminated[0])
-    inputs = r_t, terminated, truncated, v_t
-    return jax.lax.scan(backwards, start, inputs, reverse=True)[1]
+    on_policy = jnp.ones_like(r_t)
+    return per_decision_returns(r_t, terminated, truncated, v_t, on_policy, discount, lambda_)

@@ -110,15 +110,8 @@ def following_returns(outputs: Outputs, chunk: Chunk, discount: float | jax.Arra
     which holds what comes after it.
     """
     ends = (chunk.terminated | chunk.truncated).at[-1].set(True)
-
-    def backwards(following, now):
-        reward, target, end = now
-        value = jnp.where(end, target, reward + discount * following)
-        return value, value
-
-    start = jnp.zeros_like(outputs.target[0])
-    inputs = chunk.reward, outputs.target, ends
-    return jax.lax.stop_gradient(jax.lax.scan(backwards, start, inputs, reverse=True)[1])
+    known = jnp.where(ends, outputs.target, chunk.reward)
+    return jax.lax.stop_gradient(losses.backward_sums(known, discount * ~ends))
 
 
 def post_adaptation(
