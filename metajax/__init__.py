@@ -14,7 +14,12 @@ _HOME = {
     "make": "metajax.algorithms",
     "list_algorithms": "metajax.algorithms",
     "compose": "metajax.composition",
+    "Trials": "metajax.composition",
+    "fresh": "metajax.composition",
+    "continuing": "metajax.composition",
+    "lifetimes": "metajax.composition",
     "train": "metajax.training",
+    "initial_state": "metajax.training",
     "evaluate": "metajax.evaluation",
     "Evaluation": "metajax.evaluation",
     "OptionError": "metajax.options",
@@ -51,10 +56,10 @@ if TYPE_CHECKING:
     from metajax import algorithms, inner, losses, networks, outer, report, tasks, types
     from metajax.algorithms import list_algorithms, make
     from metajax.batch import TaskMap
-    from metajax.composition import compose
+    from metajax.composition import Trials, compose, continuing, fresh, lifetimes
     from metajax.evaluation import Evaluation, evaluate
     from metajax.options import OptionError
-    from metajax.training import train
+    from metajax.training import initial_state, train
     from metajax.trial import replay, run_trial
     from metajax.types import (
         ActorInput,

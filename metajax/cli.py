@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from metajax import extensions
 from metajax.options import OptionError
 
 _EXAMPLES = """\
@@ -24,6 +25,7 @@ examples:
   metajax train --run-dir runs/maml-point-navigation-seed-0 --resume
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
   metajax table rl2-bandits --profile quick
+  metajax --import my_tasks train my_config.toml
   metajax list
 """
 
@@ -35,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: words after ``metajax``; by default those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["bench"]:
-        return _bench(arguments[1:])
     try:
+        imports, arguments = _imports(arguments)
+        extensions.load(imports)
+        if arguments[:1] == ["bench"]:
+            return _bench(arguments[1:])
         options = _parser().parse_args(arguments)
         return options.run(options)
     except SystemExit as exit:  # argparse has printed its help or a mistake
@@ -50,6 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the output left; let nothing be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The modules of ``--import``, which stands before the command, and the rest."""
+    found = []
+    while arguments[:1] == ["--import"]:
+        if len(arguments) < 2:
+            raise OptionError("--import", "is followed by nothing; allowed: the name of a module")
+        found.append(arguments[1])
+        arguments = arguments[2:]
+    return found, arguments
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -191,6 +206,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=raw,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        help="import this first, which may register families and algorithms of your own",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metajax.batch import TaskMap
 from metajax.options import OptionError
-from metajax.types import Key, MetaAlgorithm, TaskFamily, Tree, Trial
+from metajax.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
 
 
 class Evaluation(NamedTuple):
@@ -121,6 +121,8 @@ def evaluate(
         raise OptionError(
             "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
         )
+    if isinstance(theta, MetaState):
+        raise OptionError("theta", "is a whole MetaState; did you mean state.theta?")
     layout = TaskMap.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,

@@ -86,6 +86,9 @@ def train(
       ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted). Without
       ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
     """
+    if not isinstance(num_iterations, int | np.integer):
+        problem = f"{num_iterations!r} is no integer; the order is train(algorithm, key, number)"
+        raise OptionError("num_iterations", problem)
     if num_iterations < start:
         raise OptionError(
             "num_iterations", f"{num_iterations} is not possible; allowed: at least {start}"

@@ -7,6 +7,7 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from metajax.algorithms.gradient_based import API
@@ -27,6 +28,9 @@ class MemoryBased:
       num_tasks: N, tasks of a meta-batch.
       num_streams: E, trials in each task, each with its own memory.
       num_episodes: of a trial; what the family says if not given.
+      memory: a flax module with ``initial_memory``, ``step`` and ``__call__`` as in
+        ``metajax.networks.GRU``, in the place of the algorithm's own; or a function of the
+        number of steps of a trial that gives one (Python only).
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``, that the
         memory reads in their place (Python only).
       hidden_sizes: units of an MLP in that place; none reads the observation itself.
@@ -57,6 +61,7 @@ class MemoryBased:
     num_tasks: int = 256
     num_streams: int = 1
     num_episodes: int | None = None
+    memory: Any = dataclasses.field(default=None, metadata=API)
     network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = ()
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
@@ -92,7 +97,7 @@ class MemoryBased:
         for name in ("discount", "gae_lambda"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
 
-    def memory(self, num_steps: int) -> nn.Module:
+    def own_memory(self, num_steps: int) -> nn.Module:
         """The memory of trials of ``num_steps`` steps; each algorithm has its own."""
         raise NotImplementedError
 
@@ -114,9 +119,12 @@ class MemoryBased:
         if network is None:
             network = networks.MLP(self.hidden_sizes, self.activation)
         num_steps = episodes * spec.episode_length
+        memory: Any = self.own_memory if self.memory is None else self.memory
+        if inspect.isfunction(memory) or inspect.ismethod(memory):
+            memory = memory(num_steps)
         learner = inner.memory_learner(
             spec,
-            self.memory(num_steps),
+            memory,
             num_steps=num_steps,
             network=network,
             head_scale=self.head_scale,

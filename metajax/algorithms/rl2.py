@@ -35,7 +35,7 @@ class RL2(MemoryBased):
         for name in ("hidden_size", "readout_size"):
             check_number(name, getattr(self, name), minimum=1)
 
-    def memory(self, num_steps):
+    def own_memory(self, num_steps):
         from metajax import networks
 
         del num_steps

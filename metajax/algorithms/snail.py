@@ -30,7 +30,7 @@ class SNAIL(MemoryBased):
         for name in ("input_size", "filters", "attention_size"):
             check_number(name, getattr(self, name), minimum=1)
 
-    def memory(self, num_steps):
+    def own_memory(self, num_steps):
         from metajax import networks
 
         convolutions = ("tc", self.filters)

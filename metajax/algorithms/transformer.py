@@ -38,7 +38,7 @@ class Transformer(MemoryBased):
         for name in ("context", "num_layers", "num_heads", "size", "mlp_size"):
             check_number(name, getattr(self, name), minimum=1)
 
-    def memory(self, num_steps):
+    def own_memory(self, num_steps):
         from metajax import networks
 
         return networks.Transformer(

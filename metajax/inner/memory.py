@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses, networks
+from metajax.options import OptionError
 from metajax.source import actor_inputs
 from metajax.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
 
@@ -73,6 +74,7 @@ def memory_learner(
     num_actions = space.num_actions if isinstance(space, Discrete) else None
     network = networks.MLP(()) if network is None else network
     networks.check_network(network, spec)
+    _check_memory(memory)
     encoder = _Encoder(network, num_actions)
 
     def example(key):
@@ -165,6 +167,18 @@ def memory_learner(
         divergence=distribution.divergence,
         noise=distribution.noise,
     )
+
+
+def _check_memory(memory: Any) -> None:
+    missing = [one for one in ("initial_memory", "step") if not hasattr(memory, one)]
+    if not isinstance(memory, nn.Module) or isinstance(memory, type) or missing:
+        problem = f"has no {' and no '.join(missing)}" if missing else "is no module"
+        name = getattr(memory, "__name__", type(memory).__name__)
+        raise OptionError(
+            "memory",
+            f"{name} {problem}; allowed: a flax.linen.Module with initial_memory(), "
+            "step(memory, x) and __call__(xs), such as metajax.networks.GRU(128)",
+        )
 
 
 def _apply(module: nn.Module, weights: Any, *inputs: Any, method: str | None = None) -> Any:

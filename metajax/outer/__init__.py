@@ -6,7 +6,14 @@ from metajax.outer.displacement import displacement
 from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.multi_task import multi_task
-from metajax.outer.objectives import TrialItem, post_adaptation, with_sampling_credit
+from metajax.outer.objectives import (
+    TrialItem,
+    clipped_loss,
+    policy_gradient_loss,
+    post_adaptation,
+    ratio_loss,
+    with_sampling_credit,
+)
 from metajax.outer.once import once
 from metajax.outer.separate import separate
 from metajax.outer.trials import WholeTrial, score_loss, whole_trial
@@ -21,6 +28,7 @@ __all__ = [
     "TrialItem",
     "WholeTrial",
     "backprop",
+    "clipped_loss",
     "continued",
     "displacement",
     "epochs",
@@ -28,7 +36,9 @@ __all__ = [
     "evosax_search",
     "multi_task",
     "once",
+    "policy_gradient_loss",
     "post_adaptation",
+    "ratio_loss",
     "score_loss",
     "separate",
     "truncated",

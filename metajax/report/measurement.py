@@ -5,7 +5,8 @@ and a process that runs out of memory takes nothing else with it::
 
     python -m metajax.report.measurement '{"config": TOML, "repeats": 5, ...}'
 
-prints one JSON object. Exit code 3 says that memory does not suffice.
+prints one JSON object. Exit code 2 says that an option does not fit, 3 that memory does not
+suffice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-OUT_OF_MEMORY = 3
+from metajax import extensions
+from metajax.options import OptionError
+
+MISTAKE, OUT_OF_MEMORY = 2, 3
 
 
 def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> dict[str, Any]:
@@ -243,7 +247,11 @@ def main(argument: str) -> int:
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
+        extensions.load()
         record = measure(options.pop("config"), **options)
+    except OptionError as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
     except MemoryError as error:
         print(f"out of memory: {error}", file=sys.stderr)
         return OUT_OF_MEMORY

@@ -142,6 +142,8 @@ def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Conf
     sections: dict[str, dict[str, Any]] = {name: {} for name in configs.SECTIONS}
     if row.config is not None:
         path = table.directory.parent.parent / "configs" / row.config
+        if not path.exists():  # a table of one's own
+            path = pathlib.Path("configs", row.config)
         try:
             whole = configs.load(path).to_dict()
         except OptionError as error:

@@ -130,9 +130,10 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
     """Indices of the lines that are best in a column, within noise.
 
     Those whose distance from the best is at most ``sqrt(a^2 + b^2)``, a and b the
-    half widths of the two 95% intervals. Only measured lines count: a value that was
-    selected on the trials that are shown is too good, a published one is of other
-    trials. Nothing is best that stands alone.
+    half widths of the two 95% intervals, and that no other line is better than which is
+    not among them: a wide interval alone makes nothing good. Only measured lines count: a
+    value that was selected on the trials that are shown is too good, a published one is of
+    other trials. Nothing is best that stands alone.
     """
     sign = 1 if table.better == "higher" else -1
     if table.metric == "learning-curve":
@@ -144,12 +145,14 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
     values = {index: one for index, one in known.items() if math.isfinite(one.value)}
     if len(known) < 2 or not values:
         return set()
-    top = max(values.values(), key=lambda one: sign * one.value)
-    return {
-        index
-        for index, one in values.items()
-        if sign * (top.value - one.value) <= math.hypot(_noise(top), _noise(one))
-    }
+    ranked = sorted(values.items(), key=lambda item: -sign * item[1].value)
+    top = ranked[0][1]
+    far = (
+        place
+        for place, (_, one) in enumerate(ranked)
+        if sign * (top.value - one.value) > math.hypot(_noise(top), _noise(one))
+    )
+    return {index for index, _ in ranked[: next(far, len(ranked))]}
 
 
 def estimate(records: Records) -> list[Estimate]:

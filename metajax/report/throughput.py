@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
         except MeasurementError as error:
             print(f"metajax bench: {error}", file=sys.stderr)
-            code = 1
+            code = error.code
             break
         except KeyboardInterrupt:
             code = 130
@@ -89,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class MeasurementError(Exception):
-    """A measurement did not end with a record."""
+    """A measurement did not end with a record; ``code`` is for the command to end with."""
+
+    code = 1
 
 
 class OutOfMemory(MeasurementError):
@@ -133,6 +135,10 @@ def run_measurement(
     last = words[-1] if words else "it said nothing"
     if done.returncode in (3, -9, 137):
         raise OutOfMemory(last if done.returncode == 3 else "out of memory: killed by the system")
+    if done.returncode == 2:
+        mistake = MeasurementError(last)
+        mistake.code = 2
+        raise mistake
     if done.returncode:
         raise MeasurementError(f"the measurement failed (exit code {done.returncode}): {last}")
     return json.loads(done.stdout)

@@ -15,11 +15,20 @@ from metajax.registry import Registry
 
 if TYPE_CHECKING:
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
+    from metajax.tasks.gymnax import default_params as default_params
     from metajax.tasks.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.mixtures import mixture as mixture
     from metajax.types import TaskFamily
 
-__all__ = ["FAMILIES", "from_gymnax", "list", "make", "mixture", "with_auto_reset"]
+__all__ = [
+    "FAMILIES",
+    "default_params",
+    "from_gymnax",
+    "list",
+    "make",
+    "mixture",
+    "with_auto_reset",
+]
 
 FAMILIES = Registry(
     "family",
@@ -45,7 +54,12 @@ FAMILIES = Registry(
     },
 )
 
-_LAZY = {"from_gymnax": "gymnax", "mixture": "mixtures", "with_auto_reset": "auto_reset"}
+_LAZY = {
+    "default_params": "gymnax",
+    "from_gymnax": "gymnax",
+    "mixture": "mixtures",
+    "with_auto_reset": "auto_reset",
+}
 
 
 def make(name: str, **options: Any) -> TaskFamily:

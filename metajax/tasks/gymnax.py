@@ -143,6 +143,7 @@ def from_gymnax(
         episode_length=episode_length,
         episodes_per_trial=episodes_per_trial,
     )
+    build.check_step(env, spec, sample, reset, advance)
     return with_auto_reset(spec, sample, reset, advance)
 
 

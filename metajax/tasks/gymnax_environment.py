@@ -19,7 +19,7 @@ from gymnax.environments.environment import Environment
 
 from metajax.options import OptionError, check, check_number, suggest
 from metajax.tasks.casts import common_dtypes, conform, field_names, replace, scalar
-from metajax.types import Box, Discrete, Key, Tree
+from metajax.types import Box, Discrete, Key, Spec, Tree
 
 SampleParams = Callable[[Key], Any]
 
@@ -195,6 +195,31 @@ def encoder(
         return jnp.asarray(observation, jnp.float32)
 
     return encode
+
+
+def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> None:
+    """Traces one step of a family.
+
+    Raises:
+      OptionError: for an environment that lacks what gymnax reads in a step.
+    """
+
+    def one(key):
+        task = sample(key)
+        space = spec.action_space
+        discrete = isinstance(space, Discrete)
+        action = jnp.zeros((), jnp.int32) if discrete else jnp.zeros(space.size)
+        return advance(key, task, reset(key, task)[0], action)
+
+    try:
+        jax.eval_shape(one, jax.random.key(0))
+    except AttributeError as error:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} cannot take a step ({error}); allowed: a state with time and "
+            "parameters with max_steps_in_episode, as those that extend gymnax's EnvState and "
+            "EnvParams have, or an is_truncated of its own that reads neither",
+        ) from error
 
 
 def known_task_fields(env: Any, task_fields: Sequence[str] | None) -> tuple[str, ...]:

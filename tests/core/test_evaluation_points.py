@@ -36,3 +36,12 @@ def test_a_record_keeps_them():
     record = meta_test.to_record(one, one, config, 3)
     for read in meta_test.from_record(record):
         np.testing.assert_array_equal(read.steps, steps)
+
+
+def test_mixed_up_arguments_are_said():
+    algorithm = toys.make("reptile", toys.line(), num_tasks=2)
+    state = metajax.initial_state(algorithm, jax.random.key(0))
+    with pytest.raises(metajax.OptionError, match=r"did you mean state\.theta\?"):
+        metajax.evaluate(algorithm, jax.random.key(0), state)
+    with pytest.raises(metajax.OptionError, match=r"train\(algorithm, key, number\)"):
+        metajax.train(algorithm, 1, jax.random.key(0))  # type: ignore[arg-type]

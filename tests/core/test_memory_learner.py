@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -281,6 +282,30 @@ def test_a_discount_of_zero_is_finite(advantages):
     algorithm = metajax.make("rl2", _early_ends(), **SMALL, discount=0.0, advantages=advantages)
     _, history = metajax.train(algorithm, jax.random.key(0), 1)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(history))
+
+
+@pytest.mark.parametrize("memory", [networks.LSTM(5), lambda length: networks.SNAIL(length, 4)])
+def test_a_memory_of_ones_own(memory):
+    algorithm = metajax.make("rl2", _early_ends(), **SMALL, memory=memory)
+    own = metajax.make("rl2", _early_ends(), **SMALL)
+    theta, other = (one.init(jax.random.key(0)).theta["memory"] for one in (algorithm, own))
+    assert jax.tree.map(jnp.shape, theta) != jax.tree.map(jnp.shape, other)
+    _, history = metajax.train(algorithm, jax.random.key(0), 1)
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        (nn.GRUCell(4), "memory: GRUCell has no initial_memory and no step; allowed: "),
+        (networks.GRU, "memory: GRU is no module; allowed: "),
+        (7, "memory: int has no initial_memory"),
+    ],
+)
+def test_a_memory_that_is_none(memory, said):
+    with pytest.raises(metajax.OptionError) as caught:
+        metajax.make("rl2", _early_ends(), memory=memory)
+    assert str(caught.value).startswith(said)
 
 
 def test_a_memory_has_no_adaptations():

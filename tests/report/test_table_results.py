@@ -49,6 +49,13 @@ def test_the_best_and_all_within_noise_of_it(table):
     assert table_results.best(table, lines[:1], 0) == set()
 
 
+def test_a_wide_interval_alone_makes_nothing_good(table):
+    lines = _lines(
+        {"a": _estimate(10.0, 0.1), "worse": _estimate(8.0, 3.0), "better": _estimate(9.0, 0.1)}
+    )
+    assert table_results.best(table, lines, 0) == {0}
+
+
 def test_over_seeds_or_over_tasks():
     one = {"mean": 6.0, "interval": [5.5, 6.5]}
     assert table_results.estimate([one]) == [Estimate(6.0, 5.5, 6.5)]

@@ -179,3 +179,29 @@ def results(path):
     return [{k: v for k, v in one.items() if k != "seconds"} for one in lines], evaluation[
         "returns"
     ]
+
+
+def test_modules_of_ones_own(command, workplace, monkeypatch):
+    from metajax.tasks import FAMILIES
+
+    monkeypatch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("METAJAX_IMPORT", "")
+    (workplace / "own_tasks.py").write_text(
+        "from metajax.tasks import FAMILIES\n"
+        'FAMILIES.register("own-room", "metajax.tasks.gridnavi:GridNavi")\n'
+    )
+    result = command("--import", "own_tasks", "list", "own-room")
+    assert result.code == 0
+    assert result.out.startswith("own-room: ")
+    assert os.environ["METAJAX_IMPORT"] == "own_tasks"
+    missing = command("--import", "own_task", "list")
+    assert missing.code == 2
+    assert 'metajax: --import: "own_task" is not found; allowed: a module of' in missing.err
+    assert command("--import").code == 2
+
+
+def test_a_mistake_in_a_measurement_is_said_as_one(tmp_path):
+    result = metajax_process("bench", "--algorithm", "dqn", "--num-tasks", "4", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("metajax bench: algorithm.family: point-navigation has Box")

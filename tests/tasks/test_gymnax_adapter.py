@@ -318,3 +318,19 @@ def test_a_missing_limit_can_be_given():
 
 def test_the_docstring_example_runs():
     assert doctest.testmod(metajax.tasks.gymnax).failed == 0
+
+
+@struct.dataclass
+class _BareParams:
+    stride: float = 1.0
+
+
+class _BareWalk(Walk):
+    parameters: Any = _BareParams()
+
+
+def test_parameters_that_gymnax_cannot_step_with_are_named():
+    with pytest.raises(OptionError) as caught:
+        from_gymnax(_BareWalk(), episode_length=5, transform_observation=_flatten)
+    assert "env: _BareWalk cannot take a step" in str(caught.value)
+    assert "extend gymnax's EnvState and EnvParams" in str(caught.value)
