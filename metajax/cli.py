@@ -222,7 +222,9 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     _train_arguments(command("train", _train, "meta-train from a config, then meta-test"))
-    _evaluate_arguments(command("evaluate", _evaluate, "meta-test a trained run"))
+    _evaluate_arguments(
+        command("evaluate", _evaluate, "meta-test a trained run; its evaluation is written anew")
+    )
     plot = command("plot", _plot, "draw a run's evaluation again")
     plot.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
     _common_arguments(plot)
@@ -278,7 +280,7 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile",
         choices=("quick", "full"),
         default="quick",
-        help="how much of it: minutes on a laptop (the default), or all of it",
+        help="how much of it: a part for a laptop (the default), or all of it",
     )
     parser.add_argument(
         "--only",
@@ -303,8 +305,9 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="where records, checkpoints and renderings go; by default benchmarks/results/, "
-        "runs/tables/trained/ and runs/tables/NAME/",
+        help="where records, checkpoints and renderings go, and where records count from: a new "
+        "directory measures everything anew; by default benchmarks/results/ (results/ beside "
+        "--tables), runs/tables/trained/ and runs/tables/NAME/",
     )
     parser.add_argument(
         "--tables", metavar="DIR", default="benchmarks/tables", help="where definitions are"

@@ -37,7 +37,7 @@ class GradientBased:
         of SGD with ``inner_lr`` (Python only).
       updates_per_step: gradient steps on each chunk.
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
-        instead of the MLP (Python only).
+        instead of the MLP; a value network is another one of the kind (Python only).
       hidden_sizes: units of the layers of the MLP.
       activation: of the MLP.
       head_scale: of the policy's last kernel at the start, relative to Glorot's.
@@ -147,16 +147,16 @@ class GradientBased:
 
         from metajax import inner, networks
 
-        def torso():
-            return networks.MLP(self.hidden_sizes, self.activation)
-
+        network = self.network
+        if network is None:
+            network = networks.MLP(self.hidden_sizes, self.activation)
         policy = networks.policy(
             family.spec,
-            torso() if self.network is None else self.network,
+            network,
             head_scale=self.head_scale,
             initial_std=self.initial_std,
             min_std=self.min_std,
-            value_network=torso() if self.baseline == "value" else None,
+            value_network=network if self.baseline == "value" else None,
         )
         rule = self.inner
         if rule is None:

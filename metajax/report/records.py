@@ -57,6 +57,15 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def place(environment: Mapping[str, Any]) -> str:
+    """In words, what a result was computed on: ``"AMD EPYC, 2 cores"``, ``"8 x NVIDIA H200"``."""
+    device = environment.get("device") or "a device that is not recorded"
+    if environment.get("backend") == "cpu":
+        return f"{device}, {environment.get('num_cores')} cores"
+    number = environment.get("num_devices") or 1
+    return device if number == 1 else f"{number} x {device}"
+
+
 def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
     """Adds a record as one line, all of it or nothing.
 

@@ -124,38 +124,43 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
 
 
 _RATIO = "times its yardstick"
+# Settings that stand in a row's label where its records differ in them.
+_TOLD_APART = {"family": "{}", "lifetime": "lifetimes of {:,} transitions"}
 
 
 def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
     """Speed and memory, one record of ``metajax bench`` a row.
 
-    A record that was measured beside a yardstick says how many times as fast it was.
+    A record that was measured beside a yardstick says how many times as fast it was. Of
+    several records of one setting on one machine the last counts.
     """
-    cells = []
+    latest = {}
     for row in table.rows:
         found = records.read(results / f"{row.results}.jsonl")
         if not found:
             path = results / f"{row.results}.jsonl"
             raise OptionError(f"table {table.name}", f"{path} has no records")
-        families = {record["setting"].get("family") for record in found}
         for record in found:
+            setting = record["setting"]
             fraction, ratio = record["fraction_of_matmul_ceiling"], record.get("ratio")
             label = row.label
-            if len(families) > 1:
-                label = f"{label}, {record['setting']['family']}"
-            cells.append(
-                [
-                    label,
-                    f"{record['setting']['num-tasks']:,}",
-                    f"{record['env_steps_per_second']:,.0f}",
-                    "" if ratio is None else f"{ratio:.2f}",
-                    "" if fraction is None else f"{100 * fraction:.0f}%",
-                    f"{record['compile_seconds']:.1f} s",
-                    f"{record['peak_memory_bytes'] / 2**20:,.0f} MiB",
-                ]
-            )
+            for name in _TOLD_APART:
+                if len({one["setting"].get(name) for one in found}) > 1:
+                    label = f"{label}, {_TOLD_APART[name].format(setting[name])}"
+            place = records.place(record.get("environment") or {})
+            latest[label, setting["num-tasks"], place] = [
+                label,
+                f"{setting['num-tasks']:,}",
+                f"{record['env_steps_per_second']:,.0f}",
+                "" if ratio is None else f"{ratio:.2f}",
+                "" if fraction is None else f"{100 * fraction:.0f}%",
+                f"{record['compile_seconds']:.1f} s",
+                f"{record['peak_memory_bytes'] / 2**20:,.0f} MiB",
+                place,
+            ]
     speed = ["env steps/s", _RATIO, "of matrix-product rate"]
-    headers = ["setting", "tasks", *speed, "compilation", "peak memory"]
+    headers = ["setting", "tasks", *speed, "compilation", "peak memory", "on"]
+    cells = list(latest.values())
     at = headers.index(_RATIO)
     if not any(cell[at] for cell in cells):
         headers, *cells = ([*row[:at], *row[at + 1 :]] for row in (headers, *cells))

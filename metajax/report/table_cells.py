@@ -282,6 +282,7 @@ def from_learning(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "iterations": record["iterations"] if trained else 0,
             "env_steps": record["env_steps"] if trained else 0,
             "seconds": record["run_seconds"] if trained else 0.0,
+            "environment": record.get("environment"),
         }
 
 

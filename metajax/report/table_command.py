@@ -61,7 +61,9 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
         cells(table, profile)  # a mistake in the other profile is one as well
     known = read_records(table, results)
     missing = [cell for cell in wanted if not any(cell.is_of(one) for one in known)]
-    _say(f"{table.name}, profile {options.profile}: {len(missing)} of {len(wanted)} to run")
+    done = len(wanted) - len(missing)
+    there = f"; {done} recorded in {results}" if done else ""
+    _say(f"{table.name}, profile {options.profile}: {len(missing)} of {len(wanted)} to run{there}")
     code = 0
     if missing:
         prepare_jax()
@@ -86,6 +88,7 @@ def _run(
     def terminate(*_: Any) -> None:
         raise table_runner.Interrupted(128 + signal.SIGTERM)
 
+    _say(f"on {records.place(records.environment())}")
     before = signal.signal(signal.SIGTERM, terminate)
     file, trained = results / f"{table.name}.jsonl", work.parent / "trained"
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metajax.report import learning_curves, selection, statistics, table_curves, tables
+from metajax.report.records import place
 from metajax.report.statistics import Estimate
 from metajax.report.table_cells import Cell, cells
 from metajax.report.table_definition import Column, Row, Table, chosen
@@ -21,6 +22,7 @@ class Cost(NamedTuple):
       seeds: that were run.
       num_tasks: of the evaluation.
       iterations, env_steps, seconds: of training; 0 where nothing is trained.
+      places: what they were computed on.
     """
 
     seeds: int
@@ -28,6 +30,7 @@ class Cost(NamedTuple):
     iterations: int
     env_steps: float
     seconds: float
+    places: frozenset[str] = frozenset()
 
 
 class Line(NamedTuple):
@@ -183,11 +186,13 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
         "Mean ± half of the 95% interval, over seeds or, where there is one seed, over its "
         f"evaluation tasks ({tasks})"
     )
+    used = sorted(frozenset().union(*(one.places for _, costs in counted for one in costs)))
+    where = f" On {'; '.join(used)}." if used else ""
     if table.metric == "learning-curve":
         how = {line.explore for line in lines if line.explore is not None}
-        return f"{table_curves.foot(table, how)} {tasks} tasks. Profile {profile}."
+        return f"{table_curves.foot(table, how)} {tasks} tasks. Profile {profile}.{where}"
     if table.is_vector:
-        return f"{text}."
+        return f"{text}.{where}"
     parts = [text]
     for label, costs in counted:
         if any(one.iterations for one in costs):
@@ -195,7 +200,7 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
             steps = _range(one.env_steps for one in costs)
             plural = "" if seeds == "1" else "s"
             parts.append(f"{label}: {seeds} seed{plural}, {steps} training steps each")
-    return f"{'; '.join(parts)}. Profile {profile}."
+    return f"{'; '.join(parts)}. Profile {profile}.{where}"
 
 
 def _published(table: Table, row: Row, profile: str) -> Line:
@@ -282,6 +287,7 @@ def _cost(records: Records) -> Cost:
         iterations=first.get("iterations") or 0,
         env_steps=mean("env_steps"),
         seconds=mean("seconds"),
+        places=frozenset(place(one["environment"]) for one in records if one.get("environment")),
     )
 
 

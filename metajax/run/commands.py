@@ -14,6 +14,7 @@ import jax
 from metajax.config import Config
 from metajax.evaluation import Evaluation
 from metajax.options import OptionError
+from metajax.report import records
 from metajax.run import checkpoints, loop, meta_test
 from metajax.run.directory import RunDirectory
 
@@ -29,6 +30,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if options.overwrite:
             run.clear()
         run.write_config(config)
+        _say(f"training on {records.place(records.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
             _say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")

@@ -34,6 +34,7 @@ results = "maml"
 [profiles.full]
 seeds = [0, 1]
 """
+HERE = {"device": "AMD EPYC", "backend": "cpu", "num_cores": 2, "num_devices": 2}
 SPEED_TOML = """
 kind = "throughput"
 title = "Speed"
@@ -60,9 +61,9 @@ Mean ± half of the 95% interval, over seeds or, where there is one seed, over i
 evaluation tasks (70).
 """
 SPEED = """\
-| setting | tasks | env steps/s | of matrix-product rate | compilation | peak memory |
-| --- | ---: | ---: | ---: | ---: | ---: |
-| MAML | 40 | 712,345 | 53% | 9.9 s | 512 MiB |
+| setting | tasks | env steps/s | of matrix-product rate | compilation | peak memory | on |
+| --- | ---: | ---: | ---: | ---: | ---: | --- |
+| MAML | 40 | 712,345 | 53% | 9.9 s | 512 MiB | AMD EPYC, 2 cores |
 """
 
 
@@ -90,7 +91,7 @@ def project(tmp_path):
         records.append(tmp_path / "benchmarks" / "results" / "maml.jsonl", record)
     speed = {"setting": {"num-tasks": 40}, "env_steps_per_second": 712_345.4}
     speed |= {"fraction_of_matmul_ceiling": 0.531, "compile_seconds": 9.87}
-    speed |= {"peak_memory_bytes": 512 * 2**20}
+    speed |= {"peak_memory_bytes": 512 * 2**20, "environment": HERE}
     records.append(tmp_path / "benchmarks" / "results" / "speed.jsonl", speed)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "maml.toml").write_text(CONFIG)
@@ -208,7 +209,7 @@ def test_the_tables_of_this_project_agree_with_its_results(repository):
 def test_a_yardstick_and_its_family_are_named(tmp_path):
     """Records of two families from one file, both measured beside something else."""
     speed = {"env_steps_per_second": 300, "fraction_of_matmul_ceiling": None}
-    speed |= {"compile_seconds": 1.0, "peak_memory_bytes": 2**20}
+    speed |= {"compile_seconds": 1.0, "peak_memory_bytes": 2**20, "environment": HERE}
     for family, ratio in (("line", 1.5), ("arms", 2.25)):
         setting = {"num-tasks": 8, "family": family}
         records.append(tmp_path / "speed.jsonl", {**speed, "setting": setting, "ratio": ratio})
@@ -218,4 +219,22 @@ def test_a_yardstick_and_its_family_are_named(tmp_path):
     assert [row[:4] for row in shown] == [
         ["MAML, line", "8", "300", "1.50"],
         ["MAML, arms", "8", "300", "2.25"],
+    ]
+
+
+def test_speeds_of_several_machines_are_told_apart(tmp_path):
+    """Of one machine the last record of a setting counts."""
+    there = {"device": "NVIDIA H200", "backend": "gpu", "num_devices": 8}
+    speed = {"fraction_of_matmul_ceiling": None, "compile_seconds": 1.0, "peak_memory_bytes": 2**20}
+    for number, place, lifetime in ((1, HERE, 50), (2, HERE, 5000), (3, HERE, 50), (4, there, 50)):
+        setting = {"num-tasks": 8, "lifetime": lifetime}
+        record = {**speed, "setting": setting, "environment": place, "env_steps_per_second": number}
+        records.append(tmp_path / "speed.jsonl", record)
+    table = table_definition.load("speed", table_toys.write(tmp_path, SPEED_TOML, "speed"))
+    assert isinstance(table, table_definition.ThroughputTable)
+    shown = rendering.throughput_grid(table, tmp_path).rows
+    assert [[row[0], row[2], row[-1]] for row in shown] == [
+        ["MAML, lifetimes of 50 transitions", "3", "AMD EPYC, 2 cores"],
+        ["MAML, lifetimes of 5,000 transitions", "2", "AMD EPYC, 2 cores"],
+        ["MAML, lifetimes of 50 transitions", "4", "8 x NVIDIA H200"],
     ]

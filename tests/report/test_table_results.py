@@ -13,6 +13,7 @@ from metajax.report.table_definition import Table, load
 from metajax.report.table_results import Line
 
 pytestmark = pytest.mark.usefixtures("toys")
+HERE = {"device": "NVIDIA H200", "backend": "gpu", "num_devices": 8}
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def _records(table):
     """A record for each cell of ``still`` and for the seeds of ``trained/two``."""
     found = []
     for cell in table_cells.cells(table, "full"):
-        record = {"settings": cell.settings, "num_tasks": 6, "iterations": 0}
+        record = {"settings": cell.settings, "num_tasks": 6, "iterations": 0, "environment": HERE}
         if cell.row.name == "still":
             # The first value is best here, the second on separate trials.
             here = {"mean": [7.0, 5.0, 1.0], "standard_error": [0.5, 0.5, None]}
@@ -109,10 +110,10 @@ def test_lines(table):
     published = lines[1]
     assert published.decimals == (2, 2)
     assert _shown(published, 1).half_width == pytest.approx(0.05)
-    assert lines[2].costs[0] == table_results.Cost(2, 6, 4, 40, 2.0)
-    assert "trained: 2 seeds, 40 training steps each. Profile full." in table_results.foot(
-        table, "full", lines
-    )
+    place = "8 x NVIDIA H200"
+    assert lines[2].costs[0] == table_results.Cost(2, 6, 4, 40, 2.0, frozenset([place]))
+    foot = table_results.foot(table, "full", lines)
+    assert f"trained: 2 seeds, 40 training steps each. Profile full. On {place}." in foot
 
 
 def test_a_profile_shows_its_columns(table):
