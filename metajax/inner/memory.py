@@ -84,7 +84,7 @@ def memory_learner(
         encoder_weights = encoder.init(key_encoder, seen).get("params", {})
         x = _apply(encoder, encoder_weights, seen)
         features, weights = memory.init_with_output(key_memory, x[None])
-        return {"encoder": encoder_weights, "memory": weights["params"]}, features
+        return {"encoder": encoder_weights, "memory": weights.get("params", {})}, features
 
     size = jax.eval_shape(example, jax.random.key(0))[1].shape[-1]
     heads = networks.policy(

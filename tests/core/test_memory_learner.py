@@ -284,7 +284,22 @@ def test_a_discount_of_zero_is_finite(advantages):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(history))
 
 
-@pytest.mark.parametrize("memory", [networks.LSTM(5), lambda length: networks.SNAIL(length, 4)])
+class _LastInput(nn.Module):
+    """Remembers nothing and has no parameters."""
+
+    def initial_memory(self):
+        return ()
+
+    def step(self, memory, x):
+        return x, memory
+
+    def __call__(self, xs):
+        return xs
+
+
+@pytest.mark.parametrize(
+    "memory", [networks.LSTM(5), lambda length: networks.SNAIL(length, 4), _LastInput()]
+)
 def test_a_memory_of_ones_own(memory):
     algorithm = metajax.make("rl2", _early_ends(), **SMALL, memory=memory)
     own = metajax.make("rl2", _early_ends(), **SMALL)

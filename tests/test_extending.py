@@ -1,0 +1,136 @@
+"""The page on parts of one's own: its blocks run as they stand."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import sys
+import types
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from metajax import config, extensions
+from metajax.algorithms import ALGORITHMS
+from metajax.report import table_cells, table_definition
+from metajax.tasks import FAMILIES
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"
+REGISTERED = ("line", "meta-sgd")
+
+
+class Block(NamedTuple):
+    """A block of code, and how many lines of the page stand before it."""
+
+    text: str
+    lines_before: int
+
+
+def _blocks(language: str) -> list[Block]:
+    page = PAGE.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return [Block(one[1], page.count("\n", 0, one.start(1))) for one in found]
+
+
+def _toml(file: str) -> str:
+    return next(one.text for one in _blocks("toml") if one.text.startswith(f"# {file}\n"))
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[types.ModuleType]:
+    """What the Python blocks leave behind; the names that they register are forgotten."""
+    module = types.ModuleType("extending")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
+        patch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
+        patch.setitem(sys.modules, "extending", module)
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            for block in _blocks("python"):
+                text = "\n" * block.lines_before + block.text
+                exec(compile(text, str(PAGE), "exec"), vars(module))
+        finally:
+            jax.config.update("jax_disable_most_optimizations", False)
+        yield module
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("history", (1, 2)),
+        ("network_history", (1, 2)),
+        ("memory_history", (1, 2)),
+        ("momentum_history", (1, 3)),
+        ("proximal_history", (1, 3)),
+        ("meta_sgd_history", (2, 2)),
+    ],
+)
+def test_what_is_trained_has_returns(page, name, shape):
+    history = jax.device_get(getattr(page, name))
+    assert history["returns"].shape == shape
+    for leaf in jax.tree.leaves(history):
+        assert np.isfinite(leaf).all()
+    # Rewards are distances of at most 3 to the goal, in eight steps of two episodes at most.
+    assert (history["returns"] < 0).all()
+    assert (history["returns"] > -3 * 8).all()
+
+
+def test_the_memory_steps_as_it_trains(page):
+    assert page.together.shape == (5, 2, 8)
+    np.testing.assert_allclose(page.one_by_one, page.together, rtol=1e-5, atol=1e-6)
+    assert np.std(page.together) > 0.01
+
+
+@pytest.mark.parametrize("part", ["weights", "rates"])
+def test_the_meta_gradient_reaches_every_part_of_theta(page, part):
+    assert jax.tree.structure(page.gradient) == jax.tree.structure(page.theta)
+    for leaf in jax.tree.leaves(page.gradient[part]):
+        assert np.isfinite(leaf).all()
+        assert np.abs(leaf).max() > 0
+
+
+def test_meta_sgd_learns_its_step_sizes(page):
+    rates = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(page.state.theta["rates"])])
+    # Two steps of Adam at 1e-3.
+    assert 1e-4 < np.abs(rates - 0.1).max() < 3e-3
+    assert page.curve.returns.shape == (4, 3)
+
+
+def test_the_table_is_one(page, tmp_path):
+    (tmp_path / "mine.toml").write_text(_toml("tables/mine.toml"), encoding="utf-8")
+    table = table_definition.load("mine", tmp_path)
+    assert isinstance(table, table_definition.Table)
+    quick = table_cells.cells(table, "quick")
+    assert [one.name for one in quick] == ["maml", "meta-sgd", "untrained"]
+    assert isinstance(quick[1].config.algorithm.options, page.MetaSGD)
+    assert len(table_cells.cells(table, "full")) == 7
+
+
+def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
+    """The module is put together as the page says."""
+    blocks = [one.text for one in _blocks("python")]
+    parts = [
+        next(text for text in blocks if marker in text)
+        for marker in ("class MyEnv", "def meta_sgd_learner", "def meta_sgd(", "FAMILIES.register")
+    ]
+    (tmp_path / "my_tasks.py").write_text("import optax\n" + "\n\n".join(parts), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(_toml("mine.toml"), encoding="utf-8")
+    for registry in (FAMILIES, ALGORITHMS):
+        kept = {name: one for name, one in registry._entries.items() if name not in REGISTERED}
+        monkeypatch.setattr(registry, "_entries", kept)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
+    monkeypatch.chdir(tmp_path)
+    try:
+        extensions.load(["my_tasks"])
+        algorithm, held_out = config.load(tmp_path / "mine.toml").build()
+    finally:
+        sys.modules.pop("my_tasks", None)
+    assert held_out.spec.name == "line"
+    assert held_out.spec.episode_length == 5
+    assert set(jax.eval_shape(algorithm.init, jax.random.key(0)).theta) == {"weights", "rates"}
