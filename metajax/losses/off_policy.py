@@ -19,7 +19,7 @@ Number = float | jax.Array
 
 def _cut(truncated: jax.Array) -> jax.Array:
     """Where the stretch or its episode goes no further without having come to its end."""
-    return truncated.at[-1].set(True)
+    return jnp.asarray(truncated).at[-1].set(True)
 
 
 def per_decision_returns(

@@ -143,7 +143,7 @@ def report() -> dict[str, types.ModuleType]:
     whole = types.ModuleType("metajax.report")
     for name, part in parts.items():
         setattr(whole, name, part)
-    vars(parts["records"])["environment"] = dict
+    vars(parts["records"]).update(environment=dict, place=str)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
