@@ -94,6 +94,12 @@ class MeasurementError(Exception):
     code = 1
 
 
+class Mistake(MeasurementError):
+    """An option does not fit."""
+
+    code = 2
+
+
 class OutOfMemory(MeasurementError):
     """A setting does not fit the memory."""
 
@@ -119,6 +125,7 @@ def run_measurement(
       the record.
 
     Raises:
+      Mistake: if an option does not fit.
       OutOfMemory: if the process was killed for its memory, or foresaw it.
       MeasurementError: if it failed otherwise; its last words are in the message.
     """
@@ -136,9 +143,7 @@ def run_measurement(
     if done.returncode in (3, -9, 137):
         raise OutOfMemory(last if done.returncode == 3 else "out of memory: killed by the system")
     if done.returncode == 2:
-        mistake = MeasurementError(last)
-        mistake.code = 2
-        raise mistake
+        raise Mistake(last)
     if done.returncode:
         raise MeasurementError(f"the measurement failed (exit code {done.returncode}): {last}")
     return json.loads(done.stdout)
