@@ -59,11 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     """The modules of ``--import``, which stands before the command, and the rest."""
     found = []
-    while arguments[:1] == ["--import"]:
-        if len(arguments) < 2:
+    while arguments and arguments[0].partition("=")[0] == "--import":
+        name, rest = arguments[0].partition("=")[2], arguments[1:]
+        if "=" not in arguments[0]:
+            name, rest = "".join(rest[:1]), rest[1:]
+        if not name:
             raise OptionError("--import", "is followed by nothing; allowed: the name of a module")
-        found.append(arguments[1])
-        arguments = arguments[2:]
+        found.append(name)
+        arguments = rest
     return found, arguments
 
 
@@ -253,7 +256,10 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.add_argument(
-        "--checkpoint", metavar="N", type=int, help="with --resume: continue from this one"
+        "--checkpoint",
+        metavar="N",
+        type=int,
+        help="with --resume: continue from this one; later ones are removed",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
     _common_arguments(parser)

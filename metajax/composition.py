@@ -50,8 +50,12 @@ def fresh(horizon: int | None = None) -> Trials:
     return Trials(episodes(True), episodes(False), "adaptations")
 
 
-def continuing(num_episodes: int | None = None) -> Trials:
-    """Episode after episode with one memory (RL2); as many as the family says by default."""
+def continuing(num_episodes: int | None = None, *, final_values: bool = False) -> Trials:
+    """Episode after episode with one memory (RL2); as many as the family says by default.
+
+    With ``final_values`` chunks have the value of where each step led before any reset, for
+    learners whose advantages stop at the ends of episodes.
+    """
 
     def trials(explore: bool) -> SourceOf:
         return lambda family, learner, num_streams: whole_trials(
@@ -60,6 +64,7 @@ def continuing(num_episodes: int | None = None) -> Trials:
             num_streams,
             num_episodes or family.spec.episodes_per_trial,
             explore=explore,
+            final_values=final_values,
         )
 
     return Trials(trials(True), trials(False), "episodes")

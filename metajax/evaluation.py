@@ -9,6 +9,7 @@ import numpy as np
 
 from metajax.batch import TaskMap
 from metajax.options import OptionError
+from metajax.source import even_points
 from metajax.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
 
 
@@ -146,8 +147,7 @@ def evaluate(
 def _steps_at_points(trial: Trial) -> np.ndarray:
     """Transitions that were adapted to at each point of a lifetime, which masks none."""
     num_adaptations, num_steps, num_streams = trial.support.mask.shape
-    num_points = len(trial.returns) - 1
-    adapted = np.arange(num_points + 1, dtype=np.int64) * num_adaptations // num_points
+    adapted = even_points(num_adaptations, len(trial.returns) - 1)
     return np.asarray(adapted * num_steps * num_streams, np.int32)
 
 

@@ -23,6 +23,9 @@ from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
 
+API = {"api": True}
+"""Metadata of fields that hold Python objects and can be set from Python only."""
+
 # Seeds are unsigned 32-bit integers, and no count or size in a program is larger.
 _LARGEST = 2**32 - 1
 
@@ -108,8 +111,8 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
 
     Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for
     floats, lists for tuples, and anything with a ``dtype`` (arrays, tracers) for
-    a number. Fields with the metadata ``{"api": True}`` hold Python objects and
-    can be set from Python only.
+    a number. Fields with the metadata ``API`` hold Python objects and can be
+    set from Python only.
 
     Args:
       cls: the dataclass. Its ``__post_init__`` may raise ``OptionError`` for

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metajax.tasks.auto_reset import or_restart
 from metajax.types import (
@@ -139,7 +140,8 @@ def lifetime(
         if not family.auto_reset:
             return noise, keys
         # The first step of a new episode, should this one end, drawn before it is known.
-        key_advance, key_reset = jnp.moveaxis(jax.vmap(jax.vmap(jax.random.split))(keys), -1, 0)
+        pairs = jax.vmap(jax.vmap(jax.random.split))(keys)
+        key_advance, key_reset = pairs[:, :, 0], pairs[:, :, 1]
         restart = jax.vmap(jax.vmap(lambda key: family.reset(key, task)))(key_reset)
         return noise, (key_advance, restart)
 
@@ -173,8 +175,7 @@ def lifetime(
         _, latest = StreamReturns.none(num_streams).after(
             reward.reshape(-1, num_streams), done.reshape(-1, num_streams)
         )
-        last = reward.shape[0] - 1
-        chunks = (jnp.arange(num_points + 1) * last) // num_points
+        chunks = even_points(reward.shape[0] - 1, num_points)
         return jnp.mean(latest[chunks * num_steps + num_steps - 1], axis=-1)
 
     return Source(
@@ -185,6 +186,11 @@ def lifetime(
         draw=draw,
         drawn_together=max(1, _DRAWN_TOGETHER // (num_steps * num_streams)),
     )
+
+
+def even_points(last: int, num_points: int) -> np.ndarray:
+    """From 0 to ``last`` in even steps, int64 ``[num_points + 1]``; known when compiled."""
+    return np.arange(num_points + 1, dtype=np.int64) * last // num_points
 
 
 class StreamReturns(NamedTuple):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.batch import divisor, one_task_at_a_time
+from metajax.source import even_points
 from metajax.types import Chunk, Key, Learner, Source, Tree, Trial
 
 Adapt = Callable[[Tree, Tree, Tree, Chunk], Tree]
@@ -21,11 +22,6 @@ def _adaptation_keys(key: Key, num_adaptations: int) -> Key:
 
 def _outcome(chunk: Chunk) -> tuple[jax.Array, jax.Array]:
     return chunk.reward, chunk.terminated | chunk.truncated
-
-
-def _points(num_adaptations: int, num_points: int) -> jax.Array:
-    """After how many adaptations to measure, ``[num_points + 1]``."""
-    return jnp.arange(num_points + 1) * num_adaptations // num_points
 
 
 def run_trial(
@@ -72,7 +68,7 @@ def run_trial(
 
         if num_points is None:
             return judged()
-        due = jnp.any(index == _points(num_adaptations, num_points))
+        due = jnp.any(index == even_points(num_adaptations, num_points))
         skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(judged))
         return jax.lax.cond(due, judged, lambda: skipped)
 
@@ -119,14 +115,14 @@ def run_trial(
     else:
         returns = measured.reshape(-1)
         if num_points is not None:
-            returns = returns[_points(num_adaptations, num_points)]
+            returns = returns[even_points(num_adaptations, num_points)]
     return Trial(
         returns=returns,
         env_steps=jnp.sum(jax.vmap(_count)(support)) + _count(query),
         phi=phi,
         support=support,
         query=query,
-        key=jax.random.key_data(jnp.stack([key_begin, key_adapt])),
+        key=jnp.stack([key_begin, key_adapt]),
         source=state,
     )
 
@@ -146,13 +142,14 @@ def replay(
       adapt: its ``adapt``, perhaps wrapped to say how to differentiate it.
       theta: where to evaluate; at the trial's own theta the result is its phi.
       support: ``Trial.support``, leaves ``[K, T, E, ...]``.
-      key: ``Trial.key``.
+      key: ``Trial.key``. Exact where a generator draws the same under ``vmap`` as without,
+        as all but "rbg" and "unsafe_rbg" do, or where the learner draws nothing.
       observe: ``(phi, chunk) -> output``, of each chunk before it is adapted to.
 
     Returns:
       phi after the K adaptations, and the outputs of ``observe``, ``[K, ...]``.
     """
-    key_begin, key_adapt = jax.random.wrap_key_data(key)
+    key_begin, key_adapt = key
     num_adaptations = support.mask.shape[0]
 
     def adaptation(phi, inputs):

@@ -209,8 +209,9 @@ class Chunk(NamedTuple):
       mask: ``[T, E]``, true for transitions that happened. In a fresh trial an
         episode's padding after its end is false.
       log_prob: ``[T, E]`` under the policy that acted.
-      last_observation: ``[E, O]``, the observation after the last transition of
-        each stream: what a truncated episode bootstraps from.
+      last_observation: ``[E, O]``, the observation after the last transition of each
+        stream: in a fresh trial what a truncated episode bootstraps from, elsewhere
+        perhaps the first one of the next episode.
       value: ``[T, E]`` of the learner that acted, or ``()``.
       final_value: ``[T, E]``, its value of where each step led before any reset:
         what a truncation inside a trial bootstraps from; ``()`` unless asked for.
@@ -372,18 +373,19 @@ class Objective(NamedTuple):
         loss needs, without gradients.
       prepare: ``(items) -> items``, the one place that may mix tasks.
       loss: ``(theta, item) -> (loss, info)``; differentiable in theta.
+      predict: ``(theta, item) ->`` action distribution on the query chunk; for a trust region,
+        whose items also have it as ``prediction`` of the theta that collected them.
+      divergence: ``(item, old, new) ->`` mean KL(old || new) of two predictions.
       total: ``(theta, items [n, ...]) -> (loss, info)`` summed over tasks, for an
         objective that evaluates tasks together faster than one after another;
         None for the others.
-      predict: ``(theta, item) ->`` action distribution on the query chunk.
-      divergence: ``(item, old, new) ->`` mean KL(old || new) of two predictions.
     """
 
     collect: Callable[[Key, Tree], tuple[Tree, dict[str, jax.Array]]]
     prepare: Callable[[Tree], Tree]
     loss: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]]
-    predict: Callable[[Tree, Tree], Tree]
-    divergence: Callable[[Tree, Tree, Tree], jax.Array]
+    predict: Callable[[Tree, Tree], Tree] | None = None
+    divergence: Callable[[Tree, Tree, Tree], jax.Array] | None = None
     total: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]] | None = None
 
 

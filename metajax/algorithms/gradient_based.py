@@ -9,20 +9,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.algorithms.optimizers import meta_optimizer
-from metajax.options import OptionError, check_number
+from metajax.algorithms.optimizers import MetaOptimized
+from metajax.algorithms.torsos import WithTorso
+from metajax.options import API, OptionError, check_number
 
 if TYPE_CHECKING:
-    import optax
-
     from metajax.batch import TaskMap
     from metajax.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
 
-API = {"api": True}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientBased:
+class GradientBased(MetaOptimized, WithTorso):
     """Options of every algorithm that adapts by policy-gradient steps.
 
     Attributes:
@@ -38,8 +35,6 @@ class GradientBased:
       updates_per_step: gradient steps on each chunk.
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
         instead of the MLP; a value network is another one of the kind (Python only).
-      hidden_sizes: units of the layers of the MLP.
-      activation: of the MLP.
       head_scale: of the policy's last kernel at the start, relative to Glorot's.
       initial_std: initial standard deviation of continuous actions.
       min_std: its floor.
@@ -48,11 +43,6 @@ class GradientBased:
       discount: per step.
       gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
       normalize_advantages: within each task.
-      learning_rate: of the meta-update.
-      decay_iterations: meta-iterations over which the learning rate falls linearly
-        to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips the meta-gradient; none for no clipping.
       microbatch: tasks whose rollouts run as one block; chosen by itself.
       gradient_microbatch: tasks whose meta-gradients are one block, likewise.
       devices: that share the tasks; all that divide their number by default.
@@ -66,9 +56,7 @@ class GradientBased:
     inner_clip: float | None = None
     inner: Any = dataclasses.field(default=None, metadata=API)
     updates_per_step: int = 1
-    network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = (100, 100)
-    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
     head_scale: float = 1.0
     initial_std: float = 1.0
     min_std: float = 1e-6
@@ -76,23 +64,20 @@ class GradientBased:
     discount: float = 0.99
     gae_lambda: float = 1.0
     normalize_advantages: bool = True
-    learning_rate: float = 1e-3
-    decay_iterations: int | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    max_grad_norm: float | None = None
     microbatch: int | None = None
     gradient_microbatch: int | None = None
     devices: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_tasks", "num_streams", "updates_per_step", "hidden_sizes"):
+        self.check_meta_optimizer()
+        self.check_torso()
+        for name in ("num_tasks", "num_streams", "updates_per_step"):
             check_number(name, getattr(self, name), minimum=1)
-        for name in ("horizon", "decay_iterations", "microbatch", "gradient_microbatch", "devices"):
+        for name in ("horizon", "microbatch", "gradient_microbatch", "devices"):
             check_number(name, getattr(self, name), minimum=1)
         check_number("inner_steps", self.inner_steps, minimum=0)
-        for name in ("inner_lr", "learning_rate"):
-            check_number(name, getattr(self, name), minimum=0)
-        for name in ("inner_clip", "max_grad_norm", "head_scale", "initial_std", "min_std"):
+        check_number("inner_lr", self.inner_lr, minimum=0)
+        for name in ("inner_clip", "head_scale", "initial_std", "min_std"):
             check_number(name, getattr(self, name), above=0)
         for name in ("discount", "gae_lambda"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
@@ -147,16 +132,13 @@ class GradientBased:
 
         from metajax import inner, networks
 
-        network = self.network
-        if network is None:
-            network = networks.MLP(self.hidden_sizes, self.activation)
         policy = networks.policy(
             family.spec,
-            network,
+            self.torso(),
             head_scale=self.head_scale,
             initial_std=self.initial_std,
             min_std=self.min_std,
-            value_network=network if self.baseline == "value" else None,
+            value_network=self.torso() if self.baseline == "value" else None,
         )
         rule = self.inner
         if rule is None:
@@ -176,14 +158,4 @@ class GradientBased:
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             normalize_advantages=self.normalize_advantages,
-        )
-
-    def meta_optimizer(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
-        """The optimiser of the meta-update, which takes so many steps an iteration."""
-        return meta_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            decay_iterations=self.decay_iterations,
-            updates_per_iteration=updates_per_iteration,
-            max_grad_norm=self.max_grad_norm,
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal
 
-from metajax.algorithms.optimizers import ADAM_FLOOR, meta_optimizer
+from metajax.algorithms.optimizers import ADAM_FLOOR, MetaOptimized
 from metajax.algorithms.q_based import QBased
 from metajax.options import check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MAMLDQN(QBased):
+class MAMLDQN(MetaOptimized, QBased):
     """Initial action values that a few Q-learning updates adapt, by gradients through those.
 
     A trial collects K chunks of support transitions, with updates from replay after each,
@@ -27,10 +27,6 @@ class MAMLDQN(QBased):
       derivative: "exact" is second order, "first-order" leaves the Hessian out.
       every_step: train for the mean error after 0..K adaptations, not after the last alone.
       num_epochs, num_minibatches: passes over the trials, and meta-updates in each.
-      learning_rate: of the meta-update.
-      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips its gradient; none for no clipping.
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
@@ -51,18 +47,13 @@ class MAMLDQN(QBased):
     every_step: bool = False
     num_epochs: int = 4
     num_minibatches: int = 4
-    learning_rate: float = 1e-3
-    decay_iterations: int | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_meta_optimizer()
         for name in ("num_epochs", "num_minibatches"):
             check_number(name, getattr(self, name), minimum=1)
-        check_number("learning_rate", self.learning_rate, minimum=0)
-        check_number("decay_iterations", self.decay_iterations, minimum=1)
-        check_number("max_grad_norm", self.max_grad_norm, above=0)
 
     @property
     def minibatches(self) -> int:
@@ -81,16 +72,9 @@ class MAMLDQN(QBased):
             derivative=self.derivative,
             every_step=self.every_step,
         )
-        rule = meta_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            decay_iterations=self.decay_iterations,
-            updates_per_iteration=self.num_epochs * self.num_minibatches,
-            max_grad_norm=self.max_grad_norm,
-        )
         return outer.epochs(
             objective,
-            rule,
+            self.meta_optimizer(self.num_epochs * self.num_minibatches),
             layout,
             num_epochs=self.num_epochs,
             num_minibatches=self.num_minibatches,

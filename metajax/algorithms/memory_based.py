@@ -10,9 +10,9 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.algorithms.gradient_based import API
-from metajax.algorithms.optimizers import meta_optimizer
-from metajax.options import check_number
+from metajax.algorithms.optimizers import MetaOptimized
+from metajax.algorithms.torsos import WithTorso
+from metajax.options import API, check_number
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MemoryBased:
+class MemoryBased(MetaOptimized, WithTorso):
     """Options of every algorithm whose learner adapts in its memory.
 
     Attributes:
@@ -34,7 +34,6 @@ class MemoryBased:
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``, that the
         memory reads in their place (Python only).
       hidden_sizes: units of an MLP in that place; none reads the observation itself.
-      activation: of the MLP.
       head_scale: of the policy's kernel at the start, relative to Glorot's.
       initial_std: initial standard deviation of continuous actions.
       min_std: its floor.
@@ -49,11 +48,6 @@ class MemoryBased:
       num_epochs, num_minibatches: passes over the trials, and updates in each, of "ppo".
       value_coefficient: weight of half the squared error of the value.
       entropy_coefficient: weight of the policy's entropy.
-      learning_rate: of the meta-update.
-      decay_iterations: meta-iterations over which the learning rate falls linearly
-        to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips its gradient; none for no clipping.
       microbatch: tasks that one block of the program works on; all of a device.
       devices: that share the tasks; all that divide their number by default.
     """
@@ -62,9 +56,7 @@ class MemoryBased:
     num_streams: int = 1
     num_episodes: int | None = None
     memory: Any = dataclasses.field(default=None, metadata=API)
-    network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = ()
-    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
     head_scale: float = 0.1
     initial_std: float = 1.0
     min_std: float = 1e-6
@@ -78,21 +70,20 @@ class MemoryBased:
     num_minibatches: int = 4
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.01
-    learning_rate: float = 1e-3
-    decay_iterations: int | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = 1.0
     microbatch: int | None = None
     devices: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_tasks", "num_streams", "hidden_sizes", "num_epochs", "num_minibatches"):
+        self.check_meta_optimizer()
+        self.check_torso()
+        for name in ("num_tasks", "num_streams", "num_epochs", "num_minibatches"):
             check_number(name, getattr(self, name), minimum=1)
-        for name in ("num_episodes", "decay_iterations", "microbatch", "devices"):
+        for name in ("num_episodes", "microbatch", "devices"):
             check_number(name, getattr(self, name), minimum=1)
-        for name in ("value_coefficient", "entropy_coefficient", "learning_rate"):
+        for name in ("value_coefficient", "entropy_coefficient"):
             check_number(name, getattr(self, name), minimum=0)
-        for name in ("max_grad_norm", "head_scale", "initial_std", "min_std", "clip"):
+        for name in ("head_scale", "initial_std", "min_std", "clip"):
             check_number(name, getattr(self, name), above=0)
         for name in ("discount", "gae_lambda"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
@@ -107,7 +98,7 @@ class MemoryBased:
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        from metajax import inner, networks, outer
+        from metajax import inner, outer
         from metajax.batch import TaskMap
         from metajax.composition import compose, continuing
         from metajax.outer import objectives
@@ -115,9 +106,6 @@ class MemoryBased:
 
         spec = family.spec
         episodes = self.num_episodes or spec.episodes_per_trial
-        network = self.network
-        if network is None:
-            network = networks.MLP(self.hidden_sizes, self.activation)
         num_steps = episodes * spec.episode_length
         memory: Any = self.own_memory if self.memory is None else self.memory
         if inspect.isfunction(memory) or inspect.ismethod(memory):
@@ -126,7 +114,7 @@ class MemoryBased:
             spec,
             memory,
             num_steps=num_steps,
-            network=network,
+            network=self.torso(),
             head_scale=self.head_scale,
             initial_std=self.initial_std,
             min_std=self.min_std,
@@ -134,7 +122,7 @@ class MemoryBased:
             gae_lambda=self.gae_lambda,
             advantages=self.advantages,
         )
-        ppo = self.outer == "ppo"
+        ppo, final_values = self.outer == "ppo", self.advantages == "episode"
         num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
         objective = outer.whole_trial(
             learner,
@@ -143,7 +131,7 @@ class MemoryBased:
                 learner,
                 self.num_streams,
                 episodes,
-                final_values=self.advantages == "episode",
+                final_values=final_values,
             ),
             family,
             loss=objectives.clipped_loss(self.clip) if ppo else outer.score_loss,
@@ -151,16 +139,9 @@ class MemoryBased:
             entropy_coefficient=self.entropy_coefficient,
             normalize_advantages=self.normalize_advantages,
         )
-        optimizer = meta_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            decay_iterations=self.decay_iterations,
-            updates_per_iteration=num_epochs * num_minibatches,
-            max_grad_norm=self.max_grad_norm,
-        )
         rule = outer.epochs(
             objective,
-            optimizer,
+            self.meta_optimizer(num_epochs * num_minibatches),
             TaskMap.build(
                 self.num_tasks,
                 self.microbatch,
@@ -176,6 +157,6 @@ class MemoryBased:
             rule,
             family,
             num_streams=self.num_streams,
-            trials=continuing(self.num_episodes),
+            trials=continuing(self.num_episodes, final_values=final_values),
             microbatch=self.microbatch,
         )

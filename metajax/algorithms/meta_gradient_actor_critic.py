@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.gradient_based import API
 from metajax.algorithms.lifetimes import Lifetimes
 from metajax.algorithms.meta_gradients import MetaGradients, raw, recorded, settings
 from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer
+from metajax.algorithms.torsos import WithTorso
 from metajax.options import check, check_number
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, Lifetimes):
+class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
     """Discount, lambda and loss coefficients of actor-critic, learned while it learns.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
@@ -41,8 +41,6 @@ class MetaGradientActorCritic(MetaGradients, Lifetimes):
       num_tasks: N, lifetimes that go on side by side.
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``, for the policy
         and for the value, instead of the MLP (Python only).
-      hidden_sizes: units of the layers of each MLP.
-      activation: of the MLP.
       inner_optimizer: of the weights.
       inner_lr: its learning rate.
       inner_clip: largest norm of its gradient; none for no clipping.
@@ -66,8 +64,6 @@ class MetaGradientActorCritic(MetaGradients, Lifetimes):
     num_streams: int = 8
     num_steps: int = 20
     lifetime: int = 64_000
-    network: Any = dataclasses.field(default=None, metadata=API)
-    hidden_sizes: tuple[int, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
     inner_lr: float = 1e-3
@@ -81,7 +77,7 @@ class MetaGradientActorCritic(MetaGradients, Lifetimes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("hidden_sizes", self.hidden_sizes, minimum=1)
+        self.check_torso()
         for name in ("inner_lr", "value_coefficient", "entropy_coefficient"):
             check_number(name, getattr(self, name), minimum=0)
         check_number("inner_clip", self.inner_clip, above=0)
@@ -125,7 +121,9 @@ class MetaGradientActorCritic(MetaGradients, Lifetimes):
             judge=self.learner(family, lambda theta, env_steps: reference),
             derivative=self.derivative,
         )
-        return self.composed(learner, recorded(self.meta_rule(estimator)), family)
+        return self.composed(
+            learner, recorded(outer.once(estimator, self.meta_optimizer())), family
+        )
 
     def learner(
         self, family: TaskFamily, now: Callable[[Any, Any], ActorCriticSettings]
@@ -133,12 +131,7 @@ class MetaGradientActorCritic(MetaGradients, Lifetimes):
         """The actor-critic of these options with settings of its own."""
         from metajax import inner, networks
 
-        def torso():
-            if self.network is not None:
-                return self.network
-            return networks.MLP(self.hidden_sizes, self.activation)
-
-        policy = networks.policy(family.spec, torso(), value_network=torso())
+        policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
         return inner.actor_critic_learner(
             policy,
             optimizer=inner_optimizer(

@@ -118,7 +118,7 @@ class MetaGradientDQN(MetaGradients, QBased):
             ),
             derivative=self.derivative,
         )
-        rule = self.meta_rule(estimator)
+        rule = outer.once(estimator, self.meta_optimizer())
         return recorded(outer.separate(rule, layout) if self.per_task else rule)
 
     def _judge(self, family):

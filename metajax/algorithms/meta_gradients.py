@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.optimizers import meta_optimizer
+from metajax.algorithms.optimizers import MetaOptimized
 from metajax.options import check, check_number
 
 if TYPE_CHECKING:
-    from metajax.types import Estimator, Outer
+    from metajax.types import Outer
 
 # What is not in here is positive and learned by its logarithm.
 _PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")
@@ -36,7 +36,7 @@ def settings(theta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradients:
+class MetaGradients(MetaOptimized):
     """Options of algorithms that learn settings online.
 
     Attributes:
@@ -47,9 +47,6 @@ class MetaGradients:
         the window.
       reference_discount: per step, of the loss that settings are learned for.
       learning_rate: of the meta-update, in units of logits and logarithms.
-      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips its gradient; none for no clipping.
     """
 
     learnable: ClassVar[tuple[str, ...]] = ()
@@ -59,9 +56,6 @@ class MetaGradients:
     derivative: Literal["exact", "exact-remat"] = "exact"
     reference_discount: float = 0.99
     learning_rate: float = 1e-2
-    decay_iterations: int | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    max_grad_norm: float | None = None
 
     @property
     def schedules(self) -> tuple[str, ...]:
@@ -70,11 +64,9 @@ class MetaGradients:
 
     def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
         """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
-        for name in ("window", "decay_iterations"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("learning_rate", self.learning_rate, minimum=0)
+        self.check_meta_optimizer()
+        check_number("window", self.window, minimum=1)
         check_number("reference_discount", self.reference_discount, minimum=0, maximum=1)
-        check_number("max_grad_norm", self.max_grad_norm, above=0)
         allowed = f"names among {', '.join(self.learnable)}, each once"
         known = set(self.learned) <= set(self.learnable)
         once = len(set(self.learned)) == len(self.learned) > 0
@@ -88,18 +80,6 @@ class MetaGradients:
             self.window,
             f"fewer than the adaptations of a lifetime ({num_adaptations})",
         )
-
-    def meta_rule(self, estimator: Estimator) -> Outer:
-        """One step of the meta-optimiser for each estimate."""
-        from metajax import outer
-
-        rule = meta_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            decay_iterations=self.decay_iterations,
-            max_grad_norm=self.max_grad_norm,
-        )
-        return outer.once(estimator, rule)
 
 
 def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:

@@ -98,12 +98,9 @@ class MetaQLearning(QBased):
         from metajax import networks
 
         windows = self.windows(family)
-        network = self.network
-        if network is None:
-            network = networks.MLP(self.hidden_sizes, self.activation)
         return networks.context_values(
             windows.spec,
-            network,
+            self.torso(),
             networks.GRU(self.context_size),
             num_observed=windows.num_observed,
             dueling=self.dueling,
@@ -154,7 +151,7 @@ class MetaQLearning(QBased):
         one_for_all = inner.with_context(
             inner.q_learner(
                 self.context_values(family).values,
-                replay.replay,
+                replay.replay._replace(init=replay.empty),  # every iteration opens it
                 optimizer=training.inner_rule(),
                 settings=training.settings,
                 boltzmann=self.exploration == "boltzmann",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from metajax.algorithms.gradient_based import API
 from metajax.algorithms.off_policy_based import OffPolicyBased
-from metajax.options import OptionError, check, check_number
+from metajax.options import API, OptionError, check, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.algorithms.gradient_based import API
 from metajax.algorithms.lifetimes import Lifetimes
-from metajax.algorithms.optimizers import ADAM_FLOOR, inner_optimizer, meta_optimizer
+from metajax.algorithms.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
+from metajax.algorithms.torsos import WithTorso
 from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
     import optax
-    from flax import linen as nn
 
     from metajax.inner.value_learner import Correction
     from metajax.networks import ValueNetwork
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyBased(Lifetimes):
+class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
     """Options of every algorithm whose inner targets are corrected for another policy.
 
     Attributes:
@@ -35,19 +34,11 @@ class OffPolicyBased(Lifetimes):
       clip_c: largest ratio with which V-trace and Retrace pass on later steps, likewise.
       discount: per step.
       epsilon: probability with which a uniformly random action is taken.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, instead of
-        the MLP (Python only).
-      hidden_sizes: units of the layers of the MLP.
-      activation: of the MLP.
       inner_optimizer: of the adaptation.
       inner_lr: its learning rate.
       inner_clip: largest norm of an inner gradient; none for no clipping.
       derivative: "exact" is second order, "first-order" leaves the Hessian out.
       every_step: train for the mean loss after 0..K adaptations, not after the last alone.
-      learning_rate: of the meta-update.
-      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips its gradient; none for no clipping.
       gradient_microbatch: tasks whose meta-gradients are one block; chosen by itself.
     """
 
@@ -62,27 +53,23 @@ class OffPolicyBased(Lifetimes):
     clip_c: float | None = 1.0
     discount: float = 0.99
     epsilon: float = 0.1
-    network: Any = dataclasses.field(default=None, metadata=API)
-    hidden_sizes: tuple[int, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
     inner_lr: float = 0.01
     inner_clip: float | None = 10.0
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
-    learning_rate: float = 1e-3
-    decay_iterations: int | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     max_grad_norm: float | None = 10.0
     gradient_microbatch: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("updates", "hidden_sizes", "decay_iterations", "gradient_microbatch"):
+        self.check_meta_optimizer()
+        self.check_torso()
+        for name in ("updates", "gradient_microbatch"):
             check_number(name, getattr(self, name), minimum=1)
-        for name in ("inner_lr", "learning_rate"):
-            check_number(name, getattr(self, name), minimum=0)
-        for name in ("clip_rho", "clip_c", "inner_clip", "max_grad_norm"):
+        check_number("inner_lr", self.inner_lr, minimum=0)
+        for name in ("clip_rho", "clip_c", "inner_clip"):
             check_number(name, getattr(self, name), above=0)
         for name in ("trace", "discount", "epsilon"):
             check_number(name, getattr(self, name), minimum=0, maximum=1)
@@ -114,13 +101,8 @@ class OffPolicyBased(Lifetimes):
             derivative=self.derivative,
             every_step=self.every_step,
         )
-        rule = meta_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            decay_iterations=self.decay_iterations,
-            max_grad_norm=self.max_grad_norm,
-        )
-        return self.composed(learner, outer.once(outer.backprop(objective, layout), rule), family)
+        rule = outer.once(outer.backprop(objective, layout), self.meta_optimizer())
+        return self.composed(learner, rule, family)
 
     def learner(self, family: TaskFamily) -> Learner:
         """What adapts; each algorithm has its own."""
@@ -129,14 +111,6 @@ class OffPolicyBased(Lifetimes):
     def query_loss(self, outputs: Any, chunk: Any) -> Any:
         """Of the adapted learner on query transitions, ``(Outputs, Chunk) -> scalar``."""
         raise NotImplementedError
-
-    def torso(self) -> nn.Module:
-        """Features of the observations."""
-        from metajax import networks
-
-        if self.network is not None:
-            return self.network
-        return networks.MLP(self.hidden_sizes, self.activation)
 
     def values(self, family: TaskFamily) -> ValueNetwork:
         """Of states, or of actions where the correction needs those."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+from metajax.options import check_number
 
 if TYPE_CHECKING:
     import optax
@@ -11,33 +14,42 @@ ADAM_FLOOR = 1e-8
 """Of the optimisers that a meta-gradient goes through."""
 
 
-def meta_optimizer(
-    name: str,
-    learning_rate: Any,
-    *,
-    decay_iterations: int | None = None,
-    updates_per_iteration: int = 1,
-    max_grad_norm: Any = None,
-) -> optax.GradientTransformation:
-    """An optax transformation.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaOptimized:
+    """Options of every algorithm whose meta-update is a step of an optimiser.
 
-    Args:
-      name: "adam", "sgd" or "rmsprop".
-      learning_rate: at the start.
-      decay_iterations: meta-iterations over which it falls linearly to 0, or None.
-      updates_per_iteration: optimiser steps of a meta-iteration.
-      max_grad_norm: clips the gradient before; None for no clipping.
+    Attributes:
+      learning_rate: of the meta-update.
+      decay_iterations: meta-iterations over which the learning rate falls linearly
+        to 0; none keeps it.
+      optimizer: of the meta-update.
+      max_grad_norm: clips the meta-gradient; none for no clipping.
     """
-    import optax
 
-    makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
-    rate = learning_rate
-    if decay_iterations is not None:
-        rate = optax.linear_schedule(rate, 0.0, decay_iterations * updates_per_iteration)
-    rule = makers[name](rate)
-    if max_grad_norm is not None:
-        rule = optax.chain(optax.clip_by_global_norm(max_grad_norm), rule)
-    return rule
+    learning_rate: float = 1e-3
+    decay_iterations: int | None = None
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    max_grad_norm: float | None = None
+
+    def check_meta_optimizer(self) -> None:
+        """Raises OptionError for numbers that are none of an optimiser's."""
+        check_number("learning_rate", self.learning_rate, minimum=0)
+        check_number("decay_iterations", self.decay_iterations, minimum=1)
+        check_number("max_grad_norm", self.max_grad_norm, above=0)
+
+    def meta_optimizer(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        """The optimiser of the meta-update, which takes so many steps an iteration."""
+        import optax
+
+        makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+        rate: Any = self.learning_rate
+        if self.decay_iterations is not None:
+            num_updates = self.decay_iterations * updates_per_iteration
+            rate = optax.linear_schedule(rate, 0.0, num_updates)
+        rule = makers[self.optimizer](rate)
+        if self.max_grad_norm is not None:
+            rule = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)
+        return rule
 
 
 def inner_optimizer(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.gradient_based import API
 from metajax.algorithms.lifetimes import Lifetimes
 from metajax.algorithms.optimizers import inner_optimizer
+from metajax.algorithms.torsos import WithTorso
 from metajax.options import OptionError, check_number
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _LIFETIMES = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class QBased(Lifetimes):
+class QBased(WithTorso, Lifetimes):
     """Options of every algorithm whose learner adapts by Q-learning.
 
     Attributes:
@@ -41,10 +41,6 @@ class QBased(Lifetimes):
       n_step: steps of a target.
       double: choose the next action by the values, rate it by the target network.
       dueling: a value and advantages instead of one output an action.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, instead
-        of the MLP (Python only).
-      hidden_sizes: units of the layers of the MLP.
-      activation: of the MLP.
       inner_optimizer: of the values.
       inner_lr: its learning rate.
       inner_clip: largest norm of a gradient; none for no clipping.
@@ -71,9 +67,7 @@ class QBased(Lifetimes):
     n_step: int = 1
     double: bool = True
     dueling: bool = False
-    network: Any = dataclasses.field(default=None, metadata=API)
     hidden_sizes: tuple[int, ...] = (120, 84)
-    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     inner_lr: float = 2.5e-4
     inner_clip: float | None = None
@@ -88,9 +82,10 @@ class QBased(Lifetimes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_torso()
         for name in (
             *("updates", "batch_size", "buffer_size", "buffer_budget", "n_step"),
-            *("hidden_sizes", "target_period", "epsilon_steps"),
+            *("target_period", "epsilon_steps"),
         ):
             check_number(name, getattr(self, name), minimum=1)
         check_number("learning_starts", self.learning_starts, minimum=0)
@@ -158,10 +153,7 @@ class QBased(Lifetimes):
         """The action values."""
         from metajax import networks
 
-        network = self.network
-        if network is None:
-            network = networks.MLP(self.hidden_sizes, self.activation)
-        return networks.q_network(family.spec, network, dueling=self.dueling)
+        return networks.q_network(family.spec, self.torso(), dueling=self.dueling)
 
     def learner(self, family: TaskFamily, replay: Replay, **changes: Any) -> Learner:
         """The DQN of these options, or with other arguments of ``metajax.inner.q_learner``."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from metajax.algorithms.optimizers import meta_optimizer
+from metajax.algorithms.optimizers import MetaOptimized
 from metajax.algorithms.q_based import QBased
-from metajax.options import check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReptileDQN(QBased):
+class ReptileDQN(MetaOptimized, QBased):
     """Initial action values that a real DQN lifetime starts from, by Reptile.
 
     ``theta + learning_rate * mean(weights after a lifetime - theta)``.
@@ -21,18 +20,14 @@ class ReptileDQN(QBased):
 
     Attributes:
       learning_rate: the fraction of the way to the adapted weights.
-      decay_iterations: meta-iterations over which it falls linearly to 0; none keeps it.
-      optimizer: of the meta-update.
     """
 
     learning_rate: float = 0.1
-    decay_iterations: int | None = None
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("learning_rate", self.learning_rate, minimum=0)
-        check_number("decay_iterations", self.decay_iterations, minimum=1)
+        self.check_meta_optimizer()
 
     def outer_rule(self, family, learner, source, layout):
         from metajax import outer
@@ -40,7 +35,4 @@ class ReptileDQN(QBased):
         estimator = outer.displacement(
             learner, source, family, layout, num_adaptations=self.num_adaptations
         )
-        rule = meta_optimizer(
-            self.optimizer, self.learning_rate, decay_iterations=self.decay_iterations
-        )
-        return outer.once(estimator, rule)
+        return outer.once(estimator, self.meta_optimizer())

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
+from metajax.inner.counting import counted
 from metajax.networks import Policy, over_steps
 from metajax.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
 
@@ -152,7 +153,7 @@ def actor_critic_learner(
         gradients = jax.grad(loss)(phi.weights)
         steps, state = optimizer.update(gradients, phi.optimizer_state, phi.weights)
         weights = jax.tree.map(lambda w, s: w - now.learning_rate * s, phi.weights, steps)
-        return ActorCriticState(weights, state, phi.env_steps + chunk.mask.size)
+        return ActorCriticState(weights, state, counted(phi.env_steps, chunk))
 
     return Learner(
         init=policy.init if init is None else init,

@@ -17,6 +17,8 @@ class ContextReplay(NamedTuple):
     Attributes:
       replay: whose ``sample`` gives windows, ``[n, B, C, F]`` where there were observations,
         and a weight of 0 for what never happened.
+        Its buffers begin with a trial.
+      empty: ``() -> buffer`` without one, to be opened.
       open: ``(buffer) -> buffer`` in which a new trial begins in every stream.
       stretches: ``(draws, buffer) ->`` stored steps as they are, ``[C - 1 + n, B, ...]``, for
         draws ``[2, B]`` of any B, uniform in [0, 1).
@@ -24,6 +26,7 @@ class ContextReplay(NamedTuple):
     """
 
     replay: Replay
+    empty: Callable[[], Tree]
     open: Callable[[Tree], Tree]
     stretches: Callable[[jax.Array, Tree], Transition]
     windows: Callable[[Transition], Transition]
@@ -123,4 +126,4 @@ def context_replay(
         add=add,
         sample=lambda draws, buffer: of_stretches(steps.sample(draws, buffer)),
     )
-    return ContextReplay(replay, opened, steps.sample, of_stretches)
+    return ContextReplay(replay, steps.init, opened, steps.sample, of_stretches)

@@ -9,6 +9,7 @@ import optax
 
 from metajax.inner.context import Windows, with_context
 from metajax.inner.context_replay import ContextReplay
+from metajax.inner.counting import counted
 from metajax.inner.propensity import Propensity, propensity
 from metajax.inner.q_learning import q_learner
 from metajax.inner.q_update import QSettings, q_update
@@ -127,7 +128,7 @@ def meta_q_learner(
 
     def adapt(draws, theta, phi, chunk):
         buffer = replay.replay.add(phi.buffer, chunk)
-        env_steps = phi.env_steps + chunk.mask.size
+        env_steps = counted(phi.env_steps, chunk)
         now = settings(theta, env_steps)
 
         def learn(learning):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax.inner.counting import counted
 from metajax.inner.exploration import Exploration
 from metajax.inner.q_update import QSettings, QState, flat, q_update
 from metajax.inner.replay import Replay
@@ -96,7 +97,7 @@ def q_learner(
 
     def adapt(draws, theta, phi, chunk):
         buffer = replay.add(phi.buffer, chunk)
-        env_steps = phi.env_steps + chunk.mask.size
+        env_steps = counted(phi.env_steps, chunk)
         now = settings(theta, env_steps)
 
         def update(learning, draws):

@@ -25,8 +25,8 @@ def linear_feature_values(
       ``[T, E]`` fitted values, 0 where the mask is false.
     """
     num_steps, num_streams = target.shape
-    flat = jnp.clip(observation.reshape(num_steps, num_streams, -1), -10, 10)
-    flat = flat.astype(target.dtype)
+    flat = observation.reshape(num_steps, num_streams, -1).astype(target.dtype)
+    flat = jnp.clip(flat, -10, 10)
     time = jnp.arange(num_steps, dtype=target.dtype)[:, None, None] / 100
     powers = jnp.concatenate([time, time**2, time**3, jnp.ones_like(time)], axis=-1)
     powers = jnp.broadcast_to(powers, (num_steps, num_streams, 4))

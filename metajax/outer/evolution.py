@@ -59,7 +59,7 @@ def evosax_search(
         raise OptionError(
             "strategy",
             f'"{name}" needs the package evosax, which is not installed; '
-            'pip install "metajax[evosax]"',
+            "make install EXTRAS=evosax",
         ) from error
     follows_gradient = name in ("open-es", "pgpe")
     if follows_gradient and population_size % 2:

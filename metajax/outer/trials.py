@@ -84,13 +84,7 @@ def whole_trial(
     def of_one(theta, item):
         return total(theta, jax.tree.map(lambda leaf: leaf[None], item))
 
-    def predict(theta, item):
-        return learner.unroll(theta, (), learner.memory(theta), item.chunk).distribution
-
-    def divergence(item, old, new):
-        return losses.masked_mean(learner.divergence(old, new), item.chunk.mask)
-
-    return Objective(collect, prepare, of_one, predict, divergence, total)
+    return Objective(collect, prepare, of_one, total=total)
 
 
 def score_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:

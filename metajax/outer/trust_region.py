@@ -33,7 +33,8 @@ def trust_region(
     adaptation, but no third derivative.
 
     Args:
-      objective: its ``predict`` and ``divergence`` define the ball.
+      objective: its ``predict`` and ``divergence`` define the ball around its items'
+        ``prediction``.
       tasks: layout over blocks and devices.
       max_divergence: radius of the ball, nats.
       cg_iterations: products with F for each step.
@@ -44,6 +45,9 @@ def trust_region(
 
     Source: Schulman et al. (2015), appendix C; as outer step, Finn et al. (2017),
     section 5.2. All trials are kept during the update: memory grows with N.
+
+    Raises:
+      OptionError: for an objective without ``predict``, or so many Fisher tasks.
     """
     count = tasks.num_tasks if fisher_tasks is None else fisher_tasks
     if not 1 <= count <= tasks.num_tasks:
@@ -51,6 +55,10 @@ def trust_region(
             "fisher_tasks",
             f"{fisher_tasks} is not possible; allowed: 1 to num_tasks ({tasks.num_tasks})",
         )
+    predict, divergence = objective.predict, objective.divergence
+    if predict is None or divergence is None:
+        allowed = "one of adapted weights, such as metajax.outer.post_adaptation"
+        raise OptionError("objective", f"predicts nothing to keep close to; allowed: {allowed}")
     fisher_map = tasks.resized(count)
 
     def over_tasks(layout, fn):
@@ -61,14 +69,14 @@ def trust_region(
 
     def product_of_task(shared, item):
         theta, direction = shared
-        prediction, forward = jax.linearize(lambda point: objective.predict(point, item), theta)
-        kl_gradient = jax.grad(lambda new: objective.divergence(item, prediction, new))
+        prediction, forward = jax.linearize(lambda point: predict(point, item), theta)
+        kl_gradient = jax.grad(lambda new: divergence(item, prediction, new))
         curved = jax.jvp(kl_gradient, (prediction,), (forward(direction),))[1]
         return jax.linear_transpose(forward, theta)(curved)[0]
 
     def judge_of_task(theta, item):
         loss, _ = objective.loss(theta, item)
-        return loss, objective.divergence(item, item.prediction, objective.predict(theta, item))
+        return loss, divergence(item, item.prediction, predict(theta, item))
 
     gradient = over_tasks(tasks, jax.grad(objective.loss, has_aux=True))
     fisher_product = over_tasks(fisher_map, product_of_task)

@@ -259,39 +259,8 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def from_learning(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The records of a table that one of ``benchmarks/learning.py`` amounts to.
-
-    It holds three measurements after 0..K adaptations: of the trained weights with
-    sampled actions and with the policy's mode, and of the initial weights.
-    """
-    config, seed = record["config"], record["seed"]
-    for kind, evaluation in record["evaluation"].items():
-        trained = kind != "untrained"
-        settings = {name: one for name, one in config.items() if name != "train"}
-        settings["evaluate"] = {**config["evaluate"], "explore": kind != "mode"}
-        settings |= {"metric": "after-steps", "seed": seed}
-        if trained:
-            settings["train"] = {"num-iterations": config["train"]["num-iterations"]}
-        yield {
-            "settings": settings,
-            "seed": seed,
-            "mean": evaluation["mean"],
-            "interval": evaluation.get("interval"),
-            "num_tasks": evaluation.get("num_tasks"),
-            "iterations": record["iterations"] if trained else 0,
-            "env_steps": record["env_steps"] if trained else 0,
-            "seconds": record["run_seconds"] if trained else 0.0,
-            "environment": record.get("environment"),
-        }
-
-
 def read_records(table: Table, results: pathlib.Path) -> list[dict[str, Any]]:
-    """All records that may be of a table, from its own file and its rows' ``results``."""
+    """All records of a table, those of settings that it no longer has among them."""
     from metajax.report import records
 
-    found = records.read(results / f"{table.name}.jsonl")
-    for file in dict.fromkeys(row.results for row in table.rows if row.results):
-        for record in records.read(results / f"{file}.jsonl"):
-            found += from_learning(record)
-    return found
+    return records.read(results / f"{table.name}.jsonl")

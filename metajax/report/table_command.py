@@ -68,8 +68,7 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
     if missing:
         prepare_jax()
         code = _run(missing, table, options, results, work)
-    _show(table, options, results, work, code)
-    return code
+    return _show(table, options, results, work, code)
 
 
 def _run(
@@ -120,32 +119,51 @@ def _show(
     results: pathlib.Path,
     work: pathlib.Path,
     code: int,
-) -> None:
+) -> int:
+    """Prints the table and writes its renderings; returns the exit code."""
     known = read_records(table, results)
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
-    files = []
+    files = [results / f"{table.name}.jsonl"]
     if code == 0:
-        stem = f"{table.name}-{options.profile}"
-        work.mkdir(parents=True, exist_ok=True)
-        for ending, write in (("md", rendering.markdown), ("tex", rendering.latex)):
-            files.append(work / f"{stem}.{ending}")
-            files[-1].write_text(write(grid) + "\n", encoding="utf-8")
-        files.append(work / f"{stem}.png")
-        _draw(files[-1], table, options.profile, lines, known)
-        learned = table_results.schedules(table, options.profile, known)
-        if learned:
-            from metajax.report import plots
-
-            files.append(work / f"{stem}-schedules.png")
-            plots.schedules(files[-1], learned)
-    files.insert(0, results / f"{table.name}.jsonl")
+        try:
+            files += _write(work, table, options.profile, grid, lines, known)
+        except OSError as error:
+            where = error.filename or work
+            code = _failed(f"{where} cannot be written ({error.strerror}); records are intact")
     written = [str(path) for path in files if path.is_file()]
     if options.json:
         print(json.dumps(_summary(table, options.profile, lines, written, code)))
-        return
+        return code
     print(rendering.text(grid, f"{table.title} ({table.source})"))
     print("\n".join(f"in {path}" for path in written))
+    return code
+
+
+def _write(
+    work: pathlib.Path,
+    table: Table,
+    profile: str,
+    grid: rendering.Grid,
+    lines: Sequence[table_results.Line],
+    known: Sequence[dict[str, Any]],
+) -> list[pathlib.Path]:
+    """Markdown, LaTeX and pictures; returns their paths."""
+    stem = f"{table.name}-{profile}"
+    work.mkdir(parents=True, exist_ok=True)
+    files = []
+    for ending, write in (("md", rendering.markdown), ("tex", rendering.latex)):
+        files.append(work / f"{stem}.{ending}")
+        files[-1].write_text(write(grid) + "\n", encoding="utf-8")
+    files.append(work / f"{stem}.png")
+    _draw(files[-1], table, profile, lines, known)
+    learned = table_results.schedules(table, profile, known)
+    if learned:
+        from metajax.report import plots
+
+        files.append(work / f"{stem}-schedules.png")
+        plots.schedules(files[-1], learned)
+    return files
 
 
 def _draw(

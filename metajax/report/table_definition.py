@@ -110,7 +110,6 @@ class Row(Layer):
       published: for each column (of a metric with many: for each of its numbers) what
         a paper states: a number, ``[number, half width]`` or ``"none"``.
       source: which paper; by default the table's.
-      results: a file of ``benchmarks/learning.py`` whose records count as well.
       overrides: sections by column, a name or a pattern.
     """
 
@@ -125,7 +124,6 @@ class Row(Layer):
     columns: tuple[str, ...] | None = None
     published: Published = ()
     source: str | None = None
-    results: str | None = None
     overrides: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

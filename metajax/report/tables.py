@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from metajax.evaluation import Evaluation
@@ -34,20 +34,6 @@ def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None)
         for row, value, other in zip(rows, means, baseline.mean(), strict=True):
             row += [f"{other:.2f}", f"{value - other:+.2f}"]
     return text(headers, rows, title)
-
-
-def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation for JSON: mean and interval after each adaptation, without the tasks."""
-    steps = {} if evaluation.steps is None else {"steps": evaluation.steps.tolist()}
-    return steps | {
-        "axis": evaluation.axis,
-        "explore": evaluation.explore,
-        "num_tasks": len(evaluation.returns),
-        "num_adaptations": evaluation.num_adaptations,
-        "env_steps": int(evaluation.env_steps),
-        "mean": [float(value) for value in evaluation.mean()],
-        "interval": [[float(value) for value in end] for end in evaluation.interval()],
-    }
 
 
 def text(headers: Row, rows: Sequence[Row], title: str | None = None) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = list(_settings(options))
+        _check_writable(options)
     except OptionError as error:
         print(f"metajax bench: {error}", file=sys.stderr)
         return 2
@@ -76,16 +79,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(records.to_json(record), flush=True)
         elif len(settings) > 1:
             print(_progress(record), file=sys.stderr, flush=True)
-        if options.output:
-            records.append(options.output, record)
+        try:
+            if options.output:
+                records.append(options.output, record)
+        except OSError as error:
+            code = _unwritten(options.output, error)
+            break
     if measured and not options.json:
         print(table(measured))
     if measured and options.plot:
         from metajax.report import plots
 
-        plots.throughput(options.plot, measured)
-        print(f"wrote {options.plot}", file=sys.stderr)
+        try:
+            plots.throughput(options.plot, measured)
+            print(f"wrote {options.plot}", file=sys.stderr)
+        except OSError as error:
+            code = _unwritten(options.plot, error)
     return code
+
+
+def _unwritten(path: str, error: OSError) -> int:
+    print(f"metajax bench: {path} cannot be written ({error.strerror})", file=sys.stderr)
+    return 1
+
+
+def _check_writable(options: argparse.Namespace) -> None:
+    """Refuses files that could not be written once all is measured."""
+    for name in ("output", "plot"):
+        given = getattr(options, name)
+        if given is None:
+            continue
+        path = pathlib.Path(given)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+            if path.exists():
+                with open(path, "ab"):
+                    pass
+        except OSError as error:
+            problem = f"{path} cannot be written ({error.strerror})"
+            raise OptionError(f"--{name}", problem) from None
+    if options.plot is not None:
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        endings = sorted(FigureCanvasBase.get_supported_filetypes())
+        ending = pathlib.Path(options.plot).suffix.removeprefix(".")
+        if ending and ending.lower() not in endings:
+            problem = f'"{options.plot}" is no picture; allowed endings: {", ".join(endings)}'
+            raise OptionError("--plot", problem)
 
 
 class MeasurementError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from metajax.config import Config
+from metajax.config import Config, parse, toml_value
 from metajax.evaluation import Evaluation
 from metajax.options import OptionError
 from metajax.report import records
@@ -25,8 +25,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
     loop.check_sizes(algorithm)
     meta_test.check_meta_test(config, algorithm, held_out)
     checkpoint = _resume_point(run, config, options) if options.resume else None
-    run.claim()
     try:
+        run.claim()
         if options.overwrite:
             run.clear()
         run.write_config(config)
@@ -97,6 +97,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
         record = json.loads(run.evaluation.read_text(encoding="utf-8"))
         evaluation, baseline = meta_test.from_record(record)
         checkpoint = int(record["checkpoint"])
+        config = _as_evaluated(config, record)
     except (ValueError, KeyError, TypeError):
         raise OptionError(
             str(run.evaluation), f"is damaged; write it again: metajax evaluate {run.path}"
@@ -118,10 +119,19 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     return 0
 
 
+def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
+    """The config of an evaluation, which may have had settings of its own."""
+    settings = record["config"]["evaluate"].items()
+    overrides = [f"evaluate.{name}={toml_value(value)}" for name, value in settings]
+    return parse(config.to_toml(), overrides)
+
+
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:
     checkpoint = _chosen(run, options.checkpoint)
     loop.check_continuation(run.read_config(), config, checkpoint or 0)
-    _say(f"continuing {run.path} at iteration {checkpoint or 0}")
+    later = [one for one in checkpoints.iterations(run.checkpoints) if one > (checkpoint or 0)]
+    removed = f"; later checkpoints are removed: {', '.join(map(str, later))}" if later else ""
+    _say(f"continuing {run.path} at iteration {checkpoint or 0}{removed}")
     return checkpoint
 
 

@@ -83,6 +83,7 @@ class RunDirectory:
 
         Raises:
           OptionError: if another process is training here.
+          OSError: if it cannot be created or locked.
         """
         import fcntl
 
@@ -90,7 +91,7 @@ class RunDirectory:
         lock = open(self.path / "lock", "w")  # noqa: SIM115, held until release
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             lock.close()
             raise OptionError(
                 f"--run-dir {self.path}", "another process is training here; choose another"

@@ -28,7 +28,7 @@ def check_installed(options: TrainOptions) -> None:
             raise OptionError(
                 f"train.{name}",
                 f"needs the package {module}, which is not installed; "
-                f'pip install "metajax[{name}]", or set it to false',
+                f"make install EXTRAS={name}, or set it to false",
             )
 
 

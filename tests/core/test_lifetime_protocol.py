@@ -7,6 +7,8 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
+from metajax.source import even_points
+from metajax.trial import replay
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_TASKS, NUM_STREAMS, NUM_STEPS, NUM_POINTS = 4, 2, 3, 2
@@ -117,6 +119,49 @@ def test_the_budget_is_that_of_all_buffers_there_are():
         metajax.make("meta-gradient-dqn", family, **sizes, microbatch=1, window=1)
     with pytest.raises(metajax.OptionError, match="training_buffer_size: 4000"):
         metajax.make("joint-dqn", family, **sizes, microbatch=1, training_buffer_size=4000)
+
+
+@pytest.mark.parametrize("generator", ["threefry2x32", "philox2x32", "philox4x32"])
+def test_a_replay_draws_as_its_trial_did(generator, assert_same):
+    try:
+        key = jax.random.key(1, impl=generator)
+    except ValueError as error:  # not of this version of jax
+        pytest.skip(str(error))
+    algorithm = _make("maml-dqn")
+    learner, theta = algorithm.learner, algorithm.init(jax.random.key(0)).theta
+    task = algorithm.family.sample(jax.random.key(2))
+    trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(key)
+    repeat = jax.jit(lambda trial: replay(learner, learner.adapt, theta, trial.support, trial.key))
+    assert_same(repeat(trial)[0].weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
+
+
+def test_keys_of_either_kind_and_any_size_train(assert_same):
+    algorithm = _make("maml-dqn")
+    typed, legacy, longer = (
+        metajax.train(algorithm, key, 1)
+        for key in (jax.random.key(0), jax.random.PRNGKey(0), jax.random.key(0, impl="rbg"))
+    )
+    assert_same(typed, legacy)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(longer))
+
+
+def test_counts_of_transitions_end_where_integers_do():
+    """A schedule would begin anew if they wrapped around."""
+    algorithm = _make("dqn")
+    theta = algorithm.init(jax.random.key(0)).theta
+    task = algorithm.family.sample(jax.random.key(2))
+    trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(jax.random.key(1))
+    last = np.iinfo(np.int32).max
+    phi = trial.phi._replace(env_steps=np.int32(last - 1))
+    draws = algorithm.learner.draw(jax.random.key(3))
+    phi = jax.jit(algorithm.learner.adapt)(draws, theta, phi, trial.query)
+    assert phi.env_steps == last
+
+
+def test_points_of_a_long_lifetime_do_not_overflow():
+    points = even_points(5_000_000, 500)
+    assert (np.diff(points) == 10_000).all()
+    assert points[-1] == 5_000_000
 
 
 def test_a_chunk_that_is_longer_than_the_buffer_is_refused():

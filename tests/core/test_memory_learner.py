@@ -277,6 +277,19 @@ def test_evaluation_measures_the_episodes_of_a_trial():
     assert longer.returns.shape == (4, 5)
 
 
+@pytest.mark.parametrize("explore", [True, False])
+def test_the_convention_of_advantages_does_not_change_a_measurement(explore):
+    found = []
+    for advantages in ("trial", "episode"):
+        algorithm = metajax.make("rl2", _early_ends(), **SMALL, advantages=advantages)
+        theta = algorithm.init(jax.random.key(0)).theta
+        measured = metajax.evaluate(
+            algorithm, jax.random.key(1), theta, num_tasks=4, explore=explore
+        )
+        found.append(measured.returns)
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("advantages", ["trial", "episode"])
 def test_a_discount_of_zero_is_finite(advantages):
     algorithm = metajax.make("rl2", _early_ends(), **SMALL, discount=0.0, advantages=advantages)

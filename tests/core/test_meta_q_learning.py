@@ -210,11 +210,10 @@ def test_a_trial_of_training_begins_behind_blanks():
     for index in range(2):
         state, _ = step(jax.random.key(index), state)
     stored = state.carry.buffer.experience
-    # Blanks of the buffer and of the first trial, six steps, blanks, six steps.
     blanks = LENGTH - 1
-    real = np.repeat([0, 1, 0, 1, 0], [2 * blanks, 6, blanks, 6, 2])
+    real = np.repeat([0, 1, 0, 1, 0], [blanks, 6, blanks, 6, 2])
     np.testing.assert_array_equal(stored.observation[:, : len(real), -1], real[None].repeat(3, 0))
-    first = np.asarray(stored.observation[:, [2 * blanks, 3 * blanks + 6]])
+    first = np.asarray(stored.observation[:, [blanks, 2 * blanks + 6]])
     np.testing.assert_array_equal(first[..., 4:7], 0)
     np.testing.assert_array_equal(first[..., 7], 1)
     weight = np.asarray(state.theta.experience.weight)

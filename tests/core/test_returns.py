@@ -207,6 +207,17 @@ def test_linear_baseline_is_ridge_regression(ridge):
     np.testing.assert_array_equal(actual[~mask], 0)
 
 
+def test_linear_baseline_reads_unsigned_observations_as_numbers():
+    random = np.random.default_rng(2)
+    observation = random.integers(0, 10, size=(8, 3, 2))
+    arguments = jnp.asarray(random.normal(size=(8, 3)), jnp.float32), jnp.ones((8, 3), bool)
+    unsigned, floats = (
+        losses.linear_feature_values(jnp.asarray(observation, dtype), *arguments)
+        for dtype in (jnp.uint8, jnp.float32)
+    )
+    np.testing.assert_array_equal(unsigned, floats)
+
+
 @pytest.mark.parametrize("velocity", [(0.1, 0.1), (0.1, -0.1), (0.1, 0.05)])
 def test_linear_baseline_survives_features_that_are_multiples_of_each_other(velocity):
     # A policy that runs away in a straight line: position and time are collinear, and

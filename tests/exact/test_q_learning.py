@@ -374,6 +374,30 @@ def test_streams_go_on_from_chunk_to_chunk():
     assert trial.phi.updates == 4
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_weights_start_at_theta_or_are_new_in_every_task(fresh):
+    family = metajax.tasks.make("cartpole", episode_length=5)
+    options = {"num_tasks": 2, "num_streams": 3, "num_steps": 2, "lifetime": 24, "batch_size": 4}
+    algorithm = metajax.make(
+        "dqn",
+        family,
+        **options,
+        buffer_size=60,
+        learning_starts=60,  # no update before the end
+        hidden_sizes=(4,),
+        fresh_weights=fresh,
+    )
+    theta, task = algorithm.init(jax.random.key(0)).theta, family.sample(jax.random.key(2))
+    trials = jax.jit(jax.vmap(lambda key: algorithm.adapt(key, theta, task).phi.weights))(
+        jax.random.split(jax.random.key(1))
+    )
+    kernels = [leaf for leaf in jax.tree.leaves(trials) if leaf.ndim == 3]
+    origins = [leaf for leaf in jax.tree.leaves(theta) if leaf.ndim == 2]
+    for kernel, origin in zip(kernels, origins, strict=True):
+        assert np.array_equal(kernel[0], kernel[1]) is not fresh
+        assert np.array_equal(kernel[0], origin) is not fresh
+
+
 def test_the_judge_measures_at_its_points_only():
     """A greedy episode in the arms pays 2 or 0; before any learning, values are theta's."""
     family = metajax.tasks.make("cartpole", episode_length=30)

@@ -130,6 +130,12 @@ def test_a_step_that_helps_nowhere_is_not_taken():
     assert info["divergence"] == 0
 
 
+def test_an_objective_without_predictions_is_refused():
+    objective = _objective(m.FIXED, 0)._replace(predict=None)
+    with pytest.raises(OptionError, match="objective: predicts nothing to keep close to"):
+        outer.trust_region(objective, TaskMap.build(NUM_TASKS, num_devices=1))
+
+
 def test_fisher_tasks_out_of_range():
     with pytest.raises(OptionError, match="fisher_tasks"):
         outer.trust_region(

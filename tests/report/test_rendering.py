@@ -9,8 +9,7 @@ import sys
 import pytest
 import table_toys
 
-from metajax.config import parse
-from metajax.report import records, rendering, table_definition
+from metajax.report import records, rendering, table_cells, table_definition
 
 POINT_TOML = """
 title = "Points"
@@ -21,7 +20,6 @@ decimals = 2
 name = "maml"
 label = "MAML"
 config = "maml.toml"
-results = "maml"
 published = [-40.41, -11.68, -3.33]
 [[rows]]
 name = "random"
@@ -29,7 +27,6 @@ label = "random"
 config = "maml.toml"
 untrained = true
 seeds = [0, 1]
-results = "maml"
 [profiles.quick]
 [profiles.full]
 seeds = [0, 1]
@@ -82,20 +79,23 @@ def _run(root, *arguments):
 @pytest.fixture
 def project(tmp_path):
     """A directory with results, definitions and a README with two places."""
-    config = parse(CONFIG).to_dict()
-    for seed, start in ((0, -40), (1, -42)):
-        means = {"sampled": [start, -10], "untrained": [-50, -40]}
-        evaluation = {kind: {"mean": mean, "num_tasks": 70} for kind, mean in means.items()}
-        record = {"seed": seed, "config": config, "evaluation": evaluation}
-        record |= {"iterations": 500, "env_steps": 2_000_000, "run_seconds": 80.0 + 20 * seed}
-        records.append(tmp_path / "benchmarks" / "results" / "maml.jsonl", record)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "maml.toml").write_text(CONFIG)
+    table = table_definition.load("point", table_toys.write(tmp_path, POINT_TOML, "point"))
+    assert isinstance(table, table_definition.Table)
+    for cell in table_cells.cells(table, "full"):
+        cost = {"iterations": 0, "env_steps": 0, "seconds": 0.0}
+        mean = [-50, -40]
+        if cell.row.is_trained:
+            seconds = 80.0 + 20 * cell.seed
+            cost = {"iterations": 500, "env_steps": 2_000_000, "seconds": seconds}
+            mean = [-40 - 2 * cell.seed, -10]
+        record = {"seed": cell.seed, "mean": mean, "num_tasks": 70, "settings": cell.settings}
+        records.append(tmp_path / "benchmarks" / "results" / "point.jsonl", record | cost)
     speed = {"setting": {"num-tasks": 40}, "env_steps_per_second": 712_345.4}
     speed |= {"fraction_of_matmul_ceiling": 0.531, "compile_seconds": 9.87}
     speed |= {"peak_memory_bytes": 512 * 2**20, "environment": HERE}
     records.append(tmp_path / "benchmarks" / "results" / "speed.jsonl", speed)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "maml.toml").write_text(CONFIG)
-    table_toys.write(tmp_path, POINT_TOML, "point")
     table_toys.write(tmp_path, SPEED_TOML, "speed")
     (tmp_path / "README.md").write_text(
         "a\n<!-- table: point -->\nold\n<!-- end -->\nb\n<!-- table: speed -->\n<!-- end -->\n"
@@ -151,7 +151,7 @@ def test_missing_results_are_named(project):
     done = _run(project)
     assert done.returncode == 1
     assert "speed.jsonl has no records" in done.stderr
-    (project / "benchmarks" / "results" / "maml.jsonl").unlink()
+    (project / "benchmarks" / "results" / "point.jsonl").unlink()
     assert "no results of its full profile; run metajax table point" in _run(project).stderr
 
 

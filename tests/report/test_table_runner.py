@@ -61,6 +61,16 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert not summary["interrupted"]
 
 
+def test_renderings_that_cannot_be_written_are_one_message(project, capsys):
+    (project / "runs" / "tables").mkdir(parents=True)
+    (project / "runs" / "tables" / "toys").write_text("mine")
+    assert main(["table", "toys"]) == 1
+    shown = capsys.readouterr()
+    assert "metajax: runs/tables/toys cannot be written (File exists)" in shown.err
+    assert "trained" in shown.out
+    assert len(_lines(project)) == 3
+
+
 def test_a_damaged_file_of_results_is_named(project, capsys):
     results = project / "benchmarks" / "results"
     results.mkdir()

@@ -25,13 +25,6 @@ def test_adaptation_table(evaluation):
     assert len(lines) == 6
 
 
-def test_evaluation_to_dict(evaluation):
-    record = tables.evaluation_to_dict(evaluation)
-    assert record["mean"] == [-42, -12]
-    np.testing.assert_allclose(record["interval"], [[-45.92, -15.92], [-38.08, -8.08]], atol=1e-5)
-    assert (record["num_tasks"], record["num_adaptations"], record["env_steps"]) == (2, 1, 400)
-
-
 def test_markdown_aligns_numbers_to_the_right():
     rows = [["MAML", "-9.12 ± 0.66", "5"], ["a|b", "–", ""]]
     assert tables.markdown(["method", "1 step", "seeds"], rows) == (
@@ -75,4 +68,3 @@ def test_a_lifetime_counts_environment_steps(evaluation):
     lines = tables.adaptation_table(lifetime).splitlines()
     assert lines[2].split()[:2] == ["env", "steps"]
     assert lines[5].split()[:2] == ["10,000", "-12.00"]
-    assert tables.evaluation_to_dict(lifetime)["steps"] == [0, 10_000]

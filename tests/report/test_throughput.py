@@ -115,6 +115,40 @@ def test_a_sweep_ends_where_memory_does(monkeypatch, capsys, outcome):
     assert "the sweep ends here" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "file/records.jsonl"], "--output: file/records.jsonl cannot be written"),
+        (["--output", "."], "--output: . cannot be written (Is a directory)"),
+        (["--plot", "file/speed.png"], "--plot: file/speed.png cannot be written"),
+        (["--plot", "speed.pgn"], '--plot: "speed.pgn" is no picture; allowed endings: eps,'),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_measurement(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    _ended(monkeypatch)  # no measurement is expected
+    assert throughput.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
+    def full(path, record):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(throughput.records, "append", full)
+    record = {"setting": {"num-tasks": 40}}
+    _ended(monkeypatch, record)
+    output = str(tmp_path / "records.jsonl")
+    assert throughput.main(["--sweep", "--json", "--output", output]) == 1
+    captured = capsys.readouterr()
+    assert _lines(captured.out) == [record]
+    assert "records.jsonl cannot be written (No space left on device)" in captured.err
+
+
 def test_a_measurement_that_fails_says_why(monkeypatch, capsys):
     _ended(monkeypatch, (1, "Traceback ...\nValueError: no such thing\n"))
     assert throughput.main([]) == 1

@@ -85,7 +85,7 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "plot", "list", "bench"):
+    for name in ("train", "evaluate", "plot", "table", "list", "bench"):
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0
@@ -195,10 +195,12 @@ def test_modules_of_ones_own(command, workplace, monkeypatch):
     assert result.code == 0
     assert result.out.startswith("own-room: ")
     assert os.environ["METAJAX_IMPORT"] == "own_tasks"
+    assert command("--import=own_tasks", "list", "own-room").out == result.out
     missing = command("--import", "own_task", "list")
     assert missing.code == 2
     assert 'metajax: --import: "own_task" is not found; allowed: a module of' in missing.err
     assert command("--import").code == 2
+    assert command("--import=", "list").code == 2
 
 
 def test_a_mistake_in_a_measurement_is_said_as_one(tmp_path):

@@ -110,5 +110,5 @@ def test_backend_that_is_not_installed(command, workplace, monkeypatch, backend)
     before = contents(workplace)
     result = command(*TRAIN, "--set", f"train.{backend}=true")
     assert_refused(result, f"train.{backend}: needs the package")
-    assert f'pip install "metajax[{backend}]"' in result.err
+    assert f"make install EXTRAS={backend}" in result.err
     assert contents(workplace) == before

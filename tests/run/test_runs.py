@@ -114,6 +114,15 @@ def test_a_picture_that_cannot_be_drawn_is_one_message(whole, command, monkeypat
         assert "Traceback" not in result.err
 
 
+def test_a_plot_is_of_the_tasks_that_were_measured(whole, command, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(meta_test, "draw", lambda run, config, *_: drawn.append(config) or [])
+    assert command("evaluate", whole, "--seed", "5", "--mode").code == 0
+    assert command("plot", whole).code == 0
+    assert drawn[0].evaluate == drawn[1].evaluate
+    assert (drawn[1].evaluate.seed, drawn[1].evaluate.explore) == (5, False)
+
+
 def test_used_directory_is_refused(whole, command):
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     result = command("train", "fake.toml", "--run-dir", "whole")
@@ -165,6 +174,14 @@ def test_directory_in_use_is_refused(command, workplace):
     assert "another process" in result.err
     run.release()
     assert command(*RESUME).code == 0
+
+
+def test_directory_that_cannot_be_created_is_one_message(command, workplace):
+    (workplace / "file").write_text("mine")
+    result = command("train", "fake.toml", "--run-dir", "file/run")
+    assert result.code == 1
+    assert "cannot be written (Not a directory)" in result.err
+    assert "Traceback" not in result.err
 
 
 def test_longer_run_continues(whole, command, workplace):
@@ -299,7 +316,9 @@ def wait_for(path, seconds=60):
 def test_nan_stops_the_run(command, workplace, where):
     result = command(*TRAIN, "--set", "algorithm.nan-at=7", "--set", f"algorithm.nan-in={where}")
     assert result.code == 1
-    assert "iteration 7" in result.err.splitlines()[-1] or where == "theta"
+    # A metric names the iteration; theta is looked at when the block ends.
+    said = {"loss": "iteration 7", "theta": "iteration 8"}
+    assert said[where] in result.err.splitlines()[-1]
     assert "checkpoint 4 is the last good one" in result.err
     assert "Traceback" not in result.err
     assert checkpoints.iterations(workplace / "run" / "checkpoints") == [4]
