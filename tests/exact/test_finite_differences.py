@@ -152,6 +152,7 @@ def test_recomputing_adaptations_and_replaying_a_trial_change_nothing():
     for one, other in zip(*map(jax.tree.leaves, gradients(theta)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
     # The replay ends where the trial did: it predicts what acted in the query.
+    assert plain.predict is not None
     again = jax.jit(plain.predict)(theta, item)
     for one, other in zip(*map(jax.tree.leaves, (item.prediction, again)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)

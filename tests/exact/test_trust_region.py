@@ -79,6 +79,8 @@ def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
         assert carry == ()
 
         def judge(item):
+            assert objective.predict is not None
+            assert objective.divergence is not None
             divergence = objective.divergence(item, item.prediction, objective.predict(theta, item))
             before, after = (objective.loss(point, item)[0] for point in (THETA, theta))
             return jnp.stack([divergence, before, after])
