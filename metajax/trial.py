@@ -149,7 +149,7 @@ def replay(
     Returns:
       phi after the K adaptations, and the outputs of ``observe``, ``[K, ...]``.
     """
-    key_begin, key_adapt = key
+    key_begin, key_adapt = key[0], key[1]
     num_adaptations = support.mask.shape[0]
 
     def adaptation(phi, inputs):

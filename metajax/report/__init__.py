@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "arithmetic",
-    "learning",
     "learning_curves",
     "plots",
     "records",
@@ -22,7 +21,6 @@ __all__ = [
 if TYPE_CHECKING:
     from metajax.report import (
         arithmetic,
-        learning,
         learning_curves,
         plots,
         records,

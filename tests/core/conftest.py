@@ -35,10 +35,14 @@ def line():
 def assert_same():
     """``(one, other, **tolerances)``: every leaf, bit for bit without tolerances."""
 
+    def array(leaf):
+        is_key = jax.dtypes.issubdtype(jax.numpy.result_type(leaf), jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
     def check(one, other, **tolerances):
         assert jax.tree.structure(one) == jax.tree.structure(other)
         for first, second in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-            first, second = np.asarray(first), np.asarray(second)
+            first, second = array(first), array(second)
             assert first.dtype == second.dtype
             if tolerances:
                 np.testing.assert_allclose(first, second, **tolerances)

@@ -129,7 +129,7 @@ def test_fitness_counts_the_points_after_the_first():
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "evosax", None)
-    with pytest.raises(metajax.OptionError, match=r'pip install "metajax\[evosax\]"'):
+    with pytest.raises(metajax.OptionError, match="make install EXTRAS=evosax"):
         metajax.make("es-dqn", toys.arms())
 
 

@@ -107,7 +107,7 @@ def _window(key, theta, life):
         life.task,
         num_adaptations=WINDOW,
     )
-    keys = jax.random.split(jax.random.wrap_key_data(trial.key)[1], WINDOW)
+    keys = jax.random.split(trial.key[1], WINDOW)
     return trial.support, trial.query, keys, key_query
 
 
