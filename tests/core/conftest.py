@@ -36,7 +36,7 @@ def assert_same():
     """``(one, other, **tolerances)``: every leaf, bit for bit without tolerances."""
 
     def array(leaf):
-        is_key = jax.dtypes.issubdtype(jax.numpy.result_type(leaf), jax.dtypes.prng_key)
+        is_key = jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.dtypes.prng_key)
         return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
     def check(one, other, **tolerances):
