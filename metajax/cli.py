@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from metajax import extensions
 from metajax.options import OptionError
+from metajax.report import records
+from metajax.run.console import failed
 
 _EXAMPLES = """\
 examples:
@@ -47,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as exit:  # argparse has printed its help or a mistake
         return exit.code if isinstance(exit.code, int) else 2
     except OptionError as error:
-        return _fail(str(error), 2)
+        return failed(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return failed("interrupted", 130)
     except BrokenPipeError:
         # The reader of the output left; let nothing be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -173,7 +175,7 @@ def prepare_jax(cache: bool) -> None:
     environ = os.environ
     flag = "--xla_force_host_platform_device_count"
     if flag not in environ.get("XLA_FLAGS", ""):
-        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={_num_cores()}"
+        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={records.num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
     if cache and environ.get("METAJAX_CACHE", "on") != "off":
         home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
@@ -182,23 +184,11 @@ def prepare_jax(cache: bool) -> None:
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"metajax: {message}", file=sys.stderr)
-    return code
-
-
 class _Parser(argparse.ArgumentParser):
     """Mistakes end in one message on standard error, like those in a config."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"metajax: {message}; see {self.prog} --help", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(failed(f"{message}; see {self.prog} --help", 2))
 
 
 def _parser() -> argparse.ArgumentParser:

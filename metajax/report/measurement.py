@@ -21,6 +21,7 @@ from typing import Any
 
 from metajax import extensions
 from metajax.options import OptionError
+from metajax.run.console import is_out_of_memory
 
 MISTAKE, OUT_OF_MEMORY = 2, 3
 
@@ -252,11 +253,8 @@ def main(argument: str) -> int:
     except OptionError as error:
         print(error, file=sys.stderr)
         return MISTAKE
-    except MemoryError as error:
-        print(f"out of memory: {error}", file=sys.stderr)
-        return OUT_OF_MEMORY
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_out_of_memory(error):
             raise
         print(f"out of memory: {error}", file=sys.stderr)
         return OUT_OF_MEMORY

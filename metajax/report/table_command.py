@@ -7,7 +7,6 @@ import json
 import pathlib
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from metajax.options import OptionError
 from metajax.report import records, rendering, table_results
 from metajax.report.table_cells import Cell, cells, only, read_records
 from metajax.report.table_definition import Table, ThroughputTable, load, names
+from metajax.run.console import failed, out_of_memory, say
 
 
 def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
@@ -34,7 +34,7 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     try:
         return _table(options, prepare_jax)
     except records.Unreadable as error:
-        return _failed(str(error))
+        return failed(str(error))
 
 
 def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
@@ -63,7 +63,7 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
     missing = [cell for cell in wanted if not any(cell.is_of(one) for one in known)]
     done = len(wanted) - len(missing)
     there = f"; {done} recorded in {results}" if done else ""
-    _say(f"{table.name}, profile {options.profile}: {len(missing)} of {len(wanted)} to run{there}")
+    say(f"{table.name}, profile {options.profile}: {len(missing)} of {len(wanted)} to run{there}")
     code = 0
     if missing:
         prepare_jax()
@@ -87,27 +87,25 @@ def _run(
     def terminate(*_: Any) -> None:
         raise table_runner.Interrupted(128 + signal.SIGTERM)
 
-    _say(f"on {records.place(records.environment())}")
+    say(f"on {records.place(records.environment())}")
     before = signal.signal(signal.SIGTERM, terminate)
     file, trained = results / f"{table.name}.jsonl", work.parent / "trained"
     try:
         table_runner.run_cells(
-            missing, options.profile, file, trained, resume=options.resume, progress=_say
+            missing, options.profile, file, trained, resume=options.resume, progress=say
         )
     except (KeyboardInterrupt, table_runner.Interrupted) as stop:
-        _say(f"interrupted; what is done is saved; continue with: {_again(options)}")
+        say(f"interrupted; what is done is saved; continue with: {_again(options)}")
         return getattr(stop, "exit_code", 130)
     except (CheckpointError, NotFinite) as error:
-        return _failed(str(error))
+        return failed(str(error))
     except OSError as error:
         where = error.filename or file
-        return _failed(
+        return failed(
             f"{where} cannot be written ({error.strerror}); continue with: {_again(options)}"
         )
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return _failed(f"out of memory ({str(error).splitlines()[0]}); fewer tasks need less")
+        return failed(out_of_memory(error, "fewer tasks"))
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
@@ -130,7 +128,7 @@ def _show(
             files += _write(work, table, options.profile, grid, lines, known)
         except OSError as error:
             where = error.filename or work
-            code = _failed(f"{where} cannot be written ({error.strerror}); records are intact")
+            code = failed(f"{where} cannot be written ({error.strerror}); records are intact")
     written = [str(path) for path in files if path.is_file()]
     if options.json:
         print(json.dumps(_summary(table, options.profile, lines, written, code)))
@@ -217,12 +215,3 @@ def _again(options: argparse.Namespace) -> str:
         if given is not None and (name, str(given)) != ("tables", "benchmarks/tables"):
             words += [f"--{name}", str(given)]
     return " ".join([*words, "--resume"])
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _failed(message: str) -> int:
-    _say(f"metajax: {message}")
-    return 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from metajax.evaluation import Evaluation
 from metajax.options import OptionError
 from metajax.report import records
 from metajax.run import checkpoints, loop, meta_test
+from metajax.run.console import failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
 
 
@@ -30,13 +30,13 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if options.overwrite:
             run.clear()
         run.write_config(config)
-        _say(f"training on {records.place(records.environment())}")
+        say(f"training on {records.place(records.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
-            _say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
+            say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
             _print_json(options, _summary(run, outcome))
             return outcome.exit_code
-        _say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
+        say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
         evaluation = meta_test.meta_test(config, algorithm, held_out, outcome.state.theta)
         baseline = meta_test.from_random(config, algorithm, held_out)
         record = meta_test.to_record(evaluation, baseline, config, outcome.iteration)
@@ -45,19 +45,19 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             run, config, evaluation, baseline, algorithm, held_out, outcome.state.theta
         )
     except (checkpoints.CheckpointError, loop.NotFinite) as error:
-        return _failed(str(error))
+        return failed(str(error))
     except OSError as error:
-        return _failed(
+        return failed(
             f"{error.filename or run.path} cannot be written ({error.strerror}); earlier "
             f"checkpoints are intact; when there is room, continue with: {_resume(run)}"
         )
     except jax.errors.JaxRuntimeError as error:
         less = "fewer tasks, streams or steps, or a smaller algorithm.microbatch,"
-        return _failed(_out_of_memory(error, less))
+        return failed(out_of_memory(error, less))
     except KeyboardInterrupt:
         kept = checkpoints.iterations(run.checkpoints)
         saved = f"checkpoint {kept[-1]} is saved" if kept else "nothing was saved yet"
-        _say(f"metajax: interrupted; {saved}; continue with: {_resume(run)}")
+        say(f"metajax: interrupted; {saved}; continue with: {_resume(run)}")
         return 130
     finally:
         run.release()
@@ -81,11 +81,11 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         run.write_evaluation(record)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
     except checkpoints.CheckpointError as error:
-        return _failed(str(error))
+        return failed(str(error))
     except OSError as error:
-        return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     except jax.errors.JaxRuntimeError as error:
-        return _failed(_out_of_memory(error, "fewer held-out tasks or streams"))
+        return failed(out_of_memory(error, "fewer held-out tasks or streams"))
     files = [run.evaluation, *paths]
     _report(options, record, evaluation, baseline, files, {"run_dir": str(run.path)})
     return 0
@@ -107,11 +107,11 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
         state = loop.restore_state(run, algorithm, checkpoint)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
     except checkpoints.CheckpointError as error:
-        return _failed(str(error))
+        return failed(str(error))
     except OSError as error:
-        return _failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     except jax.errors.JaxRuntimeError as error:
-        return _failed(_out_of_memory(error, "fewer streams or steps"))
+        return failed(out_of_memory(error, "fewer streams or steps"))
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:
@@ -131,7 +131,7 @@ def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace
     loop.check_continuation(run.read_config(), config, checkpoint or 0)
     later = [one for one in checkpoints.iterations(run.checkpoints) if one > (checkpoint or 0)]
     removed = f"; later checkpoints are removed: {', '.join(map(str, later))}" if later else ""
-    _say(f"continuing {run.path} at iteration {checkpoint or 0}{removed}")
+    say(f"continuing {run.path} at iteration {checkpoint or 0}{removed}")
     return checkpoint
 
 
@@ -143,12 +143,6 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
         have = ", ".join(map(str, kept)) or "none yet"
         raise OptionError("--checkpoint", f"{asked} is not there; kept in {run.path}: {have}")
     return asked
-
-
-def _out_of_memory(error: Exception, less: str) -> str:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-        raise error
-    return f"out of memory ({str(error).splitlines()[0]}); {less} need less"
 
 
 def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
@@ -191,12 +185,3 @@ def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
 
 def _resume(run: RunDirectory) -> str:
     return f"metajax train --run-dir {run.path} --resume"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _failed(message: str) -> int:
-    _say(f"metajax: {message}")
-    return 1
