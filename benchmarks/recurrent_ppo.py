@@ -7,9 +7,10 @@
 The yardstick has the structure that single-file recurrent PPO programs in JAX have: a
 flax ``GRUCell`` under ``nn.scan``, environments under ``vmap``, minibatches of whole
 sequences, all on one device. Network, batch, epochs, minibatches, losses and
-environment are those of the ``rl2`` it stands beside; both run in turns, so that
-other load on the machine slows both. Every line of --json is what ``metajax bench``
-writes, for rl2, with ``ratio`` to the yardstick's ``yardstick_env_steps_per_second``.
+environment are those of the ``rl2`` it stands beside, which takes all devices unless
+``--set algorithm.devices=1``; both run in turns, so that other load on the machine slows
+both. A line of --json has the fields that tables read of ``metajax bench``, for rl2, and
+``ratio`` to the yardstick's ``yardstick_env_steps_per_second``.
 """
 
 from __future__ import annotations
@@ -184,7 +185,8 @@ def compare(config: Any, iterations: int, repeats: int) -> dict[str, Any]:
     def ours(key, state):
         return train(algorithm, key, iterations, state=state)
 
-    programs, states, compile_seconds = [], [], []
+    programs, states, keys, compile_seconds = [], [], [], []
+    peak_memory: int | None = None
     starts = (jax.jit(lambda key: initial_state(algorithm, key)), jax.jit(init))
     for run, start in zip((ours, plain), starts, strict=True):
         state = jax.block_until_ready(start(key))
@@ -193,9 +195,10 @@ def compare(config: Any, iterations: int, repeats: int) -> dict[str, Any]:
         compile_seconds.append(time.perf_counter() - clock)
         states.append(jax.device_put(state, program.input_shardings[0][1]))
         programs.append(program)
-    keys = [jax.device_put(key, program.input_shardings[0][0]) for program in programs]
-    for program, one, state in zip(programs, keys, states, strict=True):
-        jax.block_until_ready(program(one, state))
+        keys.append(jax.device_put(key, program.input_shardings[0][0]))
+        jax.block_until_ready(program(keys[-1], states[-1]))
+        if peak_memory is None:  # of ours, before the yardstick needs any
+            peak_memory = measurement.peak_memory()[0]
     seconds: list[list[float]] = [[], []]
     product, env_steps = measurement.MatrixProduct(), 0
     for _ in range(repeats):
@@ -226,7 +229,7 @@ def compare(config: Any, iterations: int, repeats: int) -> dict[str, Any]:
         "flops_per_iteration": needed and needed.total,
         "matmul_flops_per_second": ceiling,
         "seconds_per_iteration": per_iteration,
-        "peak_memory_bytes": measurement.peak_memory()[0],
+        "peak_memory_bytes": peak_memory,
         "iterations": iterations,
         "repeats": repeats,
         "setting": setting,

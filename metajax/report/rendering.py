@@ -199,7 +199,7 @@ def _value(one: Estimate | None, decimals: int) -> str:
 
 
 def _cost(costs: Sequence[Cost | None]) -> list[str]:
-    """Seeds, iterations, environment steps and time of the mean seed."""
+    """Seeds, iterations, environment steps and time of training."""
     known: Any = next((one for one in costs if one is not None), None)
     if known is None:
         return [""] * 4

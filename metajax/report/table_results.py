@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from metajax.report import learning_curves, selection, statistics, table_curves, tables
@@ -16,7 +17,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 class Cost(NamedTuple):
-    """What the results of a line took, training as the mean of its seeds.
+    """What the results of a line took; of its seeds the mean of steps, the median of seconds.
 
     Attributes:
       seeds: that were run.
@@ -286,7 +287,8 @@ def _cost(records: Records) -> Cost:
         num_tasks=first.get("num_tasks") or 0,
         iterations=first.get("iterations") or 0,
         env_steps=mean("env_steps"),
-        seconds=mean("seconds"),
+        # A machine that was busy with something else for one of the seeds tells nothing.
+        seconds=median(one.get("seconds") or 0 for one in records),
         places=frozenset(place(one["environment"]) for one in records if one.get("environment")),
     )
 

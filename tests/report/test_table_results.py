@@ -116,6 +116,12 @@ def test_lines(table):
     assert f"trained: 2 seeds, 40 training steps each. Profile full. On {place}." in foot
 
 
+def test_the_time_of_training_is_not_that_of_a_busy_machine(table):
+    records = [one for one in _records(table) if "seconds" in one]
+    records = [records[0] | {"seconds": seconds} for seconds in (30.0, 600.0, 35.0)]
+    assert table_results._cost(records).seconds == 35
+
+
 def test_a_profile_shows_its_columns(table):
     lines = table_results.lines(table, "quick", _records(table))
     assert table_results.headers(table, "quick", 1) == ["two"]
