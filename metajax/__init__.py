@@ -25,6 +25,9 @@ _HOME = {
     "OptionError": "metajax.options",
     "run_trial": "metajax.trial",
     "replay": "metajax.trial",
+    "load_run": "metajax.run.loading",
+    "LoadedRun": "metajax.run.loading",
+    "CheckpointError": "metajax.run.checkpoints",
     "TaskMap": "metajax.batch",
 }
 _TYPES = (
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
     from metajax.composition import Trials, compose, continuing, fresh, lifetimes
     from metajax.evaluation import Evaluation, evaluate
     from metajax.options import OptionError
+    from metajax.run.checkpoints import CheckpointError
+    from metajax.run.loading import LoadedRun, load_run
     from metajax.training import initial_state, train
     from metajax.trial import replay, run_trial
     from metajax.types import (

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import metajax
 from metajax.config import parse
 from metajax.options import OptionError
 from metajax.run import checkpoints, display, loop, meta_test
@@ -379,6 +380,28 @@ def test_checkpoint_that_is_not_there(whole, command):
     assert result.code == 2
     assert "--checkpoint: 5 is not there" in result.err
     assert "4, 8, 12" in result.err
+
+
+def test_a_run_is_used_from_python(whole):
+    run = metajax.load_run(whole)
+    assert run.iteration == 12
+    assert run.config.train.num_iterations == 12
+    measured = meta_test.meta_test(run.config, run.algorithm, run.family, run.state.theta)
+    recorded = json.loads((whole / "evaluation.json").read_text())
+    np.testing.assert_allclose(measured.mean(), recorded["mean"], rtol=1e-6)
+    before = metajax.load_run(whole, checkpoint=4)
+    assert before.iteration == 4
+    assert not np.array_equal(before.state.theta["w"], run.state.theta["w"])
+
+
+def test_a_run_that_cannot_be_used_from_python(whole, workplace):
+    with pytest.raises(metajax.OptionError, match="is not a run directory"):
+        metajax.load_run(workplace / "nowhere")
+    with pytest.raises(metajax.CheckpointError, match=r"no checkpoint 5 in .*; kept: 4, 8, 12"):
+        metajax.load_run(whole, checkpoint=5)
+    shutil.rmtree(whole / "checkpoints")
+    with pytest.raises(metajax.CheckpointError, match="no checkpoint; let it train"):
+        metajax.load_run(whole)
 
 
 @pytest.mark.parametrize("what", ["arrays", "metrics", "manifest"])
