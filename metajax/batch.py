@@ -32,9 +32,10 @@ def _blocks(tree: Tree, size: int) -> Tree:
     return jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), tree)
 
 
-def divisor(number: int, limit: int) -> int:
-    """The largest divisor of ``number`` that is at most ``limit``."""
-    return max(size for size in range(1, min(number, limit) + 1) if number % size == 0)
+def divisor(number: int, limit: int, multiple_of: int = 1) -> int:
+    """The largest divisor of ``number`` up to ``limit``; a multiple, if one of those is."""
+    found = [size for size in range(1, min(number, limit) + 1) if number % size == 0]
+    return max([size for size in found if size % multiple_of == 0] or found)
 
 
 def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
@@ -144,10 +145,10 @@ class TaskMap:
 
         Default: every local device if their number divides N, else the largest
         number that does; with minibatches, what divides the tasks of each, as one program
-        has one set of devices. On a CPU blocks of at most 32 tasks for rollouts and of
-        one task for gradients; elsewhere of at most 4096 and 256. With ``whole``
-        all tasks of a device are one block, for gradients that tasks share. Blocks for
-        rollouts that are not given are no larger than ``at_most``.
+        has one set of devices; and as blocks that are given allow. On a CPU blocks of at
+        most 32 tasks for rollouts and of one task for gradients; elsewhere of at most 4096
+        and 256. With ``whole`` all tasks of a device are one block, for gradients that
+        tasks share. Blocks for rollouts that are not given are no larger than ``at_most``.
 
         Raises:
           OptionError: naming the field, where sizes do not divide.
@@ -155,7 +156,12 @@ class TaskMap:
         available = jax.local_device_count()
         check_minibatches(num_tasks, num_minibatches)
         shared = num_tasks // num_minibatches
-        devices = divisor(shared, available) if num_devices is None else num_devices
+        devices = num_devices
+        if devices is None:
+            dividing = [one for one in range(1, available + 1) if shared % one == 0]
+            block = max(1, microbatch or gradient_microbatch or 1)
+            whole_blocks = [one for one in dividing if num_tasks // one % block == 0]
+            devices = max(whole_blocks or dividing)
         if not 1 <= devices <= available or shared % devices:
             of_what = "num_tasks" if num_minibatches == 1 else "num_tasks / num_minibatches"
             raise OptionError(
@@ -168,7 +174,10 @@ class TaskMap:
         wide = wide if at_most is None else min(wide, at_most)
         if whole:
             wide = narrow = local
-        size = divisor(local, wide) if microbatch is None else microbatch
+        size = microbatch
+        if size is None:
+            block = max(1, gradient_microbatch or 1)
+            size = divisor(local, max(wide, block), multiple_of=block)
         _check_block("microbatch", size, local, "the tasks of one device")
         inner = divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
         _check_block("gradient_microbatch", inner, size, "the microbatch")

@@ -53,6 +53,22 @@ def _run_block(algorithm: MetaAlgorithm, length: int, *arguments: Any) -> tuple[
     return _compiled_block(algorithm, length, (shapes, structure))(*arguments)
 
 
+def _traced_block(
+    algorithm: MetaAlgorithm, length: int, *arguments: Any
+) -> tuple[MetaState, Infos]:
+    """The block where it may be part of a larger program.
+
+    An algorithm may then hold what is traced, which no cache may keep.
+    """
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+    try:
+        block = _block.__wrapped__ if traced else _block
+        program = block(algorithm, length)
+    except TypeError:  # a traced option of the family, which has no hash
+        program = _block.__wrapped__(algorithm, length)
+    return program(*arguments)
+
+
 def train(
     algorithm: MetaAlgorithm,
     key: Key,
@@ -101,7 +117,7 @@ def train(
     total = num_iterations - start
     size = total if block_size is None else min(block_size, total)
     # On the host a block may be compiled ahead; under a transformation it may not.
-    run = _run_block if on_block is not None else lambda *args: _block(*args[:2])(*args[2:])
+    run = _run_block if on_block is not None else _traced_block
     history = []
     while start < num_iterations:
         length = min(size, num_iterations - start)

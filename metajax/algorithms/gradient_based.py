@@ -77,6 +77,8 @@ class GradientBased(MetaOptimized, WithTorso):
             check_number(name, getattr(self, name), minimum=1)
         check_number("inner_steps", self.inner_steps, minimum=0)
         check_number("inner_lr", self.inner_lr, minimum=0)
+        if self.inner_lr == ():
+            raise OptionError("inner_lr", "is empty; allowed: a number, or one for each step")
         for name in ("inner_clip", "head_scale", "initial_std", "min_std"):
             check_number(name, getattr(self, name), above=0)
         for name in ("discount", "gae_lambda"):
@@ -88,27 +90,31 @@ class GradientBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        from metajax.batch import TaskMap
         from metajax.composition import compose, fresh
 
         learner = self.learner(family)
         trials = fresh(self.horizon)
         source = trials.source(family, learner, self.num_streams)
-        layout = TaskMap.build(
-            self.num_tasks,
-            self.microbatch,
-            self.gradient_microbatch,
-            self.devices,
-            num_minibatches=self.minibatches,
-        )
         return compose(
             learner,
-            self.outer_rule(family, learner, source, layout),
+            self.outer_rule(family, learner, source, self.layout()),
             family,
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
             trials=trials,
             microbatch=self.microbatch,
+        )
+
+    def layout(self) -> TaskMap:
+        """How the tasks are laid over blocks and devices."""
+        from metajax.batch import TaskMap
+
+        return TaskMap.build(
+            self.num_tasks,
+            self.microbatch,
+            self.gradient_microbatch,
+            self.devices,
+            num_minibatches=self.minibatches,
         )
 
     def outer_rule(

@@ -35,6 +35,10 @@ class JointDQN(QBased):
             check_number(name, getattr(self, name), minimum=1)
         check_number("training_epsilon", self.training_epsilon, minimum=0, maximum=1)
 
+    def buffers_at_once(self, layout):
+        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        return self.microbatch or 1
+
     def outer_rule(self, family, learner, source, layout):
         from metajax import outer
         from metajax.source import lifetime
@@ -50,7 +54,7 @@ class JointDQN(QBased):
             epsilon_steps=self.training_epsilon_steps,
         )
         tasks = mixture(family)
-        replay = training.replay(tasks)
+        replay = training.replay(tasks, name="training_buffer_size")
         self.check_budget(replay, 1, "training_buffer_size")
         one_for_all = training.learner(tasks, replay)
         streams = lifetime(tasks, one_for_all, self.num_tasks, self.num_steps)

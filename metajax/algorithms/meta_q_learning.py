@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from metajax.algorithms.q_based import QBased
-from metajax.options import OptionError, check_number
+from metajax.options import check_number
 
 if TYPE_CHECKING:
     from metajax.inner import Windows
@@ -106,7 +106,7 @@ class MetaQLearning(QBased):
             dueling=self.dueling,
         )
 
-    def replay(self, family: TaskFamily, num_trials: int = 1) -> Any:
+    def replay(self, family: TaskFamily, num_trials: int = 1, *, name: str = "buffer_size") -> Any:
         """The replay of windows, of a task or of training."""
         from metajax import inner
 
@@ -118,6 +118,7 @@ class MetaQLearning(QBased):
             num_steps=self.n_step,
             learning_starts=self.learning_starts,
             num_trials=num_trials,
+            name=name,
         )
 
     def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Any:
@@ -141,13 +142,18 @@ class MetaQLearning(QBased):
         windows, values = self.windows(family), self.context_values(family)
         return inner.meta_q_learner(values, windows, replay, **{**arguments, **changes})
 
+    def buffers_at_once(self, layout):
+        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        return self.microbatch or 1
+
     def outer_rule(self, family, learner, source, layout):
         from metajax import inner, outer
         from metajax.source import lifetime
 
         training = self._training()
-        replay = training.replay(family, self._trials_in_buffer())
-        self._check_training_bytes(replay)
+        size = "training_buffer_size"
+        replay = training.replay(family, self._trials_in_buffer(), name=size)
+        self.check_budget(replay, 1, size)
         one_for_all = inner.with_context(
             inner.q_learner(
                 self.context_values(family).values,
@@ -194,11 +200,3 @@ class MetaQLearning(QBased):
         """That a stream goes through before the buffer of training is full."""
         trial = self.num_tasks * self.adaptations * self.training_steps
         return 1 + self.training_buffer_size // trial
-
-    def _check_training_bytes(self, replay: Any) -> None:
-        if replay.num_bytes > self.buffer_budget:
-            raise OptionError(
-                "training_buffer_size",
-                f"{self.training_buffer_size} takes {replay.num_bytes:,} bytes; allowed: "
-                f"{self.buffer_budget:,.0f} (buffer_budget)",
-            )

@@ -136,8 +136,8 @@ class QBased(WithTorso, Lifetimes):
         """What is learned across tasks; each algorithm has its own."""
         raise NotImplementedError
 
-    def replay(self, family: TaskFamily) -> Replay:
-        """The replay buffer of a task."""
+    def replay(self, family: TaskFamily, *, name: str = "buffer_size") -> Replay:
+        """The replay buffer of a task; ``name`` is the option that sizes it, for errors."""
         from metajax import inner
 
         return inner.uniform_replay(
@@ -147,6 +147,7 @@ class QBased(WithTorso, Lifetimes):
             batch_size=self.batch_size,
             num_steps=self.n_step,
             learning_starts=self.learning_starts,
+            name=name,
         )
 
     def values(self, family: TaskFamily) -> QNetwork:

@@ -46,6 +46,7 @@ def context_replay(
     num_steps: int = 1,
     learning_starts: int = 1,
     num_trials: int = 1,
+    name: str = "buffer_size",
 ) -> ContextReplay:
     """A uniform replay of steps, as ``metajax.inner.context`` has them.
 
@@ -56,7 +57,7 @@ def context_replay(
 
     Args:
       windows: of the family.
-      num_streams, batch_size, num_steps, learning_starts: see ``uniform_replay``.
+      num_streams, batch_size, num_steps, learning_starts, name: see ``uniform_replay``.
       capacity: transitions it holds, over all streams; blanks come on top.
       num_trials: that a stream goes through in those, for their blanks.
 
@@ -69,10 +70,12 @@ def context_replay(
     steps = uniform_replay(
         windows.step_spec,
         num_streams=num_streams,
-        capacity=capacity + blanks * num_trials,
+        capacity=capacity,
         batch_size=batch_size,
         num_steps=before + num_steps,
         learning_starts=max(learning_starts, num_steps * num_streams) + blanks,
+        extra=blanks * num_trials,
+        name=name,
     )
 
     def newest(buffer):

@@ -64,6 +64,8 @@ def uniform_replay(
     batch_size: int,
     num_steps: int = 1,
     learning_starts: int = 1,
+    extra: int = 0,
+    name: str = "buffer_size",
 ) -> Replay:
     """A buffer of flashbax.
 
@@ -74,17 +76,19 @@ def uniform_replay(
       batch_size: B.
       num_steps: n.
       learning_starts: transitions before the first sample.
+      extra: what it holds besides, for a use of the caller's own.
+      name: of the option that is the capacity, for errors.
 
     Raises:
       OptionError: for a capacity that cannot hold what has to be in it.
     """
-    length = capacity // num_streams
+    length = (capacity + extra) // num_streams
     needed = max(num_steps, math.ceil(learning_starts / num_streams))
     if length < needed:
         raise OptionError(
-            "buffer_size",
-            f"{capacity} holds {length} steps of each of {num_streams} streams, but learning "
-            f"needs {needed}; allowed: at least {needed * num_streams}",
+            name,
+            f"{capacity} holds {capacity // num_streams} steps of each of {num_streams} streams, "
+            f"too few to learn from; allowed: at least {needed * num_streams - extra}",
         )
     buffer = flashbax.make_trajectory_buffer(
         add_batch_size=num_streams,
@@ -104,10 +108,10 @@ def uniform_replay(
         check_streams(chunk, num_streams)
         if chunk.mask.shape[0] > length:
             raise OptionError(
-                "buffer_size",
-                f"{capacity} holds {length} steps of each of {num_streams} streams, fewer than "
-                f"the {chunk.mask.shape[0]} between two adaptations (num_steps); allowed: at "
-                f"least {chunk.mask.shape[0] * num_streams}",
+                name,
+                f"{capacity} holds {capacity // num_streams} steps of each of {num_streams} "
+                f"streams, fewer than the {chunk.mask.shape[0]} between two adaptations "
+                f"(num_steps); allowed: at least {chunk.mask.shape[0] * num_streams - extra}",
             )
         steps = Transition(*(getattr(chunk, name) for name in Transition._fields[:-1]))
         steps = jax.tree.map(

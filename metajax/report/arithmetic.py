@@ -103,7 +103,6 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
         return _of_q_learning(setting, spec)
     counted = (
         setting["name"] in ("maml", "fomaml", "joint", "reptile")
-        and setting.get("network") is None
         and setting["baseline"] != "value"
         and setting.get("outer", "policy-gradient") == "policy-gradient"
         and setting.get("surrogate") != "emaml"
@@ -128,12 +127,13 @@ def of_setting(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
 
 
 def _of_recurrent(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
-    if setting.get("network") is not None or setting["hidden-sizes"]:
+    if setting["readout-size"] is not None or setting["hidden-sizes"]:
         return None
     outputs, size = _num_outputs(spec), setting["hidden-size"]
     inputs = math.prod(spec.observation_shape) + outputs + 2
     gates = {"gru": 3, "lstm": 4}[setting["memory-cell"]]
-    of_data, of_hidden = inputs * gates * size, size * (gates * size + outputs + 1)
+    # The value reads features twice, as they are and by the time that is left, and that.
+    of_data, of_hidden = inputs * gates * size, size * (gates * size + outputs) + 2 * size + 1
     episodes = setting["num-episodes"] or spec.episodes_per_trial
     samples = setting["num-tasks"] * setting["num-streams"] * episodes * spec.episode_length
     passes = setting["num-epochs"] if setting["outer"] == "ppo" else 1
@@ -144,9 +144,7 @@ def _of_recurrent(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
     )
 
 
-def _of_q_learning(setting: Mapping[str, Any], spec: Spec) -> Arithmetic | None:
-    if setting.get("network") is not None:
-        return None
+def _of_q_learning(setting: Mapping[str, Any], spec: Spec) -> Arithmetic:
     inputs, outputs = math.prod(spec.observation_shape), _num_outputs(spec) + setting["dueling"]
     each = layer_products([inputs, *setting["hidden-sizes"], outputs])
     streams, num_steps = setting["num-streams"], setting["num-steps"]

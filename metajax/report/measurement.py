@@ -122,15 +122,15 @@ def measure(toml: str, *, iterations: int | None, repeats: int, seed: int) -> di
 
 def resolved_setting(config: Any, family: Any) -> dict[str, Any]:
     """The algorithm's options with what it chooses by itself filled in, and the family's name."""
-    from metajax.batch import TaskMap
+    from metajax.algorithms.gradient_based import GradientBased
     from metajax.composition import episode_horizon
 
     setting = {**config.to_dict()["algorithm"], "family": config.family.name}
     if "horizon" in setting:
         setting["horizon"] = episode_horizon(family, setting["horizon"])
-    names = ("num-tasks", "microbatch", "gradient-microbatch", "devices")
-    if all(name in setting for name in names):
-        layout = TaskMap.build(*(setting[name] for name in names))
+    options = config.algorithm.options
+    if isinstance(options, GradientBased):
+        layout = options.layout()
         setting["microbatch"] = layout.microbatch
         setting["gradient-microbatch"] = layout.gradient_microbatch
         setting["devices"] = layout.num_devices

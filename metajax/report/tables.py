@@ -87,7 +87,7 @@ def count(number: float) -> str:
     if number < 1e6:
         return f"{number:,.0f}"
     for size, name in ((1e9, "billion"), (1e6, "million")):
-        if number >= size:
+        if number >= 0.9995 * size:  # 999.7 million are 1 billion in three digits
             return f"{number / size:.3g} {name}"
     raise AssertionError
 

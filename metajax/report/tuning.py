@@ -63,7 +63,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
 
         return jax.vmap(of_value)(grid)
 
-    layout = TaskMap.build(chosen.num_tasks)
+    layout = TaskMap.padded(chosen.num_tasks)
     at_once = jax.jit(
         lambda grid, key: layout.collect(of_task, grid, jax.random.split(key, layout.num_tasks))
     )

@@ -47,9 +47,12 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
     except (checkpoints.CheckpointError, loop.NotFinite) as error:
         return failed(str(error))
     except OSError as error:
+        problem = f"{error.filename or run.path} cannot be written ({error.strerror})"
+        if not run.is_run():
+            return failed(f"{problem}; nothing was started")
         return failed(
-            f"{error.filename or run.path} cannot be written ({error.strerror}); earlier "
-            f"checkpoints are intact; when there is room, continue with: {_resume(run)}"
+            f"{problem}; earlier checkpoints are intact; when there is room, continue with: "
+            f"{_resume(run)}"
         )
     except jax.errors.JaxRuntimeError as error:
         less = "fewer tasks, streams or steps, or a smaller algorithm.microbatch,"

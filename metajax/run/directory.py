@@ -12,6 +12,7 @@ from typing import IO, Any
 from metajax.config import Config, parse
 from metajax.options import OptionError
 
+_UNFINISHED = ".unfinished"
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")
 
 
@@ -37,8 +38,11 @@ class RunDirectory:
         return self.config.is_file()
 
     def is_used(self) -> bool:
-        """Whether anything at all is here."""
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        """Whether anything is here but what a start that failed has left."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        here = [one.name for one in self.path.iterdir()]
+        return any(name != "lock" and not name.endswith(_UNFINISHED) for name in here)
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Refuses a directory that must not be written to; writes nothing.
@@ -160,7 +164,7 @@ class RunDirectory:
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".unfinished")
+    temporary = path.with_name(path.name + _UNFINISHED)
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

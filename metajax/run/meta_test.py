@@ -78,7 +78,9 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFami
     try:
         jax.eval_shape(of_task, jax.random.key(0))
     except OptionError as error:
-        raise OptionError(f"evaluate.{kebab(error.field)}", error.problem) from None
+        # A held-out family may be too short for what the algorithm was given.
+        section = "algorithm" if error.field == "horizon" else "evaluate"
+        raise OptionError(f"{section}.{kebab(error.field)}", error.problem) from None
     except (ValueError, OverflowError) as error:
         first = str(error).strip().splitlines()[0]
         raise OptionError("evaluate", f"these sizes do not work together: {first}") from error

@@ -81,6 +81,22 @@ def test_many_seeds_and_learning_rates_at_once(name, line, assert_same):
     assert_same(expected, jax.tree.map(lambda leaf: leaf[1], rows), rtol=1e-4, atol=1e-5)
 
 
+def test_options_of_the_family_may_be_traced():
+    """And what is traced is kept in no cache."""
+
+    def run(mean):
+        arms = metajax.tasks.make("gaussian-bandit", prior_mean=mean, num_arms=2, num_pulls=2)
+        sizes = {"num_tasks": 2, "num_epochs": 1, "num_minibatches": 1, "hidden_size": 2}
+        rl2 = metajax.make("rl2", arms, **sizes, devices=1)
+        return metajax.train(rl2, jax.random.key(0), 1)[1]["returns"].mean()
+
+    means = jnp.array([0.0, 5.0])
+    with jax.checking_leaks():
+        returns = jax.jit(jax.vmap(run))(means)
+    assert returns[1] - returns[0] == pytest.approx(5, abs=1)
+    np.testing.assert_allclose(jax.vmap(run)(means), returns, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_evaluation(name, family):
     algorithm = toys.make(name, family)
@@ -286,11 +302,23 @@ def test_a_horizon_that_never_happens(line):
         toys.make("maml", line, horizon=5)
 
 
+def test_rates_of_no_step_at_all(line):
+    with pytest.raises(metajax.OptionError, match="inner_lr: is empty"):
+        toys.make("maml", line, inner_lr=())
+
+
 def test_fields_that_do_not_divide(line):
     for options in ({"microbatch": 3}, {"gradient_microbatch": 3}, {"devices": 3}):
         (field,) = options
         with pytest.raises(metajax.OptionError, match=field):
             toys.make("maml", line, **options)
+
+
+def test_blocks_that_are_given_choose_the_rest():
+    assert jax.local_device_count() == 2
+    assert metajax.TaskMap.build(6, microbatch=6).num_devices == 1
+    layout = metajax.TaskMap.build(40, gradient_microbatch=8)
+    assert (layout.num_devices, layout.microbatch, layout.gradient_microbatch) == (1, 8, 8)
 
 
 def test_a_clip_is_refused_beside_a_rule_of_ones_own(line):

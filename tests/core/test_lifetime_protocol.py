@@ -117,8 +117,24 @@ def test_the_budget_is_that_of_all_buffers_there_are():
     metajax.make("dqn", family, **sizes, microbatch=1)
     with pytest.raises(metajax.OptionError, match=r"64 that there are at once.*fewer tasks"):
         metajax.make("meta-gradient-dqn", family, **sizes, microbatch=1, window=1)
+    # Training has one buffer; those of tasks are there in the meta-test alone.
+    sizes |= {"num_tasks": 4, "training_buffer_size": 40}
+    metajax.make("joint-dqn", family, **sizes)
     with pytest.raises(metajax.OptionError, match="training_buffer_size: 4000"):
-        metajax.make("joint-dqn", family, **sizes, microbatch=1, training_buffer_size=4000)
+        metajax.make("joint-dqn", family, **{**sizes, "training_buffer_size": 4000})
+    with pytest.raises(metajax.OptionError, match="^buffer_size: 20"):
+        metajax.make("joint-dqn", family, **sizes, microbatch=4)
+
+
+def test_errors_name_the_buffer_that_is_too_small():
+    family = metajax.tasks.make("cartpole")
+    sizes = {**SIZES, "num_tasks": 4, "learning_starts": 20}
+    with pytest.raises(metajax.OptionError, match=r"^training_buffer_size: 8 .*at least 20"):
+        metajax.make("joint-dqn", family, **sizes, training_buffer_size=8)
+    # A context of three steps needs two blanks of each stream, which nobody has asked for.
+    sizes |= {"context_length": 3, "buffer_size": 10}
+    with pytest.raises(metajax.OptionError, match=r"^buffer_size: 10 .*at least 20"):
+        metajax.make("meta-q-learning", family, **sizes)
 
 
 @pytest.mark.parametrize("generator", ["threefry2x32", "philox4x32"])

@@ -173,7 +173,7 @@ def test_rl2_by_hand():
     names = ("family.name=bernoulli-bandit", "family.num-arms=3", "family.num-pulls=20")
     overrides = (*names, "algorithm.name=rl2", "algorithm.num-tasks=8", "algorithm.hidden-size=5")
     setting, spec = _setting(*overrides)
-    samples, of_data, of_hidden = 8 * 20, 6 * 3 * 5, 5 * (3 * 5 + 3 + 1)
+    samples, of_data, of_hidden = 8 * 20, 6 * 3 * 5, 5 * (3 * 5 + 3) + 2 * 5 + 1
     expected = (
         samples * 2 * (of_data + of_hidden),
         0,
@@ -184,5 +184,14 @@ def test_rl2_by_hand():
     counted = arithmetic.of_setting(once, spec)
     assert counted is not None
     assert counted.meta_gradient == expected[2] / 4
-    encoded, _ = _setting(*overrides, "algorithm.hidden-sizes=[4]")
-    assert arithmetic.of_setting(encoded, spec) is None
+    for option in ("hidden-sizes=[4]", "readout-size=4"):
+        other, _ = _setting(*overrides, f"algorithm.{option}")
+        assert arithmetic.of_setting(other, spec) is None
+
+
+def test_devices_are_those_of_the_program():
+    """Minibatches of five tasks are shared by one of two devices."""
+    assert jax.local_device_count() == 2
+    setting, _ = _setting("algorithm.outer=ppo", "algorithm.num-minibatches=8")
+    assert setting["devices"] == 1
+    assert _setting()[0]["devices"] == 2

@@ -57,7 +57,10 @@ def test_durations(seconds, words):
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(160_000, "160,000"), (80_000_000, "80 million"), (1.25e9, "1.25 billion")],
+    [
+        *((160_000, "160,000"), (999_700, "999,700"), (80_000_000, "80 million")),
+        *((999_400_000, "999 million"), (999_700_000, "1 billion"), (1.25e9, "1.25 billion")),
+    ],
 )
 def test_counts(number, words):
     assert tables.count(number) == words

@@ -68,6 +68,11 @@ CONFIGS = [
     (fake.CONFIG.replace("12", "1979-05-27"), "train.num-iterations: "),
     (fake.CONFIG.replace("12", "12\nnum_iterations = 3"), "train.num-iterations: is set twice"),
     (fake.CONFIG.replace("12", "12\nnum-iterations = 3"), "bad.toml: is not valid TOML"),
+    (
+        "[family]\nname = 'cartpole'\n[algorithm]\nname = 'maml'\nhorizon = 8\n"
+        "[evaluate.family]\nepisode-length = 5",
+        "algorithm.horizon: 8 is not possible; allowed: 1 to the episode length of cartpole, 5",
+    ),
     (fake.CONFIG.replace("4", "[4]"), "train.checkpoint-every: [4] does not fit"),
     (
         fake.CONFIG.replace("4", "99999999999999999999"),

@@ -404,6 +404,19 @@ def test_a_run_that_cannot_be_used_from_python(whole, workplace):
         metajax.load_run(whole)
 
 
+def test_a_full_disk_at_the_start_leaves_nothing_in_the_way(command, workplace, monkeypatch):
+    def full(run, config):
+        (run.path / "config.toml.unfinished").touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(run.config))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_config", full)
+        result = command(*TRAIN)
+    assert result.code == 1
+    assert "config.toml cannot be written (No space left on device); nothing was" in result.err
+    assert command(*TRAIN).code == 0
+
+
 @pytest.mark.parametrize("what", ["arrays", "metrics", "manifest"])
 def test_full_disk_keeps_the_checkpoint_before(whole, command, workplace, monkeypatch, what):
     owner, name = {
