@@ -77,6 +77,9 @@ class TrainOptions:
 class EvaluateOptions:
     """How the trained theta is measured on held-out tasks.
 
+    The section ``[evaluate.family]`` holds the options in which their family differs from
+    that of training.
+
     Attributes:
       num_tasks: held-out tasks.
       num_adaptations: adaptations K in each; as in training where it is none.

@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
 
     @property
     def num_adaptations(self) -> int:
-        """K."""
+        """K on the axis "adaptations"; elsewhere one less than there are returns."""
         return self.returns.shape[1] - 1
 
     @property

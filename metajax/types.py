@@ -272,8 +272,8 @@ class Learner(NamedTuple):
         one stream.
       unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks. A learner
         with a memory takes a chunk that begins its trial.
-      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets,
-        once at collection and never inside ``adapt``.
+      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, at
+        collection. Where those follow the weights, ``adapt`` computes its own.
       adapt: ``(draws, theta, phi, chunk) -> phi``, differentiable in theta, phi.
       weights: ``(phi) ->`` what has the structure of the initial weights.
       divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between
@@ -354,7 +354,7 @@ class Trial(NamedTuple):
 
 
 class Estimator(NamedTuple):
-    """Meta-gradients from fresh trials.
+    """Meta-gradients from trials: fresh ones, or such as go on in its carry.
 
     Attributes:
       init: ``(key, theta) -> carry``.

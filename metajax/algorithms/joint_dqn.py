@@ -17,6 +17,7 @@ class JointDQN(QBased):
     ``dqn`` and ``reptile-dqn`` do: fine-tuning.
 
     Attributes:
+      devices: at most one, as one DQN is trained; a meta-test takes all there are.
       adaptations: of training, ``updates`` gradient steps each, in a meta-iteration.
       training_buffer_size: transitions that the buffer of training holds.
       training_epsilon: probability of a random action in training, at the start and at the end.
@@ -31,6 +32,7 @@ class JointDQN(QBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number("devices", self.devices, maximum=1)
         for name in ("adaptations", "training_buffer_size", "training_epsilon_steps"):
             check_number(name, getattr(self, name), minimum=1)
         check_number("training_epsilon", self.training_epsilon, minimum=0, maximum=1)

@@ -20,7 +20,8 @@ class MAML(GradientBased):
     Attributes:
       outer: "policy-gradient" takes one optimiser step from fresh trials, "ppo"
         several passes of the clipped surrogate (with ``surrogate = "lvc"`` this is
-        ProMP without its KL term), "trpo" a trust region as in the paper.
+        ProMP without its KL term), "trpo" a trust region as in the paper, which
+        chooses its step by itself and leaves the options of the optimiser unused.
       surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
         derive; "lvc" and "dice" correct the Hessian of the expected update;
         "emaml" adds the credit of the pre-adaptation samples.

@@ -75,6 +75,7 @@ class MetaQLearning(QBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number("devices", self.devices, maximum=1)
         for name in (
             *("context_length", "context_size", "adaptations", "training_steps"),
             *("training_updates", "training_buffer_size", "training_epsilon_steps"),

@@ -15,7 +15,8 @@ class Reptile(GradientBased):
 
     Source: Nichol et al. (2018), "On first-order meta-learning algorithms",
     algorithm 2. Each of the ``inner_steps`` adaptations collects fresh episodes;
-    the paper is about supervised tasks and leaves reinforcement learning open.
+    the paper is about supervised tasks and leaves reinforcement learning open. There is
+    no gradient through trials, so ``gradient_microbatch`` changes nothing.
 
     Attributes:
       inner_steps: K; at least 1. With one step in all, Reptile is joint training.

@@ -21,7 +21,7 @@ class Transformer(MemoryBased):
       context: steps that attention reaches back; the whole trial if none.
       num_layers: blocks of attention and MLP.
       num_heads: of the attention.
-      size: of a step's features; a multiple of ``num_heads``.
+      size: of a step's features; a multiple of ``num_heads``, with rotary positions of twice that.
       mlp_size: units of the MLP in each block.
       positions: how attention knows distances: "rotary" or "relative".
     """

@@ -76,7 +76,7 @@ class Transformer(nn.Module):
       context: steps that a layer sees, the present one included; usually those of a
         trial.
       num_layers: of attention and perceptron.
-      num_heads: of the attention; divides ``size``.
+      num_heads: of the attention; divides ``size``, with rotary positions half of it.
       size: D, of the features.
       mlp_size: hidden units of the perceptrons.
       positions: "rotary" or "relative".

@@ -253,6 +253,7 @@ def test_trial_advantages_are_those_of_rlax(key):
 SMALL = {"num_tasks": 8, "hidden_size": 4, "num_minibatches": 2, "num_epochs": 2}
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("options", [{}, {"outer": "a2c"}, {"advantages": "episode"}])
 def test_blocks_and_devices_change_rounding_only(options, assert_same):
     family = _early_ends()
@@ -310,6 +311,7 @@ class _LastInput(nn.Module):
         return xs
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     "memory", [networks.LSTM(5), lambda length: networks.SNAIL(length, 4), _LastInput()]
 )

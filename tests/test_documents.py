@@ -1,0 +1,91 @@
+"""What the documents say of names, commands and code is so."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import shlex
+
+import jax
+import pytest
+
+import metajax
+from metajax import cli, config
+from metajax.algorithms import ALGORITHMS
+from metajax.report import table_definition, throughput
+from metajax.tasks import FAMILIES
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TABLES = ROOT / "benchmarks" / "tables"
+NAMES = {*ALGORITHMS.names(), *FAMILIES.names()}
+README = PAGES[0].read_text(encoding="utf-8")
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def _commands() -> list[str]:
+    """Commands of blocks, and those inside of sentences that have more than a name."""
+    found = []
+    for path in (*PAGES, TABLES / "throughput.toml"):
+        text = path.read_text(encoding="utf-8")
+        lines = "\n".join(_blocks(text, "")) if path.suffix == ".md" else text
+        lines = re.sub(r"\n#\s+--", " --", lines)
+        found += re.findall(r"^#?\s*(metajax [a-z-].*?)(?:  .*)?$", lines, re.MULTILINE)
+        found += re.findall(r"`(metajax \w+ [^`]+)`", text)
+    return sorted({" ".join(one.split()) for one in found})
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_commands_are_understood(command):
+    words = shlex.split(command.replace("quick|full", "quick"), comments=True)[1:]
+    if words[0] == "bench":
+        parser, words = throughput._parser(), words[1:]
+        parser.parse_args([word.replace("PICTURE", "a.png") for word in words])
+        return
+    modules, words = cli._imports(words)
+    options: argparse.Namespace = cli._parser().parse_args(words)
+    if words[0] == "table" and options.name not in ("NAME", None):
+        assert options.name in table_definition.names(TABLES)
+    if words[0] == "list" and options.name != "NAME" and not modules:
+        assert options.name is None or options.name in NAMES
+    given = getattr(options, "config", None)
+    if given is not None and given.startswith("configs/"):
+        config.load(ROOT / given, options.set)
+
+
+def test_what_is_in_it():
+    table = README[README.index("## What is in it") : README.index("## The command line")]
+    named = set(re.findall(r"`([a-z0-9-]+)`", table))
+    assert named >= NAMES
+    for row in ("memory", "meta-DQN", "classical", "task families"):
+        (line,) = re.findall(rf"^\| {row} \|(.*)\|$", table, re.MULTILINE)
+        assert set(re.findall(r"`([a-z0-9-]+)`", line)) <= NAMES
+
+
+def test_the_config_is_one():
+    (text,) = _blocks(README, "toml")
+    parsed = config.parse(text)
+    assert parsed.family.options.reward == "dense"
+    assert parsed.held_out.options.split == "test"
+
+
+def test_code_runs_as_it_stands_with_fewer_tasks():
+    """All but what needs a class of the reader's own, or a run that is there."""
+    blocks = [one for one in _blocks(README, "python") if "My" not in one and "runs/" not in one]
+    assert len(blocks) == 3
+    found: dict = {}
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        for block in blocks:
+            fewer = re.sub(r"num_tasks=\d+", "num_tasks=2, num_streams=3", block, count=1)
+            fewer = re.sub(r"num_tasks=\d+", "num_tasks=2", fewer)
+            exec(re.sub(r"num_iterations=\d+", "num_iterations=1", fewer), found)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    assert isinstance(found["curve"], metajax.Evaluation)
+    assert found["trial"].returns.shape == (4,)
+    assert found["trial"].support.observation.shape == (3, 100, 3, 2)
