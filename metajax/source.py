@@ -256,7 +256,7 @@ def actor_inputs(spec: Spec, chunk: Chunk) -> ActorInput:
         observation=chunk.observation,
         last_action=shifted(no_action(spec), chunk.action),
         last_reward=shifted(jnp.zeros(()), chunk.reward),
-        start=shifted(jnp.ones((), bool), chunk.terminated | chunk.truncated),
+        start=shifted(jnp.ones((), bool), chunk.done),
     )
 
 

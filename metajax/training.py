@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from metajax.options import OptionError
 from metajax.types import Key, MetaAlgorithm, MetaState
@@ -60,7 +61,7 @@ def _traced_block(
 
     An algorithm may then hold what is traced, which no cache may keep.
     """
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
     try:
         block = _block.__wrapped__ if traced else _block
         program = block(algorithm, length)

@@ -21,7 +21,7 @@ def _adaptation_keys(key: Key, num_adaptations: int) -> Key:
 
 
 def _outcome(chunk: Chunk) -> tuple[jax.Array, jax.Array]:
-    return chunk.reward, chunk.terminated | chunk.truncated
+    return chunk.reward, chunk.done
 
 
 def run_trial(

@@ -237,6 +237,11 @@ class Chunk(NamedTuple):
     target: Any = ()
     scale: Any = ()
 
+    @property
+    def done(self) -> jax.Array:
+        """``[T, E]``, where an episode ended, for either reason."""
+        return self.terminated | self.truncated
+
 
 class Outputs(NamedTuple):
     """What ``Learner.unroll`` says of a chunk under the present parameters.

@@ -104,9 +104,7 @@ def context_replay(
             observation=chunk.observation,
             last_action=shifted(jnp.where(going_on, last.action, -1), chunk.action),
             last_reward=shifted(jnp.where(going_on, last.reward, 0), chunk.reward),
-            start=shifted(
-                last.terminated | last.truncated | ~going_on, chunk.terminated | chunk.truncated
-            ),
+            start=shifted(last.terminated | last.truncated | ~going_on, chunk.done),
         )
         return steps.add(
             buffer,

@@ -12,9 +12,8 @@ from metajax.inner.value_learner import (
     ValueState,
     descended,
     estimate,
-    mixed,
 )
-from metajax.networks import Policy, ValueNetwork, over_steps
+from metajax.networks import Policy, ValueNetwork, exploring, over_steps
 from metajax.types import ActorOutput, Learner, Outputs
 
 
@@ -67,7 +66,7 @@ def off_policy_actor(
     def act(noise, theta, phi, memory, seen):
         del theta
         logits = policy.apply(phi.weights, seen.observation[None])[0]
-        noisy = mixed(logits, epsilon)
+        noisy = exploring(jax.nn.softmax(logits), epsilon)
         action = choice.sample(noise, noisy)
         return ActorOutput(action, choice.mode(logits), choice.log_prob(noisy, action)), memory
 
@@ -101,11 +100,15 @@ def off_policy_actor(
 
             def loss(weights):
                 now = outputs(weights, known)
-                error = losses.masked_mean(jnp.square(now.value - known.target), known.mask)
-                return (
-                    losses.score_surrogate(now.log_prob, known.advantage, known.mask)
-                    + 0.5 * value_coefficient * error
-                    - entropy_coefficient * losses.masked_mean(now.entropy, known.mask)
+                return losses.actor_critic_loss(
+                    now.log_prob,
+                    now.entropy,
+                    now.value,
+                    known.advantage,
+                    known.target,
+                    known.mask,
+                    value_coefficient,
+                    entropy_coefficient,
                 )
 
             return descended(inner, phi, jax.grad(loss)(phi.weights)), None

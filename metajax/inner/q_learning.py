@@ -10,11 +10,8 @@ from metajax.inner.counting import counted
 from metajax.inner.exploration import Exploration
 from metajax.inner.q_update import QSettings, QState, flat, q_update
 from metajax.inner.replay import Replay
-from metajax.networks import QNetwork, categorical
+from metajax.networks import QNetwork, categorical, exploring
 from metajax.types import ActorOutput, Key, Learner, Outputs, Tree
-
-# Log-probabilities stay finite, so that an entropy has no product of zero and infinity.
-_NEVER = 1e-37
 
 
 def q_learner(
@@ -70,8 +67,7 @@ def q_learner(
             greedy = jax.nn.softmax(values / jnp.maximum(now.temperature, 1e-6))
         else:
             greedy = jax.nn.one_hot(jnp.argmax(values, -1), network.num_actions)
-        probability = (1 - now.epsilon) * greedy + now.epsilon / network.num_actions
-        return jnp.log(jnp.maximum(probability, _NEVER))
+        return exploring(greedy, now.epsilon)
 
     def policy(theta, phi, observation, values, now):
         """Logits ``[B, A]`` of the actions at observations ``[B, O]``."""

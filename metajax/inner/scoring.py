@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.networks.distributions import categorical
+from metajax.networks.distributions import categorical, exploring
 from metajax.source import actor_inputs
 from metajax.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
 
@@ -59,10 +59,7 @@ def scoring_learner(
         if ties == "first":
             best = jnp.arange(num_actions) == jnp.argmax(scores)
         greedy = best / jnp.sum(best)
-        probability = (1 - exploration) * greedy + exploration / num_actions
-        # Log-probabilities stay finite (an impossible action is at -87, where no Gumbel
-        # noise reaches), so that the entropy has no product of zero and infinity.
-        return jnp.log(jnp.maximum(probability, jnp.finfo(probability.dtype).tiny))
+        return exploring(greedy, exploration)
 
     def noise(key):
         key_score, key_action = jax.random.split(key)

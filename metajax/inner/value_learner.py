@@ -11,11 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.networks import ValueNetwork, categorical, over_steps
+from metajax.networks import ValueNetwork, categorical, exploring, over_steps
 from metajax.types import ActorOutput, Chunk, Learner, Outputs, Tree
-
-# Log-probabilities stay finite, so that an entropy has no product of zero and infinity.
-_NEVER = 1e-37
 
 
 class ValueState(NamedTuple):
@@ -139,7 +136,7 @@ def value_learner(
     choice = categorical(num_actions)
 
     def behaviour(observation):
-        return mixed(policy(observation), epsilon)
+        return exploring(jax.nn.softmax(policy(observation)), epsilon)
 
     def begin(key, theta):
         del key
@@ -195,13 +192,6 @@ def value_learner(
         divergence=choice.divergence,
         noise=choice.noise,
     )
-
-
-def mixed(logits: jax.Array, epsilon: float | jax.Array) -> jax.Array:
-    """Logits of a policy that takes a uniformly random action with probability epsilon."""
-    greedy = jax.nn.softmax(logits)
-    probability = (1 - epsilon) * greedy + epsilon / logits.shape[-1]
-    return jnp.log(jnp.maximum(probability, _NEVER))
 
 
 def descended(inner: optax.GradientTransformation, phi: ValueState, gradients: Tree) -> ValueState:

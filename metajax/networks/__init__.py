@@ -1,7 +1,7 @@
 """Flax modules, action distributions and the policies made of them."""
 
 from metajax.networks.context_values import ContextValues, context_values
-from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
+from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
 from metajax.networks.gated_readout import GatedReadout
 from metajax.networks.masked import MaskedMLP, resize
@@ -33,6 +33,7 @@ __all__ = [
     "check_network",
     "context_values",
     "diagonal_gaussian",
+    "exploring",
     "over_steps",
     "policy",
     "q_network",

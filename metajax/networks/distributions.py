@@ -28,6 +28,17 @@ class Distribution(NamedTuple):
     divergence: Callable[[Any, Any], jax.Array]
 
 
+# Log-probabilities stay finite, so that an entropy has no product of zero and infinity; no
+# Gumbel noise reaches down to this one.
+_NEVER = 1e-37
+
+
+def exploring(probability: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """Logits of choosing by ``probability [..., A]``, but uniformly with probability epsilon."""
+    mixed = (1 - epsilon) * probability + epsilon / probability.shape[-1]
+    return jnp.log(jnp.maximum(mixed, _NEVER))
+
+
 def categorical(num_choices: int) -> Distribution:
     """Categorical distribution; the parameters are logits ``[..., A]``."""
 

@@ -51,7 +51,7 @@ def continued(
             chunk = learner.annotate(theta, carry.phi, chunk)
             phi = learner.adapt(draws[1], theta, carry.phi, chunk)
             count = jnp.sum(chunk.mask, dtype=jnp.int32)
-            outcome = chunk.reward, chunk.terminated | chunk.truncated, count
+            outcome = chunk.reward, chunk.done, count
             return carry._replace(phi=phi, source=state), outcome
 
         key_next, key_adapt = jax.random.split(key)

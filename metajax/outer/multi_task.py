@@ -50,7 +50,7 @@ def multi_task(
             at_all = jax.vmap(source.next, (0, None, None, 0, 0))
             states, chunks = at_all(draws[0], start, phi, tasks, states)
             phi = learner.adapt(draws[1], start, phi, _merged(chunks))
-            outcome = chunks.reward, chunks.terminated | chunks.truncated
+            outcome = chunks.reward, chunks.done
             return (phi, states), (outcome, jnp.sum(chunks.mask, dtype=jnp.int32))
 
         def drawn(key):

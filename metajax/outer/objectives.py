@@ -109,7 +109,7 @@ def following_returns(outputs: Outputs, chunk: Chunk, discount: float | jax.Arra
     ``[T, E]``, not to be differentiated; the last reward of each is the target of that step,
     which holds what comes after it.
     """
-    ends = (chunk.terminated | chunk.truncated).at[-1].set(True)
+    ends = chunk.done.at[-1].set(True)
     known = jnp.where(ends, outputs.target, chunk.reward)
     return jax.lax.stop_gradient(losses.backward_sums(known, discount * ~ends))
 

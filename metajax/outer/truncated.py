@@ -120,7 +120,7 @@ def truncated(
             num_adaptations=window,
         )
         chunks = _joined(trial.support, trial.query)
-        earned, _ = life.earned.after(chunks.reward, chunks.terminated | chunks.truncated)
+        earned, _ = life.earned.after(chunks.reward, chunks.done)
         older = Lifetime(
             life.task,
             adapt_once(learner.draw(key_query), theta, trial.phi, trial.query),

@@ -151,7 +151,7 @@ def trajectories(
 
 def _seen(chunk: Chunk) -> tuple[Any, ...]:
     """Positions, mask, ends of episodes and last position of a chunk in the plane."""
-    done = chunk.terminated | chunk.truncated
+    done = chunk.done
     return chunk.observation[..., :2], chunk.mask, done, chunk.last_observation[..., :2]
 
 

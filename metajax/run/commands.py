@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -17,6 +16,7 @@ from metajax.report import records
 from metajax.run import checkpoints, loop, meta_test
 from metajax.run.console import failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
+from metajax.types import MetaAlgorithm, TaskFamily
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -37,13 +37,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             _print_json(options, _summary(run, outcome))
             return outcome.exit_code
         say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
-        evaluation = meta_test.meta_test(config, algorithm, held_out, outcome.state.theta)
-        baseline = meta_test.from_random(config, algorithm, held_out)
-        record = meta_test.to_record(evaluation, baseline, config, outcome.iteration)
-        run.write_evaluation(record)
-        paths = meta_test.draw(
-            run, config, evaluation, baseline, algorithm, held_out, outcome.state.theta
-        )
+        theta = outcome.state.theta
+        measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except (checkpoints.CheckpointError, loop.NotFinite) as error:
         return failed(str(error))
     except OSError as error:
@@ -64,8 +59,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         return 130
     finally:
         run.release()
-    files = [run.evaluation, *paths]
-    _report(options, record, evaluation, baseline, files, _summary(run, outcome))
+    _report(options, measured, _summary(run, outcome))
     return 0
 
 
@@ -78,19 +72,14 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
     meta_test.check_meta_test(config, algorithm, held_out)
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
-        evaluation = meta_test.meta_test(config, algorithm, held_out, state.theta)
-        baseline = meta_test.from_random(config, algorithm, held_out)
-        record = meta_test.to_record(evaluation, baseline, config, checkpoint)
-        run.write_evaluation(record)
-        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
+        measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
     except checkpoints.CheckpointError as error:
         return failed(str(error))
     except OSError as error:
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     except jax.errors.JaxRuntimeError as error:
         return failed(out_of_memory(error, "fewer held-out tasks or streams"))
-    files = [run.evaluation, *paths]
-    _report(options, record, evaluation, baseline, files, {"run_dir": str(run.path)})
+    _report(options, measured, {"run_dir": str(run.path)})
     return 0
 
 
@@ -148,6 +137,31 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
     return asked
 
 
+class _Measured(NamedTuple):
+    """A meta-test, the same from random weights, both as a record, and the files they are in."""
+
+    evaluation: Evaluation
+    baseline: Evaluation
+    record: dict[str, Any]
+    files: list[pathlib.Path]
+
+
+def _measure(
+    run: RunDirectory,
+    config: Config,
+    algorithm: MetaAlgorithm,
+    held_out: TaskFamily,
+    theta: Any,
+    iteration: int,
+) -> _Measured:
+    evaluation = meta_test.meta_test(config, algorithm, held_out, theta)
+    baseline = meta_test.from_random(config, algorithm, held_out)
+    record = meta_test.to_record(evaluation, baseline, config, iteration)
+    run.write_evaluation(record)
+    pictures = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
+    return _Measured(evaluation, baseline, record, [run.evaluation, *pictures])
+
+
 def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
     rate = outcome.env_steps_per_second
     return {
@@ -162,23 +176,21 @@ def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
 
 def _report(
     options: argparse.Namespace,
-    record: dict[str, Any],
-    evaluation: Evaluation,
-    baseline: Evaluation,
-    paths: Sequence[pathlib.Path],
+    measured: _Measured,
     summary: dict[str, Any],
 ) -> None:
     if options.json:
+        record = measured.record
         left_out = ("returns", "config", "from_random")
         short = {name: value for name, value in record.items() if name not in left_out}
         short["from_random"] = record["from_random"]["mean"]
-        files = [str(path) for path in paths]
+        files = [str(path) for path in measured.files]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
     from metajax.report import tables
 
-    print(tables.adaptation_table(evaluation, baseline))
-    print("\n".join(f"wrote {path}" for path in paths))
+    print(tables.adaptation_table(measured.evaluation, measured.baseline))
+    print("\n".join(f"wrote {path}" for path in measured.files))
 
 
 def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
