@@ -24,6 +24,38 @@ def _outcome(chunk: Chunk) -> tuple[jax.Array, jax.Array]:
     return chunk.reward, chunk.done
 
 
+def scan_drawn(
+    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    carry: Tree,
+    keys: Tree,
+    draw: Callable[[Tree], Tree],
+    together: int,
+) -> tuple[Tree, Tree]:
+    """``lax.scan`` of steps whose randomness is drawn before them, a block at a time.
+
+    A random generator inside of a loop costs more than a small policy; all randomness of a
+    long loop at once more memory than the rest.
+
+    Args:
+      step: ``(carry, inputs) -> (carry, outputs)``.
+      keys: leaves ``[K, ...]``, what the inputs of K steps are made from.
+      draw: of one step, ``(keys) -> inputs``.
+      together: most steps of a block; it does not change the result.
+
+    Returns:
+      the last carry, and outputs ``[K, ...]``.
+    """
+    number = len(jax.tree.leaves(keys)[0])
+    block = divisor(number, together) if number else 1
+
+    def steps(carry, keys):
+        return jax.lax.scan(step, carry, jax.vmap(draw)(keys))
+
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, block, *leaf.shape[1:]), keys)
+    carry, outputs = jax.lax.scan(steps, carry, blocks)
+    return carry, jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), outputs)
+
+
 def run_trial(
     learner: Learner,
     source: Source,
@@ -86,12 +118,9 @@ def run_trial(
         phi = adapt(adapt_draws, theta, phi, chunk)
         return (phi, state), (chunk, measured)
 
-    def adaptations(carry, inputs):
-        """A block of them, whose randomness is drawn before the loop."""
+    def draw(inputs):
         index, key_chunk, key_judge, key_adapt = inputs
-        draws = jax.vmap(lambda key: source.draw(key, task))(key_chunk)
-        inputs = index, draws, key_judge, jax.vmap(learner.draw)(key_adapt)
-        return jax.lax.scan(adaptation, carry, inputs)
+        return index, source.draw(key_chunk, task), key_judge, learner.draw(key_adapt)
 
     inputs = (
         jnp.arange(num_adaptations),
@@ -99,11 +128,8 @@ def run_trial(
         judge_keys[:-1],
         _adaptation_keys(key_adapt, num_adaptations),
     )
-    block = divisor(num_adaptations, source.drawn_together) if num_adaptations else 1
-    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, block, *leaf.shape[1:]), inputs)
-    (phi, state), collected = jax.lax.scan(adaptations, (phi, state), blocks)
-    support, measured = jax.tree.map(
-        lambda leaf: leaf.reshape(num_adaptations, *leaf.shape[2:]), collected
+    (phi, state), (support, measured) = scan_drawn(
+        adaptation, (phi, state), inputs, draw, source.drawn_together
     )
     last_draws = source.draw(chunk_keys[-1], task)
     state, query, last = collect(phi, state, last_draws, judge_keys[-1], num_adaptations)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.source import StreamReturns
+from metajax.trial import scan_drawn
 from metajax.types import Key, Learner, Outer, Source, Tree
 
 
@@ -54,14 +55,13 @@ def continued(
             outcome = chunk.reward, chunk.done, count
             return carry._replace(phi=phi, source=state), outcome
 
-        key_next, key_adapt = jax.random.split(key)
-        draws = (
-            jax.vmap(lambda key: source.draw(key, task))(
-                jax.random.split(key_next, num_adaptations)
-            ),
-            jax.vmap(learner.draw)(jax.random.split(key_adapt, num_adaptations)),
+        def draw(keys):
+            return source.draw(keys[0], task), learner.draw(keys[1])
+
+        keys = tuple(jax.random.split(one, num_adaptations) for one in jax.random.split(key))
+        carry, (reward, done, counts) = scan_drawn(
+            adaptation, carry, keys, draw, source.drawn_together
         )
-        carry, (reward, done, counts) = jax.lax.scan(adaptation, carry, draws)
         earned, _ = carry.earned.after(
             reward.reshape(-1, num_streams), done.reshape(-1, num_streams)
         )

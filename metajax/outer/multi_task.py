@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from metajax.trial import scan_drawn
 from metajax.types import Key, Learner, Outer, Source, TaskFamily, Tree
 
 
@@ -53,8 +54,9 @@ def multi_task(
             outcome = chunks.reward, chunks.done
             return (phi, states), (outcome, jnp.sum(chunks.mask, dtype=jnp.int32))
 
-        def drawn(key):
-            return jax.vmap(source.draw)(jax.random.split(key, num_tasks), tasks)
+        def draw(keys):
+            of_tasks = jax.vmap(source.draw)(jax.random.split(keys[0], num_tasks), tasks)
+            return of_tasks, learner.draw(keys[1])
 
         start = weights_of(theta)
         keys = jax.random.split(key, 5)
@@ -62,11 +64,13 @@ def multi_task(
         states = jax.vmap(source.open, (0, None, 0))(
             jax.random.split(keys[1], num_tasks), start, tasks
         )
-        draws = (
-            jax.vmap(drawn)(jax.random.split(keys[2], num_adaptations)),
-            jax.vmap(learner.draw)(jax.random.split(keys[3], num_adaptations)),
+        (phi, _), (outcome, counts) = scan_drawn(
+            adaptation,
+            (begin(carry), states),
+            tuple(jax.random.split(one, num_adaptations) for one in keys[2:4]),
+            draw,
+            max(1, source.drawn_together // num_tasks),
         )
-        (phi, _), (outcome, counts) = jax.lax.scan(adaptation, (begin(carry), states), draws)
         returns = jax.vmap(source.returns, 1)(*outcome)
         info = {"returns": jnp.mean(returns, axis=0), "env_steps": jnp.sum(counts, dtype=float)}
         return theta_of(keys[4], phi), phi, info
