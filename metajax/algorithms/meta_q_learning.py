@@ -29,6 +29,7 @@ class MetaQLearning(QBased):
 
     Attributes:
       num_tasks: N, tasks that are trained in side by side, one stream in each.
+      devices: at most one, as one DQN is trained; a meta-test takes all there are.
       updates: gradient steps of an adaptation on new experience.
       context_length: C, last steps of a stream that its context is computed from.
       context_size: H, numbers of a context.

@@ -6,6 +6,7 @@ import pytest
 import toys
 
 import metajax
+from metajax.run import checkpoints
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_TASKS, NUM_EPISODES = 4, 3
@@ -39,8 +40,15 @@ def algorithm(request, families):
     pytest.fail(f"no family fits {request.param}: {problems}")
 
 
-def test_it_trains(algorithm):
-    state, history = metajax.train(algorithm, jax.random.key(0), 2, block_size=1)
+def test_it_trains_and_resumes_bit_for_bit(algorithm, assert_same, tmp_path):
+    key = jax.random.key(0)
+    state, history = metajax.train(algorithm, key, 2, block_size=1)
+    half, _ = metajax.train(algorithm, key, 1)
+    if jax.tree.leaves(half):  # classical methods carry nothing
+        checkpoints.save(tmp_path, 1, half, keep=1)
+        half = checkpoints.restore(tmp_path, 1, jax.eval_shape(algorithm.init, key))
+    resumed, rest = metajax.train(algorithm, key, 2, state=half, start=1)
+    assert_same((state, jax.tree.map(lambda leaf: leaf[1:], history)), (resumed, rest))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, history)))
     assert history["returns"].shape == (2, NUM_EPISODES)
     steps = NUM_TASKS * NUM_EPISODES * algorithm.family.spec.episode_length

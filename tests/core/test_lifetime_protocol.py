@@ -7,6 +7,7 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
+from metajax.run import checkpoints
 from metajax.source import even_points
 from metajax.trial import replay
 
@@ -45,8 +46,14 @@ def algorithm(request):
     return _make(request.param)
 
 
-def test_it_trains(algorithm):
-    state, history = metajax.train(algorithm, jax.random.key(0), 2, block_size=1)
+def test_it_trains_and_resumes_bit_for_bit(algorithm, assert_same, tmp_path):
+    key = jax.random.key(0)
+    state, history = metajax.train(algorithm, key, 2, block_size=1)
+    half, _ = metajax.train(algorithm, key, 1)
+    checkpoints.save(tmp_path, 1, half, keep=1)
+    half = checkpoints.restore(tmp_path, 1, jax.eval_shape(algorithm.init, key))
+    resumed, rest = metajax.train(algorithm, key, 2, state=half, start=1)
+    assert_same((state, jax.tree.map(lambda leaf: leaf[1:], history)), (resumed, rest))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, history)))
     assert (history["env_steps"] > 0).all()
     assert (history["returns"] >= 0).all()
