@@ -1,4 +1,4 @@
-"""The one place that maps over tasks: blocks of vmap, scans of blocks, devices.
+"""How tasks are laid over the machine: blocks of vmap, scans of blocks, devices.
 
 A meta-gradient over N tasks is a mean, so tasks can be worked off a block at a
 time with memory set by the block. What is fastest differs: rollouts like wide

@@ -74,7 +74,8 @@ def lifetimes(num_steps: int, num_points: int, num_judged: int = 10) -> Trials:
     """Streams that go on from chunk to chunk, ``num_steps`` each (DQN).
 
     The mode of the policy is measured in ``num_judged`` episodes of its own, at
-    ``num_points`` points after the start.
+    ``num_points`` points after the start; so it cannot be where a family's state outlives
+    its episodes.
     """
 
     def streams(family: TaskFamily, learner: Learner, num_streams: int) -> Source:
@@ -82,6 +83,12 @@ def lifetimes(num_steps: int, num_points: int, num_judged: int = 10) -> Trials:
 
     def judge(family: TaskFamily, learner: Learner, num_streams: int) -> Source:
         del num_streams
+        if not family.auto_reset:
+            raise OptionError(
+                "explore",
+                f"false is not possible on {family.spec.name}, where something outlives episodes, "
+                "so that episodes of their own would be of another state; allowed: true",
+            )
         return fresh_episodes(
             family, learner, num_judged, family.spec.episode_length, explore=False
         )

@@ -49,7 +49,12 @@ class Evaluation(NamedTuple):
         return self.returns.mean(axis=0, dtype=np.float64)
 
     def interval(self) -> np.ndarray:
-        """``[2, K + 1]``, 95% interval of the mean over tasks (normal approximation)."""
+        """``[2, K + 1]``, 95% interval of the mean over tasks (normal approximation).
+
+        NaN for a single task.
+        """
+        if len(self.returns) < 2:
+            return np.full((2, self.returns.shape[1]), np.nan)
         error = self.returns.std(axis=0, ddof=1, dtype=np.float64) / np.sqrt(len(self.returns))
         return self.mean() + np.outer([-1.96, 1.96], error)
 
@@ -98,11 +103,11 @@ def evaluate(
 
     Args:
       algorithm: whose learner adapts.
-      key: of the tasks and all that happens in them.
+      key: of the tasks and all that happens in them; another one than that of training.
       theta: meta-parameters, for example ``state.theta``.
-      family: where the tasks come from; the training family by default. Task keys
-        are independent of those of training, so for a continuous distribution the
-        tasks are new ones; for a finite one give the held-out split.
+      family: where the tasks come from; the training family by default. They are drawn
+        anew, so for a continuous distribution they are new ones; for a finite one give
+        the held-out split.
       num_tasks: tasks to average over.
       num_adaptations: K, which may be more than in training; default as trained.
       num_streams: E, episodes before each adaptation; default as trained.

@@ -366,7 +366,7 @@ def _steps(
         transition = Chunk(
             observation=seen.observation,
             action=action,
-            reward=jnp.where(alive, timestep.reward, 0),
+            reward=jnp.where(alive, _floating(timestep.reward), 0),
             terminated=timestep.terminated & alive,
             truncated=timestep.truncated & alive,
             mask=alive,
@@ -392,3 +392,8 @@ def _seen(spec: Spec, timestep: TimeStep, action: jax.Array) -> ActorInput:
 
 def _select(condition: jax.Array, new: Tree, old: Tree) -> Tree:
     return jax.tree.map(lambda one, other: jax.lax.select(condition, one, other), new, old)
+
+
+def _floating(reward: jax.Array) -> jax.Array:
+    """A family of one's own may reward with integers, which could not be discounted."""
+    return jnp.asarray(reward, jnp.result_type(reward, jnp.float32))

@@ -59,15 +59,23 @@ def _traced_block(
 ) -> tuple[MetaState, Infos]:
     """The block where it may be part of a larger program.
 
-    An algorithm may then hold what is traced, which no cache may keep.
+    An algorithm may then hold what is traced, which no cache may keep: then all of its
+    arguments are, or some of its results.
     """
-    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
+    if _is_traced(arguments):
+        return _block.__wrapped__(algorithm, length)(*arguments)
     try:
-        block = _block.__wrapped__ if traced else _block
-        program = block(algorithm, length)
+        program = _block(algorithm, length)
     except TypeError:  # a traced option of the family, which has no hash
         program = _block.__wrapped__(algorithm, length)
-    return program(*arguments)
+    results = program(*arguments)
+    if _is_traced(results):
+        _block.cache_clear()
+    return results
+
+
+def _is_traced(tree: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def train(

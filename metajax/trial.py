@@ -1,4 +1,4 @@
-"""The one inner loop: collect, annotate, adapt, again; and its exact replay."""
+"""The inner loop of a trial: collect, annotate, adapt, again; and its exact replay."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from metajax.batch import divisor, one_task_at_a_time
 from metajax.source import even_points
-from metajax.types import Chunk, Key, Learner, Source, Tree, Trial
+from metajax.types import Chunk, Key, Learner, Source, TaskFamily, Tree, Trial
 
 Adapt = Callable[[Tree, Tree, Tree, Chunk], Tree]
 
@@ -151,6 +151,22 @@ def run_trial(
         key=jnp.stack([key_begin, key_adapt]),
         source=state,
     )
+
+
+def run_sampled(
+    learner: Learner,
+    source: Source,
+    family: TaskFamily,
+    key: Key,
+    theta: Tree,
+    *,
+    num_adaptations: int,
+) -> tuple[Trial, dict[str, jax.Array]]:
+    """One trial in a task that is sampled for it, and what outer rules report of a trial."""
+    key_task, key_trial = jax.random.split(key)
+    task = family.sample(key_task)
+    trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=num_adaptations)
+    return trial, {"returns": trial.returns, "env_steps": trial.env_steps}
 
 
 def replay(

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 
 Key = jax.Array
 Tree = Any
@@ -108,6 +109,14 @@ class Spec:
     tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
     observation_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        # Programs are kept by it, so that it needs a hash, which lists and arrays lack.
+        object.__setattr__(self, "observation_shape", tuple(self.observation_shape))
+        for name in ("random_return", "oracle_return"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Tracer):
+                object.__setattr__(self, name, float(value))
 
 
 class TimeStep(NamedTuple):

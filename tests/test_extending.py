@@ -79,6 +79,23 @@ def test_what_is_trained_has_returns(page, name, shape):
     assert (history["returns"] > -3 * 8).all()
 
 
+def test_a_family_of_three_functions(page):
+    family = page.spring_family()
+    stiffness = family.sample(jax.random.key(0))
+    state, _ = family.reset(jax.random.key(1), stiffness)
+
+    def step(state, key):
+        return family.step(key, stiffness, state, np.zeros(1, np.float32))
+
+    _, steps = jax.lax.scan(step, state, jax.random.split(jax.random.key(2), 25))
+    np.testing.assert_array_equal(np.flatnonzero(steps.truncated), [9, 19])
+    assert np.isfinite(page.spring_history["returns"]).all()
+    # Nothing pushes, so that the spring keeps its energy, up to the size of the steps.
+    position, velocity = steps.final_observation[:10].T
+    energy = stiffness * position**2 + velocity**2
+    np.testing.assert_allclose(energy, energy[0], rtol=0.2)
+
+
 def test_the_memory_steps_as_it_trains(page):
     assert page.together.shape == (5, 2, 8)
     np.testing.assert_allclose(page.one_by_one, page.together, rtol=1e-5, atol=1e-6)

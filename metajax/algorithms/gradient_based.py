@@ -77,6 +77,11 @@ class GradientBased(MetaOptimized, WithTorso):
             check_number(name, getattr(self, name), minimum=1)
         check_number("inner_steps", self.inner_steps, minimum=0)
         check_number("inner_lr", self.inner_lr, minimum=0)
+        if self.inner is not None and (
+            hasattr(self.inner_lr, "dtype") or self.inner_lr != type(self).inner_lr
+        ):
+            problem = "is not possible beside inner, which has a rate of its own; leave one out"
+            raise OptionError("inner_lr", problem)
         if isinstance(self.inner_lr, tuple) and not self.inner_lr:
             raise OptionError("inner_lr", "is empty; allowed: a number, or one for each step")
         for name in ("inner_clip", "head_scale", "initial_std", "min_std"):

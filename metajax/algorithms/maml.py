@@ -82,9 +82,15 @@ class MAML(GradientBased):
         return self.surrogate
 
     def outer_rule(self, family, learner, source, layout):
-        from metajax import outer
+        import jax
+        import optax
+
+        from metajax import inner, outer
         from metajax.outer import objectives
 
+        if isinstance(self.inner, optax.GradientTransformation) and not self.first_order:
+            theta = jax.eval_shape(learner.init, jax.random.key(0))
+            inner.check_differentiable(self.inner, theta)
         derivative = "first-order" if self.first_order else "exact"
         if self.remat and not self.first_order:
             derivative = "exact-remat"

@@ -45,8 +45,10 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
       inner_lr: its learning rate.
       inner_clip: largest norm of its gradient; none for no clipping.
       discount: per step.
-      state_discount: the discount is one of the state that a step leads to, the sigmoid of
-        a linear function of its observation: for one-hot observations a table.
+      state_discount: the discount is one of the state that a step leads to: the sigmoid of
+        ``discount``'s logit and a linear function of its observation, which begins at 0. For
+        one-hot observations that is a table, and metrics show it; of others they show what
+        each feature would make by itself.
       gae_lambda: of advantages and of the targets of the value.
       value_coefficient: weight of half the squared error of the value.
       entropy_coefficient: weight of the policy's entropy, nats.
@@ -122,7 +124,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
             derivative=self.derivative,
         )
         return self.composed(
-            learner, recorded(outer.once(estimator, self.meta_optimizer())), family
+            learner, recorded(outer.once(estimator, self.meta_optimizer()), self.record), family
         )
 
     def learner(
@@ -143,13 +145,20 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
         )
 
     def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
-        """Theta at the start: raw numbers, one a feature for a discount of the state."""
+        """Theta at the start: raw numbers; for a discount of the state a weight a feature."""
         import jax.numpy as jnp
 
-        theta = {name: jnp.asarray(raw(name, getattr(self, name))) for name in self.learned}
+        starts = {name: raw(name, getattr(self, name)) for name in self.learned}
+        theta = {name: jnp.asarray(start, jnp.float32) for name, start in starts.items()}
         if self.state_discount:
-            theta["discount"] = jnp.full(family.spec.observation_shape, theta["discount"])
+            theta["discount"] = jnp.zeros(family.spec.observation_shape)
         return theta
+
+    def record(self, theta: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The settings as metrics show them: a discount of the state for each feature alone."""
+        if self.state_discount:
+            theta = theta | {"discount": theta["discount"] + raw("discount", self.discount)}
+        return settings(theta)
 
     def settings(self, theta: dict[str, jax.Array], env_steps: Any) -> ActorCriticSettings:
         """The numbers of actor-critic; those that are not learned are the options'."""
@@ -161,10 +170,11 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
         del env_steps
         now = {name: getattr(self, name) for name in self.learnable} | settings(theta)
         if self.state_discount and theta:
-            table = theta["discount"]
+            start, table = raw("discount", self.discount), theta["discount"]
 
             def of_state(observation):
-                return jax.nn.sigmoid(jnp.sum(observation * table, axis=range(2, observation.ndim)))
+                change = jnp.sum(observation * table, axis=range(2, observation.ndim))
+                return jax.nn.sigmoid(start + change)
 
             now["discount"] = of_state
         return ActorCriticSettings(learning_rate=now.pop("inner_lr"), **now)

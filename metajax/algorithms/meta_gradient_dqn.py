@@ -76,7 +76,9 @@ class MetaGradientDQN(MetaGradients, QBased):
         del key
         shape = (self.num_tasks,) if self.per_task else ()
         starts = self._starts()
-        return {name: jnp.full(shape, raw(name, starts[name])) for name in self.learned}
+        return {
+            name: jnp.full(shape, raw(name, starts[name]), jnp.float32) for name in self.learned
+        }
 
     def settings(self, theta, env_steps):
         import jax

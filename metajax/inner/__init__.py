@@ -10,7 +10,13 @@ from metajax.inner.context import Windows, windows_of, with_context
 from metajax.inner.context_replay import ContextReplay, context_replay
 from metajax.inner.episodic_planner import episodic_planner
 from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
-from metajax.inner.gradient import SURROGATES, GradientState, gradient_learner, step_sizes
+from metajax.inner.gradient import (
+    SURROGATES,
+    GradientState,
+    check_differentiable,
+    gradient_learner,
+    step_sizes,
+)
 from metajax.inner.memory import memory_learner
 from metajax.inner.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.off_policy_actor import off_policy_actor
@@ -40,6 +46,7 @@ __all__ = [
     "ValueState",
     "Windows",
     "actor_critic_learner",
+    "check_differentiable",
     "clip_by_global_norm",
     "context_replay",
     "drawn_experience",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from metajax import losses
 from metajax.networks import Policy, over_steps
@@ -81,7 +82,7 @@ def gradient_learner(
       inner: an optax transformation, or a whole rule
         ``(key, theta, phi, chunk) -> phi`` with phi a ``GradientState``.
       surrogate: one of ``SURROGATES``, the loss that an optax rule descends.
-      updates: gradient steps on each chunk.
+      updates: steps of the rule on each chunk.
       baseline: "linear" (fitted to each chunk when it is collected), "value" (the
         policy's value function, adapted with the policy) or "none".
       discount: per step, of the returns that advantages are made of.
@@ -105,6 +106,12 @@ def gradient_learner(
             "inner",
             f"{getattr(inner, '__name__', inner)} does not fit; allowed: an optax transformation "
             "such as optax.sgd(0.1), or a function (key, theta, phi, chunk) -> phi",
+        )
+    if not isinstance(inner, optax.GradientTransformation) and surrogate != "score":
+        raise OptionError(
+            "surrogate",
+            f'"{surrogate}" is not possible with a rule of your own, which has its own loss; '
+            'allowed: "score", or an optax transformation',
         )
     surrogate_loss = SURROGATES[surrogate]
     distribution = policy.distribution
@@ -164,20 +171,14 @@ def gradient_learner(
             total = total + value_coefficient * error
         return total
 
-    def descend(rule: optax.GradientTransformation):
-        def adapt(key, theta, phi, chunk):
-            del key
+    def descend(key, theta, phi, chunk):
+        del key
+        assert isinstance(inner, optax.GradientTransformation)
+        gradients = jax.grad(loss)(phi.weights, theta, chunk)
+        step, state = inner.update(gradients, phi.optimizer_state, phi.weights)
+        return GradientState(optax.apply_updates(phi.weights, step), state)
 
-            def update(phi, _):
-                gradients = jax.grad(loss)(phi.weights, theta, chunk)
-                step, state = rule.update(gradients, phi.optimizer_state, phi.weights)
-                return GradientState(optax.apply_updates(phi.weights, step), state), None
-
-            if updates == 1:
-                return update(phi, None)[0]
-            return jax.lax.scan(update, phi, length=updates)[0]
-
-        return adapt
+    rule = descend if isinstance(inner, optax.GradientTransformation) else _checked(inner)
 
     return Learner(
         init=policy.init,
@@ -186,13 +187,56 @@ def gradient_learner(
         act=act,
         unroll=unroll,
         annotate=annotate,
-        adapt=(
-            descend(inner) if isinstance(inner, optax.GradientTransformation) else _checked(inner)
-        ),
+        adapt=_repeated(rule, updates),
         weights=lambda phi: phi.weights,
         divergence=distribution.divergence,
         noise=distribution.noise,
     )
+
+
+def check_differentiable(rule: optax.GradientTransformation, theta: Tree) -> None:
+    """Refuses an optax rule whose update has no derivative where gradients are zero.
+
+    A meta-gradient through it is NaN as soon as one of them is, as that of a rectifier that
+    is off.
+
+    Args:
+      rule: to be differentiated.
+      theta: weights of the shapes that it gets; arrays or their ``jax.eval_shape``.
+
+    Raises:
+      OptionError: where it has none. Rates that are traced pass unchecked.
+    """
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), theta)
+
+    def moved(gradients):
+        steps, _ = rule.update(gradients, rule.init(zeros), zeros)
+        return sum(jnp.sum(step) for step in jax.tree.leaves(steps))
+
+    slopes = jax.tree.leaves(jax.jit(jax.grad(moved))(zeros))
+    finite = jnp.array([jnp.isfinite(slope).all() for slope in slopes]).all()
+    if not isinstance(finite, Tracer) and not finite:
+        raise OptionError(
+            "inner",
+            "its update has no derivative where a gradient is zero, so that the meta-gradient "
+            "would be NaN; allowed: a rule that has one, as optax.sgd(0.1), optax.adam(0.01, "
+            "eps_root=1e-8) and metajax.inner.clip_by_global_norm have, or one that is not "
+            'differentiated, under "fomaml" or "reptile"',
+        )
+
+
+def _repeated(rule: Callable[..., Any], updates: int) -> Callable[..., Any]:
+    """A rule that is applied several times to each chunk."""
+    if updates == 1:
+        return rule
+
+    def adapt(key, theta, phi, chunk):
+        def update(phi, key):
+            return rule(key, theta, phi, chunk), None
+
+        return jax.lax.scan(update, phi, jax.random.split(key, updates))[0]
+
+    return adapt
 
 
 def _checked(rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,12 +10,13 @@ def backward_sums(terms: jax.Array, weights: float | jax.Array) -> jax.Array:
     A weight of 0 keeps what follows out: the end of an episode inside a stretch.
 
     Args:
-      terms: ``[T, ...]``, finite.
+      terms: ``[T, ...]``, finite; integers are taken for floating-point numbers.
       weights: ``[T, ...]``, or a scalar, for example a discount.
 
     Returns:
       ``[T, ...]``, differentiable in both.
     """
+    terms = jnp.asarray(terms, jnp.result_type(terms, jnp.float32))
     weights = jnp.asarray(weights, terms.dtype)
     varies = weights.ndim > 0
 

@@ -4,7 +4,7 @@ import jax
 
 from metajax import batch
 from metajax.outer.once import finish_info
-from metajax.trial import run_trial
+from metajax.trial import run_sampled
 from metajax.types import Estimator, Learner, Source, TaskFamily
 
 
@@ -28,14 +28,12 @@ def displacement(
 
     def block_sum(theta, keys):
         def of_task(key):
-            key_task, key_trial = jax.random.split(key)
-            task = family.sample(key_task)
-            trial = run_trial(
-                learner, source, key_trial, theta, task, num_adaptations=num_adaptations
+            trial, info = run_sampled(
+                learner, source, family, key, theta, num_adaptations=num_adaptations
             )
             weights = learner.weights(trial.phi)
             direction = jax.tree.map(lambda start, end: start - end, theta, weights)
-            return direction, {"returns": trial.returns, "env_steps": trial.env_steps}
+            return direction, info
 
         return batch.sum_rows(jax.vmap(of_task)(keys))
 

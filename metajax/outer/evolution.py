@@ -9,15 +9,16 @@ import optax
 
 from metajax import batch
 from metajax.options import OptionError
-from metajax.trial import run_trial
+from metajax.trial import run_sampled
 from metajax.types import Key, Learner, Outer, Source, TaskFamily, Tree
 
 FITNESS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "area": lambda returns: jnp.mean(returns[1:]),
+    "area": lambda returns: jnp.mean(returns[1:] if len(returns) > 1 else returns),
     "last": lambda returns: returns[-1],
 }
 """What a trial is worth, from ``Trial.returns``: the area under its learning curve (a mean
-over all points but the first, before any adaptation), or where the curve ends."""
+over all points but the first, before any adaptation, unless it is the only one), or where the
+curve ends."""
 
 
 class Search(NamedTuple):
@@ -148,22 +149,21 @@ def evolution(
     def of_row(population, row):
         member, key = row
         theta = jax.tree.map(lambda leaf: leaf[member], population)
-        key_task, key_trial = jax.random.split(key)
-        task = family.sample(key_task)
-        trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=num_adaptations)
-        return trial.returns, fitness(trial.returns), trial.env_steps
+        _, info = run_sampled(learner, source, family, key, theta, num_adaptations=num_adaptations)
+        return {**info, "fitness": fitness(info["returns"])}
 
     def update(key, theta, carry):
         key_ask, key_tell, key_tasks = jax.random.split(key, 3)
         population, carry = search.ask(key_ask, theta, carry)
         keys = jax.random.split(key_tasks, num_tasks)
-        rows = jnp.repeat(jnp.arange(size), num_tasks), jnp.tile(keys, size)
-        returns, worth, env_steps = trials.collect(of_row, population, rows)
-        worth = jnp.mean(worth.reshape(size, num_tasks), axis=1)
+        of_task = jnp.tile(jnp.arange(num_tasks), size)
+        rows = jnp.repeat(jnp.arange(size), num_tasks), keys[of_task]
+        ran = trials.collect(of_row, population, rows)
+        worth = jnp.mean(ran["fitness"].reshape(size, num_tasks), axis=1)
         theta, carry = search.tell(key_tell, theta, carry, population, worth)
         info = {
-            "returns": jnp.mean(returns, axis=0),
-            "env_steps": jnp.sum(env_steps, dtype=float),
+            "returns": jnp.mean(ran["returns"], axis=0),
+            "env_steps": jnp.sum(ran["env_steps"], dtype=float),
             "fitness_mean": jnp.mean(worth),
             "fitness_best": jnp.max(worth),
         }

@@ -30,7 +30,7 @@ def multi_task(
     ``env_steps``. All of it runs on one device.
 
     Args:
-      learner: of N E streams.
+      learner: of N E streams, which needs no annotation: chunks go to ``adapt`` as they are.
       source: of a task's E streams (``metajax.source.lifetime``).
       family: where tasks come from.
       num_tasks: N.

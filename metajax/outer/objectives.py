@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses
-from metajax.trial import DERIVATIVES, replay, run_trial
+from metajax.trial import DERIVATIVES, replay, run_sampled
 from metajax.types import Chunk, Key, Learner, Objective, Outputs, Source, TaskFamily, Tree
 
 
@@ -140,7 +140,7 @@ def post_adaptation(
         which keeps that policy from running away. The chunks are there anyway.
       entropy_coefficient: weight of the entropy of the adapted policy, nats.
 
-    Source: Finn et al. (2017), equation 5 and algorithm 3.
+    Source: Finn et al. (2017), equation 4 and algorithm 3.
     """
     adapt = DERIVATIVES[derivative](learner.adapt)
 
@@ -149,14 +149,13 @@ def post_adaptation(
         return learner.unroll(theta, phi, learner.memory(theta), item.query), observed
 
     def collect(key, theta):
-        key_task, key_trial = jax.random.split(key)
-        task = family.sample(key_task)
-        trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=num_adaptations)
+        trial, info = run_sampled(
+            learner, source, family, key, theta, num_adaptations=num_adaptations
+        )
         prediction = learner.unroll(theta, trial.phi, learner.memory(theta), trial.query)
         item = TrialItem(
             trial.support, trial.query, trial.key, prediction.distribution, jnp.zeros(())
         )
-        info = {"returns": trial.returns, "env_steps": trial.env_steps}
         return jax.lax.stop_gradient((item, info))
 
     def meta_loss(theta, item):

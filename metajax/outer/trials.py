@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses
-from metajax.trial import run_trial
+from metajax.trial import run_sampled
 from metajax.types import Chunk, Learner, Objective, Outputs, Source, TaskFamily
 
 
@@ -50,11 +50,8 @@ def whole_trial(
     """
 
     def collect(key, theta):
-        key_task, key_trial = jax.random.split(key)
-        task = family.sample(key_task)
-        trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=0)
-        item = WholeTrial(trial.query, jnp.ones(()))
-        return item, {"returns": trial.returns, "env_steps": trial.env_steps}
+        trial, info = run_sampled(learner, source, family, key, theta, num_adaptations=0)
+        return WholeTrial(trial.query, jnp.ones(())), info
 
     def prepare(items):
         chunk, mask = items.chunk, items.chunk.mask

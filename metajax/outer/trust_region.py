@@ -44,7 +44,7 @@ def trust_region(
       fisher_tasks: tasks that F is estimated on, fewer being faster; all by default.
 
     Source: Schulman et al. (2015), appendix C; as outer step, Finn et al. (2017),
-    section 5.2. All trials are kept during the update: memory grows with N.
+    section 5.3. All trials are kept during the update: memory grows with N.
 
     Raises:
       OptionError: for an objective without ``predict``, or so many Fisher tasks.

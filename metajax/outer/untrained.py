@@ -4,7 +4,7 @@ import jax
 
 from metajax import batch
 from metajax.outer.once import finish_info
-from metajax.trial import run_trial
+from metajax.trial import run_sampled
 from metajax.types import Learner, Outer, Source, TaskFamily
 
 
@@ -24,16 +24,10 @@ def untrained(
 
     def block_sum(theta, keys):
         def of_task(key):
-            key_task, key_trial = jax.random.split(key)
-            trial = run_trial(
-                learner,
-                source,
-                key_trial,
-                theta,
-                family.sample(key_task),
-                num_adaptations=num_adaptations,
+            _, info = run_sampled(
+                learner, source, family, key, theta, num_adaptations=num_adaptations
             )
-            return {"returns": trial.returns, "env_steps": trial.env_steps}
+            return info
 
         return batch.sum_rows(jax.vmap(of_task)(keys))
 

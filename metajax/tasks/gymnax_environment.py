@@ -201,18 +201,21 @@ def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> N
     """Traces one step of a family.
 
     Raises:
-      OptionError: for an environment that lacks what gymnax reads in a step.
+      OptionError: for an environment that lacks what gymnax reads in a step, or that does not
+        count its steps.
     """
 
-    def one(key):
+    def after(key, **changes):
         task = sample(key)
         space = spec.action_space
         discrete = isinstance(space, Discrete)
         action = jnp.zeros((), jnp.int32) if discrete else jnp.zeros(space.size)
-        return advance(key, task, reset(key, task)[0], action)
+        state, _ = reset(key, task)
+        return advance(key, task, replace(state, **changes), action)[0]
 
+    key = jax.random.key(0)
     try:
-        jax.eval_shape(one, jax.random.key(0))
+        state = jax.eval_shape(after, key)
     except AttributeError as error:
         raise OptionError(
             "env",
@@ -220,6 +223,16 @@ def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> N
             "parameters with max_steps_in_episode, as those that extend gymnax's EnvState and "
             "EnvParams have, or an is_truncated of its own that reads neither",
         ) from error
+    if type(env).is_truncated is not Environment.is_truncated:
+        return
+    program = jax.make_jaxpr(lambda time: after(key, time=time).time)(state.time).jaxpr
+    if program.outvars[0] is program.invars[0]:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} leaves state.time as it is in step_env, so that no time limit "
+            "is ever reached; allowed: time=state.time + 1 in the state that it returns, or an "
+            "is_truncated of its own",
+        )
 
 
 def known_task_fields(env: Any, task_fields: Sequence[str] | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import toys
 
 import metajax
 from metajax import inner, networks
+from metajax.algorithms import ALGORITHMS
 from metajax.inner.actor_critic import loss_of
 from metajax.types import Chunk, Discrete, Spec
 
@@ -187,6 +188,16 @@ def test_only_what_is_learned_moves_and_the_schedule_is_recorded(quick_compilati
     np.testing.assert_allclose(history["inner_lr"][-1], np.exp(state.theta["inner_lr"]), rtol=1e-5)
     fewer = metajax.make("meta-gradient-actor-critic", family, **SMALL, learned=("gae_lambda",))
     assert set(fewer.init(jax.random.key(0)).theta) == {"gae_lambda"}
+
+
+def test_discounts_of_states_start_from_the_option():
+    options = {**SMALL, "learned": ("discount",), "state_discount": True, "discount": 0.9}
+    options = ALGORITHMS.get("meta-gradient-actor-critic")(**options)
+    theta = options.initial(toys.arms())
+    observation = jnp.arange(6.0).reshape(2, 3, *toys.arms().spec.observation_shape)
+    discount = options.settings(theta, 0).discount
+    np.testing.assert_allclose(discount(observation), np.full((2, 3), 0.9), rtol=1e-6)
+    np.testing.assert_allclose(options.record(theta)["discount"], 0.9, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """What every gradient-based algorithm must keep to, on discrete and continuous actions."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 import toys
 
 import metajax
-from metajax import inner, outer
+from metajax import inner, outer, training
 from metajax.batch import TaskMap
 from metajax.source import fresh_episodes
 
@@ -97,6 +99,26 @@ def test_options_of_the_family_may_be_traced():
     np.testing.assert_allclose(jax.vmap(run)(means), returns, rtol=1e-5)
 
 
+def test_traced_options_are_kept_in_no_cache(line):
+    key = jax.random.key(0)
+    _, concrete = metajax.train(toys.make("joint", line, learning_rate=0.1), key, 1)
+
+    def run(learning_rate):
+        return metajax.train(toys.make("joint", line, learning_rate=learning_rate), key, 1)[1]
+
+    histories = jax.vmap(run)(jnp.array([0.1, 0.2]))
+    assert training._block.cache_info().currsize == 0
+    np.testing.assert_allclose(histories["returns"][0], concrete["returns"], rtol=1e-5)
+
+
+def test_a_spec_of_lists_and_arrays_has_a_hash():
+    spec = toys.arms().spec
+    lists = {"observation_shape": [1], "random_return": jnp.float32(0.5)}
+    other = dataclasses.replace(spec, **lists)
+    assert (other.observation_shape, other.random_return) == ((1,), 0.5)
+    hash(other)
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_evaluation(name, family):
     algorithm = toys.make(name, family)
@@ -146,6 +168,14 @@ def test_evaluation_defaults_and_statistics(maml):
     np.testing.assert_allclose(
         evaluation.interval(), [returns.mean(0) - half, returns.mean(0) + half]
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_task_has_no_interval(maml):
+    algorithm, theta = maml
+    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=1)
+    assert np.isnan(evaluation.interval()).all()
+    assert evaluation.interval().shape == (2, 2)
 
 
 def test_evaluation_without_adaptation_is_the_policy_as_it_is(maml):
@@ -227,14 +257,15 @@ def test_an_inner_rule_from_optax(line, assert_same):
     assert_same(*thetas, rtol=1e-6)
 
 
-def test_an_inner_rule_as_a_function(line):
+@pytest.mark.parametrize("steps", [{"inner_steps": 2}, {"inner_steps": 1, "updates_per_step": 2}])
+def test_an_inner_rule_as_a_function(line, steps):
     """A rule that halves the weights, whatever it sees."""
 
     def halve(key, theta, phi, chunk):
         del key, theta, chunk
         return inner.GradientState(jax.tree.map(lambda leaf: leaf / 2, phi.weights), ())
 
-    algorithm = toys.make("reptile", line, inner=halve, inner_steps=2, learning_rate=1.0)
+    algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
     after, _ = jax.jit(algorithm.step)(jax.random.key(1), state)
     for new, old in zip(*map(jax.tree.leaves, (after.theta, state.theta)), strict=True):
@@ -266,6 +297,23 @@ class Shaped(nn.Module):
 def test_a_network_that_gives_something_else_is_refused(name, network, message):
     with pytest.raises(metajax.OptionError, match=f"network: {message}"):
         metajax.make(name, toys.arms(), network=network)
+
+
+def test_what_does_not_go_with_an_inner_rule_is_refused(line):
+    def rule(key, theta, phi, chunk):
+        return phi
+
+    for options, message in (
+        ({"inner": rule, "surrogate": "dice"}, 'surrogate: "dice" is not possible with a rule'),
+        ({"inner": rule, "inner_lr": 0.3}, "inner_lr: is not possible beside inner"),
+        ({"inner": optax.sgd(0.1), "inner_lr": (0.1,)}, "inner_lr: is not possible beside inner"),
+        ({"inner": optax.adam(0.01)}, "inner: its update has no derivative where"),
+    ):
+        with pytest.raises(metajax.OptionError, match=message):
+            toys.make("maml", line, **options)
+    toys.make("fomaml", line, inner=optax.adam(0.01))
+    toys.make("reptile", line, inner=optax.adam(0.01))
+    toys.make("maml", line, inner=optax.adam(0.01, eps_root=1e-8))
 
 
 def test_an_inner_rule_that_is_none_is_refused(line):

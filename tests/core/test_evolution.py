@@ -125,6 +125,7 @@ def test_fitness_counts_the_points_after_the_first():
     returns = jnp.array([8.0, 1.0, 3.0])
     assert outer.FITNESS["area"](returns) == 2
     assert outer.FITNESS["last"](returns) == 3
+    assert outer.FITNESS["area"](returns[:1]) == 8
 
 
 def test_what_is_missing_is_named(monkeypatch):

@@ -113,6 +113,13 @@ def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
     np.testing.assert_array_equal(fewer(jax.random.key(1)).source.env_state.rich, ~task.rich)
 
 
+def test_episodes_of_their_own_are_refused_where_something_survives():
+    algorithm = metajax.make("dqn", metajax.tasks.make("two-step"), **SIZES)
+    theta = algorithm.init(jax.random.key(0)).theta
+    with pytest.raises(metajax.OptionError, match="explore: false is not possible on two-step"):
+        metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, explore=False)
+
+
 def test_joint_training_counts_episodes_that_are_longer_than_an_iteration():
     family = metajax.tasks.make("cartpole", episode_length=40)
     sizes = {**SIZES, "num_steps": 1, "adaptations": 4, "training_buffer_size": 40}
@@ -161,8 +168,19 @@ def test_a_replay_draws_as_its_trial_did(generator, assert_same):
     assert_same(repeat(trial)[0].weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
 
 
-def test_keys_of_either_kind_train_the_same(assert_same):
-    algorithm = _make("dqn")
+@pytest.mark.parametrize("name", toys.LIFETIMES)
+def test_the_state_keeps_its_types_where_float64_is_allowed(x64, name):
+    algorithm = _make(name)
+    key = jax.random.key(0)
+    state = jax.eval_shape(algorithm.init, key)
+    after, _ = jax.eval_shape(algorithm.step, key, state)
+    types = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one) for one in (state, after)]
+    assert types[0] == types[1]
+
+
+@pytest.mark.parametrize("name", ["dqn", "es-dqn"])
+def test_keys_of_either_kind_train_the_same(assert_same, name):
+    algorithm = _make(name)
     keys = jax.random.key(0), jax.random.PRNGKey(0)
     assert_same(*(metajax.train(algorithm, key, 1) for key in keys))
 

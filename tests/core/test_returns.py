@@ -266,3 +266,5 @@ def test_backward_sums_by_hand():
     np.testing.assert_array_equal(losses.backward_sums(terms, weights), expected)
     expected = [[7.0, 14.0], [12.0, 24.0], [16.0, 32.0]]
     np.testing.assert_array_equal(losses.backward_sums(terms, 0.5), expected)
+    whole = losses.backward_sums(jnp.ones(3, jnp.int32), 0.5)
+    np.testing.assert_array_equal(whole, [1.75, 1.5, 1.0])

@@ -399,8 +399,15 @@ def test_weights_start_at_theta_or_are_new_in_every_task(fresh):
 
 
 def test_the_judge_measures_at_its_points_only():
-    """A greedy episode in the arms pays 2 or 0; before any learning, values are theta's."""
+    """Ten episodes at each of them; before any learning all points measure theta's values."""
     family = metajax.tasks.make("cartpole", episode_length=30)
+    opened, reset = [], family.reset
+
+    def counted(key, task):
+        jax.debug.callback(lambda: opened.append(1))
+        return reset(key, task)
+
+    family = family._replace(reset=counted)
     options = {"num_tasks": 2, "num_streams": 2, "lifetime": 40, "batch_size": 4, "num_points": 4}
     algorithm = metajax.make(
         "dqn", family, **options, buffer_size=60, learning_starts=60, hidden_sizes=(4,)
@@ -409,6 +416,8 @@ def test_the_judge_measures_at_its_points_only():
     task = family.sample(jax.random.key(2))
     trial = jax.jit(lambda key: algorithm.adapt(key, theta, task, explore=False))
     returns = np.asarray(trial(jax.random.key(1)).returns)
+    jax.effects_barrier()
+    print(len(opened))
     assert returns.shape == (5,)
     # Nothing was learned, so all points measure the same policy.
     assert np.ptp(returns) < 0.35 * returns.mean()

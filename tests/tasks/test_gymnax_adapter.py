@@ -1,5 +1,6 @@
 """The adapter against gymnax itself, and what it promises beyond gymnax."""
 
+import dataclasses
 import doctest
 from typing import Any
 
@@ -257,6 +258,17 @@ def test_an_environment_of_a_users_own(jitted, random_walk):
     np.testing.assert_array_equal(np.flatnonzero(timestep.truncated), [6, 13])
     assert (timestep.reward == 1).any()
     assert timestep.reward.dtype == jnp.float32
+
+
+class Timeless(Walk):
+    def step_env(self, key, state, action, params):
+        raw, after, reward, done, info = super().step_env(key, state, action, params)
+        return raw, dataclasses.replace(after, time=state.time), reward, done, info
+
+
+def test_an_environment_that_does_not_count_its_steps_is_refused():
+    with pytest.raises(OptionError, match=r"Timeless leaves state\.time as it is in step_env"):
+        from_gymnax(Timeless(), transform_observation=_flatten)
 
 
 def test_families_may_be_built_while_something_is_traced():
