@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from metajax import extensions
-from metajax.options import OptionError
+from metajax import __version__, extensions
+from metajax.options import OptionError, suggest
 from metajax.report import records
-from metajax.run.console import failed
+from metajax.run.console import command, failed
 
 _EXAMPLES = """\
 examples:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extensions.load(imports)
         if arguments[:1] == ["bench"]:
             return _bench(arguments[1:])
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         return options.run(options)
     except SystemExit as exit:  # argparse has printed its help or a mistake
         return exit.code if isinstance(exit.code, int) else 2
@@ -56,6 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the output left; let nothing be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    parser, commands = _parser()
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        allowed = f"{suggest(arguments[0], commands)}allowed: {', '.join(commands)}"
+        raise OptionError("metajax", f'"{arguments[0]}" is no command; {allowed}')
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise _unknown(unknown[0], arguments[0], commands[arguments[0]])
+    return options
+
+
+def _unknown(word: str, command: str, parser: argparse.ArgumentParser) -> OptionError:
+    """The mistake of a word that a command does not know."""
+    if not word.startswith("-"):
+        return OptionError(word, f"is one argument too many; see {parser.prog} --help")
+    name = word.partition("=")[0]
+    if name == "--import":
+        return OptionError(name, f"stands before the command: metajax --import MODULE {command}")
+    known = [one for action in parser._actions for one in action.option_strings if one[1] == "-"]
+    allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
+    return OptionError(name, f"is no option of {parser.prog}; {allowed}")
 
 
 def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -117,6 +140,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     ]
     if options.mode:
         overrides.append("evaluate.explore=false")
+    for one in options.set:
+        if not one.startswith("evaluate."):
+            raise OptionError(f"--set {one}", "allowed: evaluate.NAME=VALUE; the rest was trained")
+    overrides += options.set
     text = run.read_config().to_toml()
     config = configs.parse(text, overrides, source=str(run.config))
     prepare_jax(options.cache)
@@ -132,7 +159,7 @@ def _plot(options: argparse.Namespace) -> int:
     config = run.read_config()
     if not run.evaluation.is_file():
         raise OptionError(
-            str(run.path), f"has no evaluation to plot; first metajax evaluate {run.path}"
+            str(run.path), f"has no evaluation to plot; first {command('evaluate', run.path)}"
         )
     prepare_jax(options.cache)
     from metajax.run.commands import plot_command
@@ -191,7 +218,8 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(failed(f"{message}; see {self.prog} --help", 2))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser, and those of the commands by name."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="metajax",
@@ -205,28 +233,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="import this first, which may register families and algorithms of your own",
     )
+    parser.add_argument("--version", action="version", version=f"metajax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Any, text: str, **more: Any) -> argparse.ArgumentParser:
+    def add(name: str, run: Any, text: str, **more: Any) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name, help=text, description=text, formatter_class=raw, allow_abbrev=False, **more
         )
         one.set_defaults(run=run)
         return one
 
-    _train_arguments(command("train", _train, "meta-train from a config, then meta-test"))
+    _train_arguments(add("train", _train, "meta-train from a config, then meta-test"))
     _evaluate_arguments(
-        command("evaluate", _evaluate, "meta-test a trained run; its evaluation is written anew")
+        add("evaluate", _evaluate, "meta-test a trained run; its evaluation is written anew")
     )
-    plot = command("plot", _plot, "draw a run's evaluation again")
+    plot = add("plot", _plot, "draw a run's evaluation again")
     plot.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
     _common_arguments(plot)
-    _table_arguments(command("table", _table, "run what is missing of a table, and show it"))
-    listing = command("list", _list, "algorithms and task families, with their options")
+    _table_arguments(add("table", _table, "run what is missing of a table, and show it"))
+    listing = add("list", _list, "algorithms and task families, with their options")
     listing.add_argument("name", nargs="?", help="only this algorithm, family or section")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
-    command("bench", None, "measure throughput; metajax bench --help shows its options")
-    return parser
+    add("bench", None, "measure throughput; metajax bench --help shows its options")
+    return parser, commands.choices
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -266,6 +295,19 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="SEED", help="of the held-out tasks")
     parser.add_argument(
         "--mode", action="store_true", help="measure the policy's mode, not sampled actions"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="evaluate.OPTION=VALUE",
+        action="append",
+        default=[],
+        help="change any setting of the evaluation, for example evaluate.family.radius=4.0",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="where evaluation.json and pictures go; by default into the run directory, in the "
+        "place of those there",
     )
     _common_arguments(parser)
 

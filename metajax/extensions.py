@@ -24,14 +24,18 @@ from metajax.options import OptionError
 _VARIABLE = "METAJAX_IMPORT"
 
 
+def loaded() -> list[str]:
+    """The modules that this process was told to import, by name."""
+    return [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
+
+
 def load(names: Sequence[str] = ()) -> None:
     """Imports modules by name, those of the processes before this one first.
 
     Raises:
       OptionError: for a module that is not found.
     """
-    before = [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
-    wanted = list(dict.fromkeys([*before, *names]))
+    wanted = list(dict.fromkeys([*loaded(), *names]))
     if not wanted:
         return
     if os.getcwd() not in sys.path:

@@ -47,7 +47,7 @@ def test_commands_are_understood(command):
         parser.parse_args([word.replace("PICTURE", "a.png") for word in words])
         return
     modules, words = cli._imports(words)
-    options: argparse.Namespace = cli._parser().parse_args(words)
+    options: argparse.Namespace = cli._parsed(words)
     if words[0] == "table" and options.name not in ("NAME", None):
         assert options.name in table_definition.names(TABLES)
     if words[0] == "list" and options.name != "NAME" and not modules:

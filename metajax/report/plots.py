@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from metajax.report.axes import AXES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D")
 _GREY = "#8a8a8a"
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -36,19 +40,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "savefig.dpi": 160,
-}
-
-_AXES = {
-    "adaptations": "gradient steps on the task",
-    "episodes": "episode of the trial",
-    "points": "env steps in the task",
-}
-
-# Labels of the first and the last of a trial's returns.
-_ENDS = {
-    "adaptations": ("before adaptation", "after adaptation"),
-    "episodes": ("first episode", "last episode"),
-    "points": ("start of the lifetime", "end of the lifetime"),
 }
 
 Path = str | pathlib.Path
@@ -77,7 +68,7 @@ def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluati
         if axis == "adaptations":
             most = max(evaluation.num_adaptations for evaluation in lines.values())
             axes.set_xticks(range(most + 1))
-        axes.set_xlabel(_AXES[axis])
+        axes.set_xlabel(AXES[axis].label)
         axes.set_ylabel("return (undiscounted)")
         num_tasks = sorted({len(evaluation.returns) for evaluation in lines.values()})
         tasks = " / ".join(str(number) for number in num_tasks)
@@ -191,7 +182,7 @@ def learning_curves(
         ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
       axis: what the returns of a trial count, see ``Evaluation``.
     """
-    first, last = _ENDS[axis]
+    words = AXES[axis]
     with _figure(path, (6.4, 4.0)) as figure:
         axes = figure.subplots()
         for number, (label, seeds) in enumerate(runs.items()):
@@ -199,7 +190,7 @@ def learning_curves(
             steps = np.array([one["iteration"] for one in min(seeds, key=len)])
             values = np.array([[one["returns"] for one in seed[: len(steps)]] for seed in seeds])
             after = _smooth(values[..., -1])
-            name = f"{label}, {last}" if values.shape[-1] > 1 else label
+            name = f"{label}, {words.last}" if values.shape[-1] > 1 else label
             axes.plot(steps, after.mean(axis=0), color=colour, label=name)
             if len(seeds) > 1:
                 low, high = after.min(axis=0), after.max(axis=0)
@@ -210,7 +201,7 @@ def learning_curves(
         axes.set_xlabel("meta-iteration")
         axes.set_ylabel("return on training tasks (undiscounted)")
         if any(len(seed[0]["returns"]) > 1 for seeds in runs.values() for seed in seeds):
-            axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label=first)
+            axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label=words.first)
         figure.legend(loc="outside upper center", ncols=len(runs) + 1)
 
 
@@ -277,16 +268,19 @@ def lifetime_curves(
       threshold: a return, drawn across.
       title: above it.
     """
-    with _figure(path, (6.4, 4.2)) as figure:
+    with _figure(path, (6.4, 3.6 + 0.2 * math.ceil(len(lines) / 2))) as figure:
         axes = figure.subplots()
         for number, (label, (steps, values)) in enumerate(lines.items()):
-            colour = PALETTE[number % len(PALETTE)]
+            # The colours of the palette again, with another mark.
+            turn, colour = divmod(number, len(PALETTE))
+            style: dict[str, Any] = {"color": PALETTE[colour]}
+            style["marker"] = _MARKERS[turn % len(_MARKERS)]
             low, high = [one.low for one in values], [one.high for one in values]
-            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
             middle = [one.value for one in values]
-            axes.plot(steps, middle, "o-", color=colour, markersize=4, label=label)
+            axes.plot(steps, middle, "-", markersize=4, label=label, **style)
         axes.axhline(threshold, color=_GREY, linewidth=1, linestyle=(0, (3, 2)))
-        axes.set_xlabel(_AXES["points"])
+        axes.set_xlabel(AXES["points"].label)
         axes.xaxis.set_major_formatter(_short_number)
         axes.set_ylabel("return (undiscounted), interquartile mean")
         figure.legend(loc="outside upper center", ncols=2, title=title)

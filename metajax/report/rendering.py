@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metajax.options import OptionError
@@ -133,8 +133,11 @@ def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
 
     A record that was measured beside a yardstick says how many times as fast it was. Of
     several records of one setting on one machine the last counts.
+
+    Raises:
+      OptionError: without records, or where those of a row are of several settings.
     """
-    latest = {}
+    latest, settings = {}, {}
     for row in table.rows:
         found = records.read(results / f"{row.results}.jsonl")
         if not found:
@@ -148,7 +151,10 @@ def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
                 if len({one["setting"].get(name) for one in found}) > 1:
                     label = f"{label}, {_TOLD_APART[name].format(setting[name])}"
             place = records.place(record.get("environment") or {})
-            latest[label, setting["num-tasks"], place] = [
+            key = label, setting["num-tasks"], place
+            _check_same(settings.get(key, {}), setting, f"{row.results}.jsonl: {label}")
+            settings[key] = setting
+            latest[key] = [
                 label,
                 f"{setting['num-tasks']:,}",
                 f"{record['env_steps_per_second']:,.0f}",
@@ -165,6 +171,21 @@ def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
     if not any(cell[at] for cell in cells):
         headers, *cells = ([*row[:at], *row[at + 1 :]] for row in (headers, *cells))
     return Grid(headers, cells)
+
+
+# Settings of a record that change how it is computed, and not what.
+_LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
+
+
+def _check_same(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> None:
+    """Refuses a row of records that differ in more than their layout."""
+    for name in one.keys() & other.keys() - {*_LAYOUT}:
+        if one[name] != other[name]:
+            raise OptionError(
+                where,
+                f"has records with {name} {one[name]} and {other[name]}; allowed: one setting in a "
+                "row; write the others to another file",
+            )
 
 
 def markdown(grid: Grid) -> str:

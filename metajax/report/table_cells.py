@@ -114,24 +114,37 @@ def _is_chosen(profile: Profile, row: Row, column: Column) -> bool:
     )
 
 
-def only(cells: Sequence[Cell], names: Sequence[str], seeds: Sequence[int] = ()) -> list[Cell]:
+def only(table: Table, profile: str, names: Sequence[str], seeds: Sequence[int] = ()) -> list[Cell]:
     """The cells of rows, or of row/column, and of seeds; no names or no seeds are all of them.
 
     Raises:
       OptionError: for a name or a pattern that fits none of the cells, or a seed of none.
     """
-    known = dict.fromkeys(name for one in cells for name in (one.row.name, one.name))
+    found = cells(table, profile)
+    known = _names(found)
     for name in names:
         if not chosen([name], *known):
-            allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
-            raise OptionError("--only", f'"{name}" is not in this profile; {allowed}')
-    found = [one for one in cells if not names or chosen(names, one.row.name, one.name)]
+            having = [
+                f"--profile {other} has it"
+                for other in table.profiles
+                if chosen([name], *_names(cells(table, other)))
+            ]
+            rows = dict.fromkeys(one.row.name for one in found)
+            allowed = f"allowed: {', '.join(rows)}" + ("" if table.is_vector else ", ROW/COLUMN")
+            hint = f"{suggest(name, known)}{allowed}" if not having else having[0]
+            raise OptionError("--only", f'"{name}" is not in profile {profile}; {hint}')
+    found = [one for one in found if not names or chosen(names, one.row.name, one.name)]
     there = sorted({one.seed for one in found})
     for seed in seeds:
         if seed not in there:
             allowed = ", ".join(map(str, there))
-            raise OptionError("--seeds", f"{seed} is none of these cells; allowed: {allowed}")
+            raise OptionError("--seeds", f"{seed} is no seed of these cells; allowed: {allowed}")
     return [one for one in found if not seeds or one.seed in seeds]
+
+
+def _names(cells: Iterable[Cell]) -> list[str]:
+    """All that ``--only`` may name."""
+    return list(dict.fromkeys(name for one in cells for name in (one.row.name, one.name)))
 
 
 def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Config, Config]:

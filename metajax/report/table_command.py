@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import shlex
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,10 @@ from metajax.options import OptionError
 from metajax.report import records, rendering, table_results
 from metajax.report.table_cells import Cell, cells, only, read_records
 from metajax.report.table_definition import Table, ThroughputTable, load, names
-from metajax.run.console import failed, out_of_memory, say
+from metajax.run.console import command, failed, say
+
+# Exit codes after signals.
+_INTERRUPTED = (130, 143)
 
 
 def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
@@ -56,7 +58,7 @@ def _table(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
         plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
         print(json.dumps(plain) if options.json else rendering.text(grid, table.title))
         return 0
-    wanted = only(cells(table, options.profile), options.only, options.seeds)
+    wanted = only(table, options.profile, options.only, options.seeds)
     for profile in table.profiles:
         cells(table, profile)  # a mistake in the other profile is one as well
     known = read_records(table, results)
@@ -78,11 +80,8 @@ def _run(
     results: pathlib.Path,
     work: pathlib.Path,
 ) -> int:
-    import jax
-
     from metajax.report import table_runner
     from metajax.run.checkpoints import CheckpointError
-    from metajax.run.loop import NotFinite
 
     def terminate(*_: Any) -> None:
         raise table_runner.Interrupted(128 + signal.SIGTERM)
@@ -91,23 +90,24 @@ def _run(
     before = signal.signal(signal.SIGTERM, terminate)
     file, trained = results / f"{table.name}.jsonl", work.parent / "trained"
     try:
-        table_runner.run_cells(
+        failures = table_runner.run_cells(
             missing, options.profile, file, trained, resume=options.resume, progress=say
         )
     except (KeyboardInterrupt, table_runner.Interrupted) as stop:
         say(f"interrupted; what is done is saved; continue with: {_again(options)}")
         return getattr(stop, "exit_code", 130)
-    except (CheckpointError, NotFinite) as error:
+    except CheckpointError as error:
         return failed(str(error))
     except OSError as error:
         where = error.filename or file
         return failed(
             f"{where} cannot be written ({error.strerror}); continue with: {_again(options)}"
         )
-    except jax.errors.JaxRuntimeError as error:
-        return failed(out_of_memory(error, "fewer tasks"))
     finally:
         signal.signal(signal.SIGTERM, before)
+    if failures:
+        lines = "\n".join(f"  {one}" for one in failures)
+        return failed(f"{len(failures)} of {len(missing)} cells failed:\n{lines}")
     return 0
 
 
@@ -123,7 +123,7 @@ def _show(
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
     files = [results / f"{table.name}.jsonl"]
-    if code == 0:
+    if code not in _INTERRUPTED:
         try:
             files += _write(work, table, options.profile, grid, lines, known)
         except OSError as error:
@@ -190,7 +190,9 @@ def _summary(
     headers = table_results.headers(table, profile, len(lines[0].values))
     shown = [
         {
+            "row": line.row,
             "label": line.label,
+            "block": line.block,
             "kind": line.kind,
             "values": {
                 header: None if one is None else one._asdict()
@@ -200,18 +202,19 @@ def _summary(
         for line in lines
     ]
     summary = {"table": table.name, "profile": profile, "metric": table.metric}
-    summary |= {"interrupted": bool(code), "lines": shown, "files": list(files)}
+    summary |= {"interrupted": code in _INTERRUPTED, "failed": code == 1}
+    summary |= {"lines": shown, "files": list(files)}
     return json.loads(records.to_json(summary))
 
 
 def _again(options: argparse.Namespace) -> str:
-    words = ["metajax table", options.name, "--profile", options.profile]
+    words = ["table", options.name, "--profile", options.profile]
     if options.only:
-        words += ["--only", *map(shlex.quote, options.only)]
+        words += ["--only", *options.only]
     if options.seeds:
-        words += ["--seeds", *map(str, options.seeds)]
+        words += ["--seeds", *options.seeds]
     for name in ("tables", "output"):
         given = getattr(options, name)
         if given is not None and (name, str(given)) != ("tables", "benchmarks/tables"):
-            words += [f"--{name}", str(given)]
-    return " ".join([*words, "--resume"])
+            words += [f"--{name}", given]
+    return command(*words, "--resume")

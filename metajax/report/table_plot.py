@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metajax.report import plots
@@ -24,6 +24,16 @@ _WORDS = {
 }
 
 
+def _with_headings(lines: Sequence[Line]) -> Iterator[Line | str]:
+    """The lines, with the heading of a block before its first one."""
+    block = None
+    for line in lines:
+        if line.block is not None and line.block != block:
+            block = line.block
+            yield block
+        yield line
+
+
 def draw(
     path: str | pathlib.Path, title: str, headers: Sequence[str], lines: Sequence[Line]
 ) -> None:
@@ -39,22 +49,27 @@ def draw(
 
     num_columns = min(len(headers), 4)
     num_rows = math.ceil(len(headers) / num_columns)
-    size = (2.6 + 2.4 * num_columns, (1.2 + 0.24 * len(lines)) * num_rows + 0.9)
+    shown = list(_with_headings(lines))
+    size = (2.6 + 2.4 * num_columns, (1.2 + 0.24 * len(shown)) * num_rows + 0.9)
     with plots._figure(path, size) as figure:
         panels = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
         for axes in list(panels.flat)[len(headers) :]:
             axes.set_axis_off()
         for column, (axes, header) in enumerate(zip(panels.flat, headers, strict=False)):
-            for height, line in enumerate(lines):
-                value = line.values[column]
-                if value is None:
+            for height, line in enumerate(shown):
+                value = None if isinstance(line, str) else line.values[column]
+                if isinstance(line, str) or value is None:
                     continue
                 error = None if math.isnan(value.half_width) else [[value.half_width]]
                 mark = {"linestyle": "", "markersize": 5, **_MARKS[line.kind]}
                 axes.errorbar([value.value], [height], xerr=error, **mark)
             axes.set_title(header)
-            axes.set_yticks(range(len(lines)), [line.label for line in lines], fontsize=8)
-            axes.set_ylim(len(lines) - 0.5, -0.5)
+            labels = [line if isinstance(line, str) else line.label for line in shown]
+            axes.set_yticks(range(len(shown)), labels, fontsize=8)
+            # Only the panels on the left have labels.
+            for line, label in zip(shown, axes.get_yticklabels(), strict=False):
+                label.set_style("italic" if isinstance(line, str) else "normal")
+            axes.set_ylim(len(shown) - 0.5, -0.5)
             axes.tick_params(axis="x", labelsize=8)
             axes.locator_params(axis="x", nbins=4)
         kinds = [kind for kind in _MARKS if any(line.kind == kind for line in lines)]

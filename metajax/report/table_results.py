@@ -48,6 +48,7 @@ class Line(NamedTuple):
       decimals: of each value of a published line, as the paper has them.
       lifetime: of a learning curve, its last step.
       explore: of a learning curve, whether the policy that was measured sampled its actions.
+      row: the name of its row, which no other row has.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Line(NamedTuple):
     decimals: tuple[int, ...] = ()
     lifetime: float = math.nan
     explore: bool | None = None
+    row: str = ""
 
 
 def columns(table: Table, profile: str) -> list[Column]:
@@ -100,19 +102,23 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
 
 
 def curves(table: Table, profile: str, records: Records) -> dict[str, learning_curves.Curves]:
-    """The learning curves of the rows that have been measured, by label."""
-    found = _found(table, profile)
-    of_rows = {row.label: _of_row(table, found, row.name, records) for row in table.rows}
+    """The learning curves of the rows that have been measured, by label.
+
+    Of rows with the same label, as those of different blocks may have, the name tells them apart.
+    """
+    found, labels = _found(table, profile), _labels(table)
+    of_rows = {labels[row.name]: _of_row(table, found, row.name, records) for row in table.rows}
     return {label: learning_curves.read(each) for label, each in of_rows.items() if each}
 
 
 def schedules(table: Table, profile: str, records: Records) -> dict[str, list[dict[str, Any]]]:
-    """How settings went that rows learned, by label and, if columns are many, column."""
+    """How settings went that rows learned, by label (see ``curves``) and, if many, column."""
     learned: dict[str, list[dict[str, Any]]] = {}
-    found = _found(table, profile)
+    found, labels = _found(table, profile), _labels(table)
     for row in table.rows:
         for column in columns(table, profile):
-            label = f"{row.label}, {column.name}" if len(table.columns) > 1 else row.label
+            label = labels[row.name]
+            label = f"{label}, {column.name}" if len(table.columns) > 1 else label
             of_cell = _recorded(found.get((row.name, column.name), ()), records)
             seeds = [one["schedules"] for one in of_cell if "schedules" in one]
             learned |= {label: seeds} if seeds else {}
@@ -160,19 +166,28 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
 
 
 def estimate(records: Records) -> list[Estimate]:
-    """Each number of some records: over seeds, or of one seed over its tasks.
+    """Each number of some records, with an interval over seeds and tasks.
+
+    Seeds are measured in the same tasks, so that the spread of their means does not tell how
+    other tasks would move them all. Both errors count as independent: the half width is
+    ``sqrt(a^2 + b^2)``, a of Student's interval over seeds and b the mean of those over tasks.
+    The part of a that tasks and seeds have in common is counted twice, so that the interval
+    is a little too wide. A single seed has b alone.
 
     Args:
-      records: one a seed, each with ``mean`` and ``interval`` (numbers or lists).
+      records: one a seed, each with ``mean`` and, unless it is exact, ``interval`` over tasks
+        (numbers or lists).
     """
-    means = [_listed(one["mean"]) for one in records]
-    if len(records) > 1:
-        return [statistics.mean(values) for values in zip(*means, strict=True)]
-    interval = records[0].get("interval")
-    if interval is None:
-        return [Estimate(value, math.nan, math.nan) for value in means[0]]
-    lows, highs = (_listed(end) for end in interval)
-    return [Estimate(*one) for one in zip(means[0], lows, highs, strict=True)]
+    numbers = zip(*(_listed(one["mean"]) for one in records), strict=True)
+    widths = zip(*(_half_widths(one) for one in records), strict=True)
+    found = []
+    for values, of_tasks in zip(numbers, widths, strict=True):
+        of_seeds = statistics.mean(values)
+        width = sum(of_tasks) / len(of_tasks)
+        if len(values) > 1:
+            width = math.hypot(of_seeds.half_width, 0.0 if math.isnan(width) else width)
+        found.append(Estimate(of_seeds.value, of_seeds.value - width, of_seeds.value + width))
+    return found
 
 
 def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
@@ -182,11 +197,16 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
         for line in lines
         if line.kind == "measured" and any(line.costs)
     ]
-    tasks = _range(one.num_tasks for _, costs in counted for one in costs) if counted else "no"
+    if not counted:
+        return f"Nothing of it has been measured yet. Profile {profile}."
+    tasks = _range(one.num_tasks for _, costs in counted for one in costs)
     text = (
-        "Mean ± half of the 95% interval, over seeds or, where there is one seed, over its "
-        f"evaluation tasks ({tasks})"
+        f"Mean ± half of the 95% interval over seeds and evaluation tasks ({tasks}), of a single "
+        "seed over tasks alone"
     )
+    published = (one for line in lines if line.kind == "published" for one in line.values)
+    if any(one is not None and one.half_width > 0 for one in published):
+        text += "; of what is published as the paper gives it"
     used = sorted(frozenset().union(*(one.places for _, costs in counted for one in costs)))
     where = f" On {'; '.join(used)}." if used else ""
     if table.metric == "learning-curve":
@@ -202,6 +222,15 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
             plural = "" if seeds == "1" else "s"
             parts.append(f"{label}: {seeds} seed{plural}, {steps} training steps each")
     return f"{'; '.join(parts)}. Profile {profile}.{where}"
+
+
+def _labels(table: Table) -> dict[str, str]:
+    """A label for each row by its name, none twice."""
+    shown = [row.label for row in table.rows]
+    return {
+        row.name: f"{row.label} ({row.name})" if shown.count(row.label) > 1 else row.label
+        for row in table.rows
+    }
 
 
 def _published(table: Table, row: Row, profile: str) -> Line:
@@ -221,7 +250,7 @@ def _published(table: Table, row: Row, profile: str) -> Line:
         decimals[metric] = max(decimals[metric], *map(_decimals, given), 0)
     label = f"{row.label}, {row.source or table.source} (published)"
     of_values = tuple(decimals[metric] for metric in metrics)
-    return Line(label, "published", values, [], row.block, of_values)
+    return Line(label, "published", values, [], row.block, of_values, row=row.name)
 
 
 def _found(table: Table, profile: str) -> dict[tuple[str, str], list[Cell]]:
@@ -242,12 +271,13 @@ def _of_row(
 def _curves_line(table: Table, row: Row, records: Records, baseline: Records) -> Line:
     width = len(table_curves.headers(table))
     if not records:
-        return Line(row.label, "measured", [None] * width, [None] * width, row.block)
+        empty = [None] * width
+        return Line(row.label, "measured", [*empty], [*empty], row.block, row=row.name)
     values = table_curves.estimates(table, records, baseline)
     costs: list[Cost | None] = [_cost(records)] * width
     lifetime = learning_curves.read(records).lifetime
     explore = records[0]["settings"]["evaluate"].get("explore", True)
-    line = Line(row.label, "measured", values, costs, row.block)
+    line = Line(row.label, "measured", values, costs, row.block, row=row.name)
     return line._replace(lifetime=lifetime, explore=explore)
 
 
@@ -274,7 +304,7 @@ def _line(
         estimates: Sequence[Estimate | None] = estimate(each) if each else [None]
         values += estimates
         costs += [_cost(records) if records else None] * len(estimates)
-    return Line(label, kind, values, costs, row.block)
+    return Line(label, kind, values, costs, row.block, row=row.name)
 
 
 def _cost(records: Records) -> Cost:
@@ -296,6 +326,14 @@ def _cost(records: Records) -> Cost:
 def _listed(value: Any) -> list[float]:
     listed = value if isinstance(value, list) else [value]
     return [math.nan if one is None else float(one) for one in listed]
+
+
+def _half_widths(record: Mapping[str, Any]) -> list[float]:
+    """Of the interval over tasks of each number; NaN where there is none."""
+    means, ends = _listed(record["mean"]), record.get("interval")
+    if ends is None:
+        return [math.nan] * len(means)
+    return [(high - low) / 2 for low, high in zip(*map(_listed, ends), strict=True)]
 
 
 def _noise(one: Estimate) -> float:

@@ -16,7 +16,8 @@ from metajax.report import metrics, records, selection, tables, tuning
 from metajax.report.table_cells import Cell, digest
 from metajax.report.table_definition import VECTORS
 from metajax.run import checkpoints, loop
-from metajax.run.directory import RunDirectory
+from metajax.run.console import out_of_memory
+from metajax.run.directory import InUse, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
 from metajax.training import initial_state
 from metajax.types import MetaAlgorithm, Spec
@@ -45,7 +46,7 @@ def run_cells(
     *,
     resume: bool = False,
     progress: Callable[[str], None] = lambda text: None,
-) -> None:
+) -> list[str]:
     """Trains and measures each cell and appends its record.
 
     Args:
@@ -54,16 +55,22 @@ def run_cells(
       results: the file of records.
       runs: where methods that are trained keep their checkpoints.
       resume: continue runs that were interrupted.
-      progress: gets a line of text a cell.
+      progress: gets a line of text a cell, and one before it is trained.
+
+    Returns:
+      what went wrong with single cells, a line each: training met a value that is not a
+      number, memory was too small, or another process is training the same.
 
     Raises:
       OptionError: before anything is run, if a cell has a half-trained run and
         ``resume`` is false, is of sizes that do not fit, or cannot be measured.
+      CheckpointError: when a checkpoint cannot be written.
       Interrupted: when a signal ended training; what is done is saved.
     """
     for cell in cells:
         run = run_directory(cell, runs)
-        if cell.row.is_trained and not resume and _is_unfinished(cell, run):
+        left = cell.row.is_trained and not resume and _is_unfinished(cell, run)
+        if left and not run.is_claimed():
             raise OptionError(
                 f"{cell.name}, seed {cell.seed}",
                 f"{run.path} holds an unfinished run; continue it with --resume, or remove it to "
@@ -72,18 +79,34 @@ def run_cells(
     for cell in {cell.name: cell for cell in cells}.values():  # seeds have the same sizes
         _check_cell(cell)
     start = time.monotonic()
+    failures = []
     for number, cell in enumerate(cells, start=1):
         before = time.monotonic()
-        record = measure(cell, runs)
+        name = f"{cell.name}, seed {cell.seed}"
+        place = f"[{number}/{len(cells)}] {name}"
+        if cell.row.is_trained:
+            progress(f"{place}: training in {run_directory(cell, runs).path}")
+        try:
+            record = measure(cell, runs, progress)
+        except (loop.NotFinite, InUse, jax.errors.JaxRuntimeError, MemoryError) as error:
+            failures.append(f"{name}: {_failure(error)}")
+            progress(f"{place} failed: {_failure(error)}")
+            continue
         records.append(results, {**record, "profile": profile})
         now = time.monotonic()
         left = (now - start) / number * (len(cells) - number)
         soon = f"; about {tables.duration(left)} left" if left else ""
         value = ", ".join(f"{one:.4g}" for one in np.atleast_1d(record["mean"]))
-        progress(
-            f"[{number}/{len(cells)}] {cell.name}, seed {cell.seed}: {value} "
-            f"in {tables.duration(now - before)}{soon}"
-        )
+        progress(f"{place}: {value} in {tables.duration(now - before)}{soon}")
+    return failures
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, InUse):
+        return "another process is training it"
+    if isinstance(error, loop.NotFinite):
+        return str(error)
+    return out_of_memory(error, "fewer tasks")
 
 
 def _is_unfinished(cell: Cell, run: RunDirectory) -> bool:
@@ -102,7 +125,9 @@ def run_directory(cell: Cell, runs: pathlib.Path) -> RunDirectory:
     return RunDirectory(runs / f"{name}-seed-{cell.seed}-{cell.training_digest[:8]}")
 
 
-def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
+def measure(
+    cell: Cell, runs: pathlib.Path, progress: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     """One cell, trained first where its row says so.
 
     Returns:
@@ -117,7 +142,7 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
     trained = {"iterations": 0, "env_steps": 0, "seconds": 0.0}
     theta = None
     if cell.row.is_trained:
-        outcome = _train(cell, runs)
+        outcome = _train(cell, runs, progress)
         theta = outcome.state.theta
         trained = {
             "iterations": outcome.iteration,
@@ -150,13 +175,15 @@ def measure(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _train(cell: Cell, runs: pathlib.Path) -> loop.Outcome:
+def _train(cell: Cell, runs: pathlib.Path, progress: Callable[[str], None]) -> loop.Outcome:
     algorithm, _ = cell.config.build()
     run = run_directory(cell, runs)
     checkpoint = None
     if run.is_run():
         kept = checkpoints.iterations(run.checkpoints)
-        checkpoint = kept[-1] if kept else None
+        checkpoint = checkpoints.latest_sound(run.checkpoints)
+        if kept and checkpoint != kept[-1]:
+            progress(f"checkpoint {kept[-1]} is damaged; going on from iteration {checkpoint or 0}")
         loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
     run.claim()
     try:

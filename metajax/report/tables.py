@@ -6,10 +6,26 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from metajax.report.axes import AXES
+
 if TYPE_CHECKING:
     from metajax.evaluation import Evaluation
 
 Row = Sequence[str]
+
+# What LaTeX would take for something else.
+_ESCAPES = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%_#${}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "±": r"$\pm$",
+        "–": "--",
+    }
+)
 
 
 def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
@@ -28,7 +44,7 @@ def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None)
         rows.append([f"{positions[index]:,}", f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
     how = "sampled actions" if evaluation.explore else "the policy's mode"
     title = f"Return on {len(evaluation.returns)} held-out tasks, {how}"
-    headers = [_axis_name(evaluation.axis), "mean return", "95% interval", "gain"]
+    headers = [AXES[evaluation.axis].unit, "mean return", "95% interval", "gain"]
     if baseline is not None:
         headers += ["random init.", "difference"]
         for row, value, other in zip(rows, means, baseline.mean(), strict=True):
@@ -104,10 +120,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _axis_name(axis: str) -> str:
-    return {"adaptations": "gradient steps", "points": "env steps"}.get(axis, axis)
-
-
 def _numeric(headers: Row, rows: Sequence[Row]) -> list[bool]:
     """Whether each column holds numbers only (or nothing) below its header."""
 
@@ -127,14 +139,4 @@ def _check(headers: Row, rows: Sequence[Row]) -> None:
 
 
 def _escape(cell: str) -> str:
-    for plain, escaped in (
-        ("\\", r"\textbackslash "),
-        ("&", r"\&"),
-        ("%", r"\%"),
-        ("_", r"\_"),
-        ("#", r"\#"),
-        ("±", r"$\pm$"),
-        ("–", "--"),
-    ):
-        cell = cell.replace(plain, escaped)
-    return cell
+    return cell.translate(_ESCAPES)

@@ -28,7 +28,7 @@ examples:
 
 Every line of --json has env_steps_per_second (median over the repeats, _min and _max
 beside it), compile_seconds, fraction_of_matmul_ceiling (arithmetic that an iteration
-needs, over the rate of float32 matrix products measured in between; null where it is
+needs, over the rate of matrix products at the same precision measured in between; null where it is
 not counted), peak_memory_bytes (of memory_source: the devices, or on a CPU the whole
 process, of which baseline_memory_bytes were in use before), the setting and the
 environment.
@@ -218,7 +218,7 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
     rate = measured[0]["matmul_flops_per_second"] / 1e9
     foot = (
         f"  {where['device']}, {where['num_devices']} jax device(s), {where['num_cores']} cores, "
-        f"jax {where['versions']['jax']}; float32 matrix products {rate:,.0f} GFLOP/s; "
+        f"jax {where['versions']['jax']}; matrix products {rate:,.0f} GFLOP/s; "
         f"peak memory of the {measured[0]['memory_source']}"
     )
     return f"{title}\n{tables.text(headers, rows)}\n{foot}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 import shutil
@@ -24,7 +25,13 @@ _TEMPORARY = "unfinished-"
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be read or written; the message says what to do."""
+    """A checkpoint that cannot be read or written; the message says why.
+
+    Attributes:
+      sound: the iteration of the latest one before it that can be used, if it is damaged.
+    """
+
+    sound: int | None = None
 
 
 def iterations(directory: pathlib.Path) -> list[int]:
@@ -84,7 +91,7 @@ def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
 
     Raises:
       CheckpointError: if it is missing, damaged, or of another structure; the
-        message names the checkpoint and offers the one before it.
+        message names the checkpoint and the latest sound one before it.
     """
     directory = directory.resolve()
     if iteration not in iterations(directory):
@@ -92,11 +99,11 @@ def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
         raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
     problem = damage(directory, iteration)
     if problem:
-        raise CheckpointError(_damaged(directory, iteration, problem))
+        raise _damaged(directory, iteration, problem)
     try:
         arrays = _read_arrays(_path(directory, iteration) / "state")
     except Exception as error:
-        raise CheckpointError(_damaged(directory, iteration, _reason(error))) from error
+        raise _damaged(directory, iteration, _reason(error)) from error
     return _rebuild(template, arrays, f"checkpoint {iteration} in {directory}")
 
 
@@ -142,14 +149,18 @@ def _path(directory: pathlib.Path, iteration: int) -> pathlib.Path:
     return directory / f"{iteration:08d}"
 
 
-def _damaged(directory: pathlib.Path, iteration: int, problem: str) -> str:
-    sound = [one for one in iterations(directory) if one < iteration and not damage(directory, one)]
-    offer = (
-        f"the one before it is sound: --checkpoint {sound[-1]}"
-        if sound
-        else "no earlier one is sound; start again with --overwrite"
-    )
-    return f"checkpoint {iteration} in {directory} is damaged: {problem}; {offer}"
+def latest_sound(directory: pathlib.Path, before: float = math.inf) -> int | None:
+    """The iteration of the latest checkpoint before another that is not damaged, if any."""
+    earlier = (one for one in reversed(iterations(directory)) if one < before)
+    return next((one for one in earlier if not damage(directory, one)), None)
+
+
+def _damaged(directory: pathlib.Path, iteration: int, problem: str) -> CheckpointError:
+    sound = latest_sound(directory, before=iteration)
+    offer = "no earlier one is sound" if sound is None else f"checkpoint {sound} is sound"
+    error = CheckpointError(f"checkpoint {iteration} in {directory} is damaged: {problem}; {offer}")
+    error.sound = sound
+    return error
 
 
 def _leaves(state: Any) -> dict[str, np.ndarray]:

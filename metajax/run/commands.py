@@ -14,7 +14,7 @@ from metajax.evaluation import Evaluation
 from metajax.options import OptionError
 from metajax.report import records
 from metajax.run import checkpoints, loop, meta_test
-from metajax.run.console import failed, out_of_memory, say
+from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
 from metajax.types import MetaAlgorithm, TaskFamily
 
@@ -39,7 +39,9 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
         theta = outcome.state.theta
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
-    except (checkpoints.CheckpointError, loop.NotFinite) as error:
+    except checkpoints.CheckpointError as error:
+        return failed(_unusable(error))
+    except loop.NotFinite as error:
         return failed(str(error))
     except OSError as error:
         problem = f"{error.filename or run.path} cannot be written ({error.strerror})"
@@ -72,9 +74,11 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
     meta_test.check_meta_test(config, algorithm, held_out)
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
+        if options.output is not None:
+            run = run.reporting_to(options.output)
         measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
     except checkpoints.CheckpointError as error:
-        return failed(str(error))
+        return failed(_unusable(error))
     except OSError as error:
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     except jax.errors.JaxRuntimeError as error:
@@ -92,7 +96,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
         config = _as_evaluated(config, record)
     except (ValueError, KeyError, TypeError):
         raise OptionError(
-            str(run.evaluation), f"is damaged; write it again: metajax evaluate {run.path}"
+            str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
         ) from None
     algorithm, held_out = config.build()
     try:
@@ -113,8 +117,11 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
 
 def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
     """The config of an evaluation, which may have had settings of its own."""
-    settings = record["config"]["evaluate"].items()
-    overrides = [f"evaluate.{name}={toml_value(value)}" for name, value in settings]
+    sections = record["config"]
+    held_out = {**sections["family"], **sections.get("evaluate.family", {})}
+    settings = {f"family.{name}": one for name, one in held_out.items() if name != "name"}
+    settings |= sections["evaluate"]
+    overrides = [f"evaluate.{name}={toml_value(value)}" for name, value in settings.items()]
     return parse(config.to_toml(), overrides)
 
 
@@ -125,6 +132,11 @@ def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace
     removed = f"; later checkpoints are removed: {', '.join(map(str, later))}" if later else ""
     say(f"continuing {run.path} at iteration {checkpoint or 0}{removed}")
     return checkpoint
+
+
+def _unusable(error: checkpoints.CheckpointError) -> str:
+    """The message of a checkpoint that cannot be used, with the option that takes another."""
+    return str(error) if error.sound is None else f"{error}: --checkpoint {error.sound}"
 
 
 def _chosen(run: RunDirectory, asked: int | None) -> int | None:
@@ -199,4 +211,4 @@ def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
 
 
 def _resume(run: RunDirectory) -> str:
-    return f"metajax train --run-dir {run.path} --resume"
+    return command("train", "--run-dir", run.path, "--resume")

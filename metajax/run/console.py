@@ -5,7 +5,10 @@ Results go to standard output, which may be piped.
 
 from __future__ import annotations
 
+import shlex
 import sys
+
+from metajax import extensions
 
 
 def say(text: str) -> None:
@@ -17,6 +20,12 @@ def failed(message: str, code: int = 1) -> int:
     """Says what went wrong; returns the exit code."""
     say(f"metajax: {message}")
     return code
+
+
+def command(*words: object) -> str:
+    """A command to be typed, ``metajax`` and the modules it was told to import before it."""
+    imports = [word for name in extensions.loaded() for word in ("--import", name)]
+    return shlex.join(["metajax", *imports, *map(str, words)])
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterable
 from typing import IO, Any
@@ -14,6 +15,10 @@ from metajax.options import OptionError
 
 _UNFINISHED = ".unfinished"
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")
+
+
+class InUse(OptionError):
+    """A run directory that another process is training in."""
 
 
 class RunDirectory:
@@ -28,10 +33,26 @@ class RunDirectory:
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
-        self.evaluation = self.path / "evaluation.json"
         self.tensorboard = self.path / "tensorboard"
-        self.pictures = {name: self.path / f"{name}.png" for name in _PICTURES}
+        self.wandb = self.path / "wandb"
+        self.wandb_id = self.path / "wandb-id"
         self._lock: IO[str] | None = None
+        self._report_to(self.path)
+
+    def _report_to(self, path: pathlib.Path) -> None:
+        self.evaluation = path / "evaluation.json"
+        self.pictures = {name: path / f"{name}.png" for name in _PICTURES}
+
+    def reporting_to(self, path: str | pathlib.Path) -> RunDirectory:
+        """The same run, whose evaluation and pictures go to another directory, which is made.
+
+        Raises:
+          OSError: if it cannot be created.
+        """
+        other = RunDirectory(self.path)
+        other._report_to(pathlib.Path(path))
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+        return other
 
     def is_run(self) -> bool:
         """Whether a run has been started here."""
@@ -82,11 +103,22 @@ class RunDirectory:
             ) from None
         return parse(text, source=str(self.config))
 
+    def is_claimed(self) -> bool:
+        """Whether a process is training here."""
+        if not self.path.is_dir():
+            return False
+        try:
+            self.claim()
+        except InUse:
+            return True
+        self.release()
+        return False
+
     def claim(self) -> None:
         """Creates and locks the directory.
 
         Raises:
-          OptionError: if another process is training here.
+          InUse: if another process is training here.
           OSError: if it cannot be created or locked.
         """
         import fcntl
@@ -97,7 +129,7 @@ class RunDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise OptionError(
+            raise InUse(
                 f"--run-dir {self.path}", "another process is training here; choose another"
             ) from None
         self._lock = lock
@@ -110,9 +142,10 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes the run that was here, and nothing that a run did not write."""
-        for directory in (self.checkpoints, self.tensorboard):
+        for directory in (self.checkpoints, self.tensorboard, self.wandb):
             shutil.rmtree(directory, ignore_errors=True)
-        for path in (self.metrics, self.evaluation, *self.pictures.values(), self.config):
+        files = (self.metrics, self.evaluation, self.wandb_id, *self.pictures.values())
+        for path in (*files, self.config):
             path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:
@@ -152,6 +185,12 @@ class RunDirectory:
             except ValueError:
                 break
         return records
+
+    def wandb_run(self) -> str:
+        """The id of this run at Weights & Biases, drawn once and kept as long as the run is."""
+        if not self.wandb_id.is_file():
+            _replace(self.wandb_id, f"{secrets.token_hex(8)}\n")
+        return self.wandb_id.read_text(encoding="utf-8").strip()
 
     def write_evaluation(self, record: dict[str, Any]) -> None:
         """Writes ``evaluation.json``, all of it or not at all."""

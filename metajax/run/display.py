@@ -6,11 +6,7 @@ import sys
 import time
 from typing import Any
 
-_ENDS = {
-    "adaptations": ("before adaptation", "after"),
-    "episodes": ("in the first episode", "in the last"),
-    "points": ("at the start of the lifetime", "at its end"),
-}
+from metajax.report.axes import AXES
 
 
 class Display:
@@ -111,8 +107,8 @@ def _returns(returns: Any, axis: str) -> str:
         return ""
     if len(returns) == 1:
         return f"return {returns[0]:.2f}"
-    first, last = _ENDS[axis]
-    return f"return {returns[0]:.2f} {first}, {returns[-1]:.2f} {last}"
+    words = AXES[axis]
+    return f"return {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
 
 
 def _rate(rate: float) -> str:

@@ -63,11 +63,10 @@ class _WandB:
     def __init__(self, run: RunDirectory, config: Config) -> None:
         import wandb  # pyright: ignore[reportMissingImports]
 
-        name = run.path.resolve().name
         self._run = wandb.init(
             project=config.train.wandb_project,
-            name=name,
-            id=f"{name}-{config.digest()}",
+            name=run.path.resolve().name,
+            id=run.wandb_run(),
             resume="allow",
             dir=str(run.path),
             config=config.to_dict(),

@@ -54,8 +54,8 @@ POINT = """\
 | MAML | **-41.00 ± 12.71** | **-10.00 ± 0.00** | – | 2 | 500 | 2 million | 90 s |
 | random | **-50.00 ± 0.00** | -40.00 ± 0.00 | – | 2 |  |  |  |
 
-Mean ± half of the 95% interval, over seeds or, where there is one seed, over its \
-evaluation tasks (70).
+Mean ± half of the 95% interval over seeds and evaluation tasks (70), of a single seed over \
+tasks alone.
 """
 SPEED = """\
 | setting | tasks | env steps/s | of matrix-product rate | compilation | peak memory | on |
@@ -121,6 +121,18 @@ def test_a_number_changed_by_hand_is_found(project):
     done = _run(project, "--check")
     assert done.returncode == 1
     assert "README.md: tables differ" in done.stderr
+
+
+def test_a_row_of_speeds_is_of_one_setting(project):
+    path = project / "benchmarks" / "results" / "speed.jsonl"
+    (speed,) = records.read(path)
+    layout = {**speed["setting"], "microbatch": 8}
+    records.append(path, {**speed, "setting": {**layout, "horizon": 100}})
+    assert _run(project).returncode == 0  # as it was, laid out in another way
+    records.append(path, {**speed, "setting": {**layout, "horizon": 50}})
+    done = _run(project)
+    assert done.returncode == 1
+    assert "speed.jsonl: MAML: has records with horizon 100 and 50; allowed: one" in done.stderr
 
 
 def test_latex(project):

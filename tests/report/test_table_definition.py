@@ -132,11 +132,13 @@ def test_options_without_a_name_count_for_all_that_are_named_later(tmp_path):
 
 
 def test_only(tmp_path):
-    cells = _cells(tmp_path)
-    chosen = table_cells.only(cells, ["still/three", "optimum"])
+    table = table_toys.read(tmp_path)
+    chosen = table_cells.only(table, "full", ["still/three", "optimum"])
     assert [one.name for one in chosen] == ["optimum/two", "optimum/three", "still/three"]
-    with pytest.raises(OptionError, match='--only: "stil" is not in this profile; did you mean'):
-        table_cells.only(cells, ["stil"])
+    with pytest.raises(OptionError, match='--only: "stil" is not in profile full; did you mean'):
+        table_cells.only(table, "full", ["stil"])
+    with pytest.raises(OptionError, match="in profile quick; --profile full has it"):
+        table_cells.only(table, "quick", ["still/three"])
 
 
 def test_patterns_choose_rows_and_columns(tmp_path):
@@ -156,9 +158,9 @@ def test_patterns_choose_rows_and_columns(tmp_path):
     assert starts == [0.1, 0.2]
     sizes = [found[f"still/{name}"]["evaluate"]["num-tasks"] for name in ("two", "three")]
     assert sizes == [9, 6]
-    assert len(table_cells.only(full, ["*/three"])) == 4
-    with pytest.raises(OptionError, match=r'"\*/thre" is not in this profile'):
-        table_cells.only(full, ["*/thre"])
+    assert len(table_cells.only(table, "full", ["*/three"])) == 4
+    with pytest.raises(OptionError, match=r'"\*/thre" is not in profile full'):
+        table_cells.only(table, "full", ["*/thre"])
 
 
 def test_a_record_is_of_a_cell_until_a_setting_changes(tmp_path):

@@ -57,13 +57,21 @@ def test_a_wide_interval_alone_makes_nothing_good(table):
     assert table_results.best(table, lines, 0) == {0}
 
 
-def test_over_seeds_or_over_tasks():
+def test_intervals_over_seeds_and_tasks():
     one = {"mean": 6.0, "interval": [5.5, 6.5]}
     assert table_results.estimate([one]) == [Estimate(6.0, 5.5, 6.5)]
-    # Two values 2 apart: 12.71 is Student's quantile for one degree of freedom.
-    (of_seeds,) = table_results.estimate([one, {"mean": 8.0, "interval": [7, 9]}])
+    # Two values 2 apart: 12.71 is Student's quantile for one degree of freedom. The tasks,
+    # which both seeds were measured in, add a mean half width of 5 and 7 to it.
+    exact = [{"mean": 6.0}, {"mean": 8.0, "interval": [None, None]}]
+    (of_seeds,) = table_results.estimate(exact)
     assert of_seeds.value == 7
     assert of_seeds.half_width == pytest.approx(12.706, abs=1e-3)
+    sampled = [{"mean": 6.0, "interval": [1, 11]}, {"mean": 8.0, "interval": [1, 15]}]
+    (of_both,) = table_results.estimate(sampled)
+    assert of_both.half_width == pytest.approx(math.hypot(12.706, 6), abs=1e-3)
+    # Seeds that agree say nothing of other tasks.
+    (agreed,) = table_results.estimate([one, one, one])
+    assert agreed.half_width == 0.5
     vector = {"mean": [1.0, 2.0], "interval": [[0.0, 1.5], [2.0, 2.5]]}
     assert [one.half_width for one in table_results.estimate([vector])] == [1, 0.5]
     (exact,) = table_results.estimate([{"mean": 3.0, "interval": [None, None]}])

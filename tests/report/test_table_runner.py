@@ -13,7 +13,8 @@ import table_toys
 
 from metajax.cli import main
 from metajax.report import records, table_cells, table_runner, tuning
-from metajax.run import loop
+from metajax.run import checkpoints, loop
+from metajax.run.directory import RunDirectory
 from metajax.run.meta_test import evaluation_key
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -101,7 +102,7 @@ def test_only_and_output(project):
 def test_seeds(project, capsys):
     arguments = ["table", "toys", "--profile", "full", "--only", "trained"]
     assert main([*arguments, "--seeds", "2"]) == 2
-    assert "--seeds: 2 is none of these cells; allowed: 0, 1" in capsys.readouterr().err
+    assert "--seeds: 2 is no seed of these cells; allowed: 0, 1" in capsys.readouterr().err
     assert main([*arguments, "--seeds", "1"]) == 0
     cells = [(one["column"], one["seed"]) for one in _lines(project)]
     assert cells == [("two", 1), ("three", 1)]
@@ -178,6 +179,55 @@ def test_signals_save_and_say_how_to_continue(project, monkeypatch, capsys, numb
     assert not _lines(project)
     assert main(again.split()[1:]) == 0
     assert _lines(project)[0]["mean"] == pytest.approx(0.48)
+
+
+def test_a_cell_that_fails_stops_no_other(project, capsys):
+    bad = '[[rows]]\nname = "bad"\nlabel = "bad"\nalgorithm = { name = "mover", start = inf }\n'
+    bad += 'train = { num-iterations = 2 }\n\n[[rows]]\nname = "still"'
+    text = table_toys.TABLE.replace('[[rows]]\nname = "still"', bad)
+    table_toys.write(project, text)
+    assert main(["table", "toys", "--only", "bad", "still", "--json"]) == 1
+    assert [one["row"] for one in _lines(project)] == ["still"]
+    captured = capsys.readouterr()
+    assert "1 of 2 cells failed:\n  bad/two, seed 0: theta at iteration 2 is not" in captured.err
+    summary = json.loads(captured.out)
+    assert (summary["failed"], summary["interrupted"]) == (True, False)
+    assert [one["row"] for one in summary["lines"]][-3:] == ["bad", "still", "still"]
+
+
+def test_what_another_process_trains_is_left_to_it(project, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        _stop(patch, 2, _kill)
+        with pytest.raises(Killed):
+            main(["table", "toys", "--only", "trained"])
+    (path,) = project.glob("runs/tables/trained/mover-*")
+    run = RunDirectory(path)
+    assert not run.is_claimed()
+    run.claim()
+    try:
+        capsys.readouterr()
+        assert main(["table", "toys", "--only", "trained", "still"]) == 1
+    finally:
+        run.release()
+    assert "trained/two, seed 0: another process is training it" in capsys.readouterr().err
+    assert [one["row"] for one in _lines(project)] == ["still"]
+
+
+@pytest.mark.parametrize("damaged", [1, 4])
+def test_damaged_checkpoints_are_trained_again(project, capsys, damaged):
+    arguments = ["table", "toys", "--only", "trained"]
+    assert main(arguments) == 0
+    (before,) = _numbers(project)
+    (project / "benchmarks" / "results" / "toys.jsonl").unlink()
+    (path,) = project.glob("runs/tables/trained/mover-*")
+    kept = checkpoints.iterations(path / "checkpoints")
+    for iteration in kept[-damaged:]:
+        manifest = path / "checkpoints" / f"{iteration:08d}" / "manifest.json"
+        manifest.write_text("{}")
+    assert main(arguments) == 0
+    start = kept[-2] if damaged == 1 else 0
+    assert f"checkpoint 4 is damaged; going on from iteration {start}" in capsys.readouterr().err
+    assert _numbers(project) == [before]
 
 
 def test_sigterm_between_trainings(project, monkeypatch, capsys):

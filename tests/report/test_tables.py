@@ -42,6 +42,15 @@ def test_latex():
     )
 
 
+def test_latex_of_what_it_reads_otherwise():
+    cells = ["> 2,000", "< 3", "1 ± 2", "a\\b", "{x}", "$5", "a^b~c", "–"]
+    row = tables.latex(["a"] * len(cells), [cells]).splitlines()[4]
+    assert row == (
+        r"$>$ 2,000 & $<$ 3 & 1 $\pm$ 2 & a\textbackslash{}b & \{x\} & \$5 & "
+        r"a\textasciicircum{}b\textasciitilde{}c & -- \\"
+    )
+
+
 def test_rows_must_fit_the_headers():
     with pytest.raises(ValueError, match="3 cells given; allowed: 2"):
         tables.markdown(["a", "b"], [["1", "2", "3"]])

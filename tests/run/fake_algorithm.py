@@ -17,6 +17,7 @@ import time
 import types
 from typing import Any, Literal
 
+import metajax
 from metajax.options import check_number
 
 CONFIG = """
@@ -141,6 +142,7 @@ def report() -> dict[str, types.ModuleType]:
         name: types.ModuleType(f"metajax.report.{name}") for name in ("records", "plots", "tables")
     }
     whole = types.ModuleType("metajax.report")
+    whole.__path__ = [str(pathlib.Path(metajax.__file__).parent / "report")]  # of the other parts
     for name, part in parts.items():
         setattr(whole, name, part)
     vars(parts["records"]).update(environment=dict, place=str)

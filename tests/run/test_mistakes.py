@@ -10,7 +10,6 @@ TRAIN = ("train", "fake.toml")
 ARGUMENTS = [
     # command, what the message says
     ((), "COMMAND"),
-    (("trian",), "invalid choice"),
     ((*TRAIN, "--sed", "3"), "--sed"),
     (("train",), "CONFIG: is missing"),
     (("train", "fake.tml"), "fake.tml: cannot be read (No such file or directory); did you mean"),
@@ -47,6 +46,12 @@ ARGUMENTS = [
     (("evaluate", ".", "--num-tasks", "many"), "is not a run directory"),
     (("evaluate", ".", "--checkpoint", "last"), "--checkpoint"),
     (("plot", "nowhere"), "nowhere: is not a run directory"),
+    (("trian",), 'metajax: "trian" is no command; did you mean train? allowed: train'),
+    ((*TRAIN, "--sed", "3"), "--sed: is no option of metajax train; did you mean --set? allowed"),
+    (("evaluate", ".", "--num_tasks=3"), "--num_tasks: is no option of metajax evaluate; did you"),
+    ((*TRAIN, "--import", "toys"), "--import: stands before the command: metajax --import MODULE"),
+    ((*TRAIN, "fake.toml"), "fake.toml: is one argument too many; see metajax train --help"),
+    (("evaluate", ".", "--set", "train.seed=1"), "--set train.seed=1: allowed: evaluate.NAME="),
     (("list", "mam"), 'NAME: "mam" is unknown; did you mean maml?'),
     (("list", "mam", "--json"), 'NAME: "mam" is unknown; did you mean maml?'),
 ]

@@ -19,7 +19,7 @@ import pytest
 import metajax
 from metajax.config import parse
 from metajax.options import OptionError
-from metajax.run import checkpoints, display, loop, meta_test
+from metajax.run import checkpoints, console, display, loop, meta_test
 from metajax.run.directory import RunDirectory
 
 TRAIN = ("train", "fake.toml", "--run-dir", "run")
@@ -118,9 +118,11 @@ def test_a_picture_that_cannot_be_drawn_is_one_message(whole, command, monkeypat
 def test_a_plot_is_of_the_tasks_that_were_measured(whole, command, monkeypatch):
     drawn = []
     monkeypatch.setattr(meta_test, "draw", lambda run, config, *_: drawn.append(config) or [])
-    assert command("evaluate", whole, "--seed", "5", "--mode").code == 0
+    other = ("--set", "evaluate.family.scale=3.0")
+    assert command("evaluate", whole, "--seed", "5", "--mode", *other).code == 0
     assert command("plot", whole).code == 0
     assert drawn[0].evaluate == drawn[1].evaluate
+    assert drawn[0].held_out == drawn[1].held_out != drawn[1].family
     assert (drawn[1].evaluate.seed, drawn[1].evaluate.explore) == (5, False)
 
 
@@ -375,6 +377,24 @@ def test_no_sound_checkpoint(command, workplace):
     assert "no earlier one is sound" in result.err
 
 
+def test_an_evaluation_beside_that_of_the_run(whole, command, workplace):
+    before = (whole / "evaluation.json").read_bytes()
+    options = ["--set", "evaluate.num-tasks=3", "--set", "evaluate.family.scale=2.0"]
+    assert command("evaluate", whole, *options, "--checkpoint", 4, "--output", "a/b").code == 0
+    assert (whole / "evaluation.json").read_bytes() == before
+    record = json.loads((workplace / "a" / "b" / "evaluation.json").read_text())
+    assert record["checkpoint"] == 4
+    assert record["config"]["evaluate"]["num-tasks"] == 3
+    assert record["config"]["evaluate.family"] == {"scale": 2.0}
+    assert (workplace / "a" / "b" / "adaptation.png").is_file()
+
+
+def test_commands_to_be_typed_again(monkeypatch):
+    assert console.command("evaluate", "my runs/a") == "metajax evaluate 'my runs/a'"
+    monkeypatch.setenv("METAJAX_IMPORT", "toys,more.toys")
+    assert console.command("list") == "metajax --import toys --import more.toys list"
+
+
 def test_checkpoint_that_is_not_there(whole, command):
     result = command("evaluate", "whole", "--checkpoint", 5)
     assert result.code == 2
@@ -501,12 +521,22 @@ def test_wandb_takes_every_line(command, workplace, monkeypatch):
     run = types.SimpleNamespace(
         log=lambda values, step: logged.append((step, values)), finish=lambda: logged.append("end")
     )
-    wandb = types.SimpleNamespace(init=lambda **_: run, __spec__=object())
+    begun = []
+
+    def init(**options):
+        begun.append(options["id"])
+        return run
+
+    wandb = types.SimpleNamespace(init=init, __spec__=object())
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     assert command(*TRAIN, "--set", "train.wandb=true").code == 0
     assert logged.pop() == "end"
     assert [step for step, _ in logged] == list(range(1, 13))
     assert {"returns/0", "returns/1", "loss", "env_steps", "seconds"} <= set(logged[0][1])
+    # A longer run is the same one, a run in its place another.
+    assert command(*RESUME, "--set", "train.num-iterations=13").code == 0
+    assert command(*TRAIN, "--overwrite", "--set", "train.wandb=true").code == 0
+    assert begun[0] == begun[1] != begun[2]
 
 
 def test_tensorboard_files_appear(command, workplace):
@@ -518,9 +548,9 @@ def test_tensorboard_files_appear(command, workplace):
 @pytest.mark.parametrize(
     ("axis", "said"),
     [
-        ("adaptations", "return 1.00 before adaptation, 2.00 after"),
-        ("episodes", "return 1.00 in the first episode, 2.00 in the last"),
-        ("points", "return 1.00 at the start of the lifetime, 2.00 at its end"),
+        ("adaptations", "return 1.00 (before adaptation), 2.00 (after adaptation)"),
+        ("episodes", "return 1.00 (first episode), 2.00 (last episode)"),
+        ("points", "return 1.00 (start of the lifetime), 2.00 (end of the lifetime)"),
     ],
 )
 def test_progress_says_what_returns_are_of(axis, said, capsys):
