@@ -62,10 +62,12 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser, commands = _parser()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         allowed = f"{suggest(arguments[0], commands)}allowed: {', '.join(commands)}"
-        raise OptionError("metajax", f'"{arguments[0]}" is no command; {allowed}')
+        raise OptionError("COMMAND", f'"{arguments[0]}" is unknown; {allowed}')
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        raise _unknown(unknown[0], arguments[0], commands[arguments[0]])
+        name = next(word for word in arguments if word in commands)
+        before = arguments.index(unknown[0]) < arguments.index(name)
+        raise _unknown(unknown[0], name, parser if before else commands[name])
     return options
 
 

@@ -113,8 +113,9 @@ def compose(
       learner: what adapts inside a task.
       outer: what improves theta across tasks.
       family: where tasks come from.
-      num_adaptations: K of a trial, unless ``adapt`` is told otherwise.
-      num_streams: E, episodes of a chunk.
+      num_adaptations: K of a trial, unless ``adapt`` is told otherwise. Give what the outer
+        rule trains with, which is not seen here: a meta-test takes it for its default.
+      num_streams: E, episodes of a chunk; likewise.
       trials: their kind; ``fresh()`` by default. Continuing trials have no adaptations.
       microbatch: tasks of a meta-test that may be one block of the program.
       schedules: names in the outer rule's ``info`` of settings that are learned.

@@ -10,7 +10,6 @@ TRAIN = ("train", "fake.toml")
 ARGUMENTS = [
     # command, what the message says
     ((), "COMMAND"),
-    ((*TRAIN, "--sed", "3"), "--sed"),
     (("train",), "CONFIG: is missing"),
     (("train", "fake.tml"), "fake.tml: cannot be read (No such file or directory); did you mean"),
     (("train", "."), ".: cannot be read (Is a directory)"),
@@ -46,7 +45,8 @@ ARGUMENTS = [
     (("evaluate", ".", "--num-tasks", "many"), "is not a run directory"),
     (("evaluate", ".", "--checkpoint", "last"), "--checkpoint"),
     (("plot", "nowhere"), "nowhere: is not a run directory"),
-    (("trian",), 'metajax: "trian" is no command; did you mean train? allowed: train'),
+    (("trian",), 'COMMAND: "trian" is unknown; did you mean train? allowed: train'),
+    (("--resume", *TRAIN), "--resume: is no option of metajax; allowed: --help, --import, --ve"),
     ((*TRAIN, "--sed", "3"), "--sed: is no option of metajax train; did you mean --set? allowed"),
     (("evaluate", ".", "--num_tasks=3"), "--num_tasks: is no option of metajax evaluate; did you"),
     ((*TRAIN, "--import", "toys"), "--import: stands before the command: metajax --import MODULE"),
