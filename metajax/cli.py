@@ -67,18 +67,24 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     if unknown:
         name = next(word for word in arguments if word in commands)
         before = arguments.index(unknown[0]) < arguments.index(name)
+        if before and unknown[0].partition("=")[0] in _option_names(commands[name]):
+            raise OptionError(unknown[0], f"stands after the command: metajax {name} {unknown[0]}")
         raise _unknown(unknown[0], name, parser if before else commands[name])
     return options
 
 
-def _unknown(word: str, command: str, parser: argparse.ArgumentParser) -> OptionError:
-    """The mistake of a word that a command does not know."""
-    if not word.startswith("-"):
+def _option_names(parser: argparse.ArgumentParser) -> list[str]:
+    return [one for action in parser._actions for one in action.option_strings if one[1] == "-"]
+
+
+def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionError:
+    """The mistake of a word that the parser of the given command does not know."""
+    if not word.startswith("--"):
         return OptionError(word, f"is one argument too many; see {parser.prog} --help")
     name = word.partition("=")[0]
     if name == "--import":
-        return OptionError(name, f"stands before the command: metajax --import MODULE {command}")
-    known = [one for action in parser._actions for one in action.option_strings if one[1] == "-"]
+        return OptionError(name, f"stands before the command: metajax --import MODULE {given}")
+    known = _option_names(parser)
     allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
     return OptionError(name, f"is no option of {parser.prog}; {allowed}")
 

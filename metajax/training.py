@@ -59,8 +59,8 @@ def _traced_block(
 ) -> tuple[MetaState, Infos]:
     """The block where it may be part of a larger program.
 
-    An algorithm may then hold what is traced, which no cache may keep: then all of its
-    arguments are, or some of its results.
+    An algorithm may then hold what is traced, which no cache may keep: then some of the
+    arguments are traced, or at the latest some of the results.
     """
     if _is_traced(arguments):
         return _block.__wrapped__(algorithm, length)(*arguments)

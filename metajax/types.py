@@ -56,6 +56,10 @@ class Box:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):  # a family needs a hash, which lists and arrays lack
+            object.__setattr__(self, name, tuple(float(bound) for bound in getattr(self, name)))
+
     @property
     def size(self) -> int:
         """Length A of the action vector."""

@@ -32,7 +32,7 @@ class GradientBased(MetaOptimized, WithTorso):
       inner_clip: largest norm of an inner gradient; none for no clipping.
       inner: an optax transformation or ``(key, theta, phi, chunk) -> phi`` instead
         of SGD with ``inner_lr`` (Python only).
-      updates_per_step: gradient steps on each chunk.
+      updates_per_step: steps of the inner rule on each chunk.
       network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
         instead of the MLP; a value network is another one of the kind (Python only).
       head_scale: of the policy's last kernel at the start, relative to Glorot's.

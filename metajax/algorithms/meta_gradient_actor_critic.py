@@ -151,7 +151,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
         starts = {name: raw(name, getattr(self, name)) for name in self.learned}
         theta = {name: jnp.asarray(start, jnp.float32) for name, start in starts.items()}
         if self.state_discount:
-            theta["discount"] = jnp.zeros(family.spec.observation_shape)
+            theta["discount"] = jnp.zeros(family.spec.observation_shape, jnp.float32)
         return theta
 
     def record(self, theta: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -95,7 +95,8 @@ def gradient_learner(
     the objective of Finn et al. (2017): their horizon is part of the task.
 
     Raises:
-      OptionError: for a baseline that the policy lacks, or an ``inner`` of neither kind.
+      OptionError: for a baseline that the policy lacks, an ``inner`` of neither kind, or a
+        surrogate beside a rule of one's own, which would not see it.
     """
     value_of = policy.value
     if baseline == "value" and value_of is None:
@@ -107,13 +108,13 @@ def gradient_learner(
             f"{getattr(inner, '__name__', inner)} does not fit; allowed: an optax transformation "
             "such as optax.sgd(0.1), or a function (key, theta, phi, chunk) -> phi",
         )
-    if not isinstance(inner, optax.GradientTransformation) and surrogate != "score":
+    surrogate_loss = SURROGATES[surrogate]
+    if not isinstance(inner, optax.GradientTransformation) and surrogate_loss is not _score:
         raise OptionError(
             "surrogate",
             f'"{surrogate}" is not possible with a rule of your own, which has its own loss; '
-            'allowed: "score", or an optax transformation',
+            'allowed: "score", "emaml", or an optax transformation',
         )
-    surrogate_loss = SURROGATES[surrogate]
     distribution = policy.distribution
 
     def begin(key, theta):

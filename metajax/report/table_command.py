@@ -107,7 +107,10 @@ def _run(
         signal.signal(signal.SIGTERM, before)
     if failures:
         lines = "\n".join(f"  {one}" for one in failures)
-        return failed(f"{len(failures)} of {len(missing)} cells failed:\n{lines}")
+        return failed(
+            f"{len(failures)} of {len(missing)} cells failed:\n{lines}\n"
+            f"try them again with: {_again(options)}"
+        )
     return 0
 
 

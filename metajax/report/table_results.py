@@ -49,6 +49,7 @@ class Line(NamedTuple):
       lifetime: of a learning curve, its last step.
       explore: of a learning curve, whether the policy that was measured sampled its actions.
       row: the name of its row, which no other row has.
+      noise: of each value, see ``seed_noise``; where it is empty that of the estimates.
     """
 
     label: str
@@ -60,6 +61,7 @@ class Line(NamedTuple):
     lifetime: float = math.nan
     explore: bool | None = None
     row: str = ""
+    noise: tuple[float, ...] = ()
 
 
 def columns(table: Table, profile: str) -> list[Column]:
@@ -140,7 +142,7 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
     """Indices of the lines that are best in a column, within noise.
 
     Those whose distance from the best is at most ``sqrt(a^2 + b^2)``, a and b the
-    half widths of the two 95% intervals, and that no other line is better than which is
+    ``noise`` of the two, and that no other line is better than which is
     not among them: a wide interval alone makes nothing good. Only measured lines count: a
     value that was selected on the trials that are shown is too good, a published one is of
     other trials. Nothing is best that stands alone.
@@ -155,24 +157,29 @@ def best(table: Table, lines: Sequence[Line], column: int) -> set[int]:
     values = {index: one for index, one in known.items() if math.isfinite(one.value)}
     if len(known) < 2 or not values:
         return set()
-    ranked = sorted(values.items(), key=lambda item: -sign * item[1].value)
-    top = ranked[0][1]
+
+    def noise(index):
+        given = lines[index].noise
+        return given[column] if given else _noise(values[index])
+
+    ranked = sorted(values, key=lambda index: -sign * values[index].value)
+    top = ranked[0]
     far = (
         place
-        for place, (_, one) in enumerate(ranked)
-        if sign * (top.value - one.value) > math.hypot(_noise(top), _noise(one))
+        for place, one in enumerate(ranked)
+        if sign * (values[top].value - values[one].value) > math.hypot(noise(top), noise(one))
     )
-    return {index for index, _ in ranked[: next(far, len(ranked))]}
+    return {*ranked[: next(far, len(ranked))]}
 
 
 def estimate(records: Records) -> list[Estimate]:
     """Each number of some records, with an interval over seeds and tasks.
 
     Seeds are measured in the same tasks, so that the spread of their means does not tell how
-    other tasks would move them all. Both errors count as independent: the half width is
-    ``sqrt(a^2 + b^2)``, a of Student's interval over seeds and b the mean of those over tasks.
-    The part of a that tasks and seeds have in common is counted twice, so that the interval
-    is a little too wide. A single seed has b alone.
+    other tasks would move them all. The half width is ``sqrt(a^2 + b^2)``, a of Student's
+    interval over seeds and b the mean of those over tasks. Chance inside of trials is in both,
+    and in b not divided by the number of seeds S: where there is nothing else, the interval is
+    up to ``sqrt(S + 1)`` times too wide. A single seed has b alone.
 
     Args:
       records: one a seed, each with ``mean`` and, unless it is exact, ``interval`` over tasks
@@ -188,6 +195,18 @@ def estimate(records: Records) -> list[Estimate]:
             width = math.hypot(of_seeds.half_width, 0.0 if math.isnan(width) else width)
         found.append(Estimate(of_seeds.value, of_seeds.value - width, of_seeds.value + width))
     return found
+
+
+def seed_noise(records: Records) -> tuple[float, ...]:
+    """Half widths that tell rows apart which are measured in the same tasks.
+
+    Over seeds alone, as what tasks have to do with it is the same in all rows; of a single
+    seed over tasks. 0 where there is nothing of either.
+    """
+    if len(records) > 1:
+        means = zip(*(_listed(one["mean"]) for one in records), strict=True)
+        return tuple(statistics.mean(values).half_width for values in means)
+    return tuple(0.0 if math.isnan(one) else one for one in _half_widths(records[0]))
 
 
 def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
@@ -300,11 +319,13 @@ def _line(
 ) -> Line:
     values: list[Estimate | None] = []
     costs: list[Cost | None] = []
+    noise: tuple[float, ...] = ()
     for each, records in zip(numbers, of_columns, strict=True):
         estimates: Sequence[Estimate | None] = estimate(each) if each else [None]
         values += estimates
+        noise += seed_noise(each) if each else (math.nan,)
         costs += [_cost(records) if records else None] * len(estimates)
-    return Line(label, kind, values, costs, row.block, row=row.name)
+    return Line(label, kind, values, costs, row.block, row=row.name, noise=noise)
 
 
 def _cost(records: Records) -> Cost:

@@ -179,14 +179,15 @@ def _train(cell: Cell, runs: pathlib.Path, progress: Callable[[str], None]) -> l
     algorithm, _ = cell.config.build()
     run = run_directory(cell, runs)
     checkpoint = None
-    if run.is_run():
-        kept = checkpoints.iterations(run.checkpoints)
-        checkpoint = checkpoints.latest_sound(run.checkpoints)
-        if kept and checkpoint != kept[-1]:
-            progress(f"checkpoint {kept[-1]} is damaged; going on from iteration {checkpoint or 0}")
-        loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
     run.claim()
     try:
+        if run.is_run():
+            kept = checkpoints.iterations(run.checkpoints)
+            checkpoint = checkpoints.latest_sound(run.checkpoints)
+            if kept and checkpoint != kept[-1]:
+                start = checkpoint or 0
+                progress(f"checkpoint {kept[-1]} is damaged; going on from iteration {start}")
+            loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
         run.write_config(cell.config)
         outcome = loop.train_run(run, cell.config, algorithm, checkpoint=checkpoint)
     finally:

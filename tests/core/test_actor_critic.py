@@ -200,6 +200,13 @@ def test_discounts_of_states_start_from_the_option():
     np.testing.assert_allclose(options.record(theta)["discount"], 0.9, rtol=1e-6)
 
 
+def test_settings_are_float32_where_float64_is_allowed(x64):
+    for state_discount in (False, True):
+        options = {**SMALL, "learned": ("discount", "gae_lambda"), "state_discount": state_discount}
+        theta = ALGORITHMS.get("meta-gradient-actor-critic")(**options).initial(toys.arms())
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(theta)} == {"float32"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["halves", "alternating"])
 def test_discounts_of_states_keep_the_signal_and_leave_out_the_noise(order):

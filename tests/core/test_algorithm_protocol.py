@@ -14,6 +14,7 @@ import metajax
 from metajax import inner, outer, training
 from metajax.batch import TaskMap
 from metajax.source import fresh_episodes
+from metajax.types import Box
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ALGORITHMS = toys.GRADIENT_BASED
@@ -113,9 +114,11 @@ def test_traced_options_are_kept_in_no_cache(line):
 
 def test_a_spec_of_lists_and_arrays_has_a_hash():
     spec = toys.arms().spec
-    lists = {"observation_shape": [1], "random_return": jnp.float32(0.5)}
+    space = Box(low=[-1, 0], high=np.ones(2))  # type: ignore[arg-type]
+    lists = {"observation_shape": [1], "random_return": jnp.float32(0.5), "action_space": space}
     other = dataclasses.replace(spec, **lists)
     assert (other.observation_shape, other.random_return) == ((1,), 0.5)
+    assert other.action_space == Box(low=(-1.0, 0.0), high=(1.0, 1.0))
     hash(other)
 
 
@@ -311,6 +314,7 @@ def test_what_does_not_go_with_an_inner_rule_is_refused(line):
     ):
         with pytest.raises(metajax.OptionError, match=message):
             toys.make("maml", line, **options)
+    toys.make("maml", line, inner=rule, surrogate="emaml")
     toys.make("fomaml", line, inner=optax.adam(0.01))
     toys.make("reptile", line, inner=optax.adam(0.01))
     toys.make("maml", line, inner=optax.adam(0.01, eps_root=1e-8))

@@ -50,6 +50,18 @@ def test_the_best_and_all_within_noise_of_it(table):
     assert table_results.best(table, lines[:1], 0) == set()
 
 
+def test_rows_are_told_apart_by_their_seeds(table):
+    """The interval of 0.5 is that of the tasks, which both rows share."""
+    lines = _lines({"a": _estimate(10.0, 0.5), "b": _estimate(9.5, 0.5)})
+    assert table_results.best(table, lines, 0) == {0, 1}
+    surer = [line._replace(noise=(0.1,)) for line in lines]
+    assert table_results.best(table, surer, 0) == {0}
+    seeds = [{"mean": 6.0, "interval": [1, 11]}, {"mean": 8.0, "interval": [1, 15]}]
+    assert table_results.seed_noise(seeds) == pytest.approx([12.706], abs=1e-3)
+    assert table_results.seed_noise(seeds[:1]) == (5,)
+    assert table_results.seed_noise([{"mean": [1.0, 2.0]}]) == (0, 0)
+
+
 def test_a_wide_interval_alone_makes_nothing_good(table):
     lines = _lines(
         {"a": _estimate(10.0, 0.1), "worse": _estimate(8.0, 3.0), "better": _estimate(9.0, 0.1)}
