@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 SECTIONS = ("family", "algorithm", "train", "evaluate")
 
+LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
+"""Options of algorithms on which nothing but rounding depends: how tasks lie on the machine."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainOptions:

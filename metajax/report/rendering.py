@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from metajax.config import LAYOUT
 from metajax.options import OptionError
 from metajax.report import records, table_curves, table_results, tables
 from metajax.report.statistics import Estimate
@@ -173,13 +174,9 @@ def throughput_grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
     return Grid(headers, cells)
 
 
-# Settings of a record that change how it is computed, and not what.
-_LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
-
-
 def _check_same(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> None:
     """Refuses a row of records that differ in more than their layout."""
-    for name in one.keys() & other.keys() - {*_LAYOUT}:
+    for name in one.keys() & other.keys() - {*LAYOUT}:
         if one[name] != other[name]:
             raise OptionError(
                 where,

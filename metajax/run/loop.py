@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.config import Config
+from metajax.config import LAYOUT, Config
 from metajax.options import OptionError
 from metajax.run import checkpoints, numbers
 from metajax.run.directory import RunDirectory
@@ -21,9 +21,6 @@ from metajax.run.loggers import Logger, open_loggers
 from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
 from metajax.types import MetaAlgorithm, MetaState
-
-# What a run may change on its way: nothing but rounding depends on it.
-_LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
 
 
 class NotFinite(Exception):
@@ -155,7 +152,7 @@ def check_continuation(before: Config, now: Config, reached: int) -> None:
         old, new = before.to_dict()[section], now.to_dict()[section]
         names = ("seed",) if section == "train" else {**old, **new}
         for name in names:
-            if old.get(name) != new.get(name) and name not in _LAYOUT:
+            if old.get(name) != new.get(name) and name not in LAYOUT:
                 raise OptionError(
                     f"{section}.{name}",
                     f"{new.get(name)!r} differs from {old.get(name)!r}, with which the run was "
