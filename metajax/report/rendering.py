@@ -107,11 +107,9 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
         shown = table_results.columns(table, profile)
         decimals = [table.decimals if one.decimals is None else one.decimals for one in shown]
     rows = []
-    block = None
-    for index, line in enumerate(lines):
-        if line.block is not None and line.block != block:
-            block = line.block
-            rows.append([f"*{block}*", *[""] * (len(headers) - 1)])
+    for index, (heading, line) in enumerate(zip(table_results.headings(lines), lines, strict=True)):
+        if heading is not None:
+            rows.append([f"*{heading}*", *[""] * (len(headers) - 1)])
         values = []
         for column, one in enumerate(line.values):
             shown = (line.decimals or decimals)[column]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from metajax.report import plots
-from metajax.report.table_results import Line
+from metajax.report.table_results import Line, headings
 
 _MARKS: dict[str, dict[str, Any]] = {
     "published": {"marker": "D", "markerfacecolor": "white", "color": plots.PALETTE[1]},
@@ -22,16 +22,6 @@ _WORDS = {
     "selected": "measured, tuned on these trials",
     "reference": "computed",
 }
-
-
-def _with_headings(lines: Sequence[Line]) -> Iterator[Line | str]:
-    """The lines, with the heading of a block before its first one."""
-    block = None
-    for line in lines:
-        if line.block is not None and line.block != block:
-            block = line.block
-            yield block
-        yield line
 
 
 def draw(
@@ -49,7 +39,8 @@ def draw(
 
     num_columns = min(len(headers), 4)
     num_rows = math.ceil(len(headers) / num_columns)
-    shown = list(_with_headings(lines))
+    pairs = zip(headings(lines), lines, strict=True)
+    shown = [one for pair in pairs for one in pair if one is not None]
     size = (2.6 + 2.4 * num_columns, (1.2 + 0.24 * len(shown)) * num_rows + 0.9)
     with plots._figure(path, size) as figure:
         panels = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)

@@ -103,6 +103,16 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
     ]
 
 
+def headings(lines: Sequence[Line]) -> list[str | None]:
+    """The heading above each line: its block's, where that begins."""
+    result, block = [], None
+    for line in lines:
+        begins = line.block is not None and line.block != block
+        block = line.block if begins else block
+        result.append(block if begins else None)
+    return result
+
+
 def curves(table: Table, profile: str, records: Records) -> dict[str, learning_curves.Curves]:
     """The learning curves of the rows that have been measured, by label.
 
