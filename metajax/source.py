@@ -387,7 +387,7 @@ def _steps(
 
 def _seen(spec: Spec, timestep: TimeStep, action: jax.Array) -> ActorInput:
     action = jnp.asarray(action, no_action(spec).dtype)
-    return ActorInput(timestep.observation, action, timestep.reward, timestep.done)
+    return ActorInput(timestep.observation, action, _floating(timestep.reward), timestep.done)
 
 
 def _select(condition: jax.Array, new: Tree, old: Tree) -> Tree:

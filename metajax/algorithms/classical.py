@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from metajax.inner.planning import Backup
     from metajax.inner.scoring import Rule
     from metajax.inner.tabular import Counts, Prior
-    from metajax.types import Key, MetaAlgorithm, Spec, TaskFamily
+    from metajax.types import Key, MetaAlgorithm, Spec, Tabular, TaskFamily
 
 Ties = Literal["first", "random"]
 
@@ -98,16 +98,29 @@ class Classical:
 
         def adapt(key, theta, task, *, family=None, **options):
             if family is not None:
-                _check_same_kind(family.spec, trained.spec)
+                self.check_held_out(family.spec, trained.spec)
             return algorithm.adapt(key, theta, task, family=family, **options)
 
         trained = family
         return algorithm._replace(adapt=adapt)
 
+    def check_held_out(self, given: Spec, planned: Spec) -> None:
+        """Raises OptionError where a held-out family is not what the method was made for."""
+        del given, planned
+
     def needs(self, spec: Spec, condition: bool, kind: str) -> None:
         """Raises OptionError unless the family is of the kind that the method needs."""
         if not condition:
             raise OptionError("family", f"{self.name} needs {kind}; {spec.name} is none")
+
+    def needs_tabular(self, spec: Spec, kind: str) -> Tabular:
+        """What a family says of its states; raises OptionError where it says nothing."""
+        if spec.tabular is None:
+            raise OptionError(
+                "family",
+                f"{self.name} needs {kind} with tabular in its spec; that of {spec.name} has none",
+            )
+        return spec.tabular
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,11 +136,11 @@ class BanditMethod(Classical):
     def rule(self, spec):
         from metajax.types import Discrete
 
-        tabular = spec.tabular
-        is_bandit = tabular is not None and tabular.num_states == 1 and spec.episode_length == 1
+        tabular = self.needs_tabular(spec, "a bandit family")
+        is_bandit = tabular.num_states == 1 and spec.episode_length == 1
         self.needs(spec, is_bandit, "a bandit family")
         if self.binary:
-            binary = tabular is not None and tabular.rewards == "bernoulli"
+            binary = tabular.rewards == "bernoulli"
             self.needs(spec, binary, "a bandit family whose arms pay 1 or nothing")
         assert isinstance(spec.action_space, Discrete)
         return self.bandit_rule(spec.action_space.num_actions, spec)
@@ -135,6 +148,13 @@ class BanditMethod(Classical):
     def bandit_rule(self, num_arms: int, spec: Spec) -> Rule:
         """How the method rates arms."""
         raise NotImplementedError
+
+    def check_held_out(self, given, planned):
+        _check_same_kind(given, planned)
+
+    def num_pulls(self, spec: Spec) -> int:
+        """Pulls of a trial of the family."""
+        return self.num_episodes or spec.episodes_per_trial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,14 +192,18 @@ class TabularMethod(Classical):
         from metajax.inner.planning import backward_induction
         from metajax.types import Discrete
 
-        finite = spec.tabular is not None and isinstance(spec.action_space, Discrete)
-        self.needs(spec, finite, "a family of bandits or tabular MDPs")
+        kind = "a family of bandits or tabular MDPs"
+        self.needs_tabular(spec, kind)
+        self.needs(spec, isinstance(spec.action_space, Discrete), kind)
 
         def plan(key, counts):
             backup = self.backup(key, self.prior(), counts)
             return backward_induction(backup, len(counts.visits), spec.episode_length)
 
         return inner.episodic_planner(spec, plan, random=self.random)
+
+    def check_held_out(self, given, planned):
+        _check_same_kind(given, planned)
 
     def prior(self) -> Prior:
         """The beliefs before anything is seen."""

@@ -15,7 +15,8 @@ class Gittins(BanditMethod):
 
     Optimal for the discounted return of an endless trial. Of a finite one the discount
     is an approximation, to be tuned: Duan et al. (2016) try 0.9, 0.99, 0.999 and 0.9999.
-    The indices are computed when the algorithm is built.
+    The indices are computed when the algorithm is built, for as many pulls as the family's
+    trials have: longer trials, of a held-out family, are refused.
 
     Source: Gittins (1979), "Bandit processes and dynamic allocation indices".
 
@@ -41,6 +42,15 @@ class Gittins(BanditMethod):
             raise OptionError(
                 "discount", "is traced; allowed: a number known when the indices are computed"
             )
-        num_pulls = self.num_episodes or spec.episodes_per_trial
-        table = bernoulli_indices(num_pulls, float(self.discount))
+        table = bernoulli_indices(self.num_pulls(spec), float(self.discount))
         return bandit.bandit_rule(num_arms, bandit.index_table(table))
+
+    def check_held_out(self, given, planned):
+        super().check_held_out(given, planned)
+        known, asked = self.num_pulls(planned), self.num_pulls(given)
+        if asked > known:
+            raise OptionError(
+                "family",
+                f"{given.name} has trials of {asked} pulls; allowed: {known} at most, those of "
+                f"{planned.name}, for which the indices were computed",
+            )

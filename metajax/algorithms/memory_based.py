@@ -7,7 +7,6 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from metajax.algorithms.optimizers import MetaOptimized
@@ -98,6 +97,8 @@ class MemoryBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
+        import flax.linen as nn
+
         from metajax import inner, outer
         from metajax.batch import TaskMap
         from metajax.composition import compose, continuing
@@ -108,7 +109,7 @@ class MemoryBased(MetaOptimized, WithTorso):
         episodes = self.num_episodes or spec.episodes_per_trial
         num_steps = episodes * spec.episode_length
         memory: Any = self.own_memory if self.memory is None else self.memory
-        if inspect.isfunction(memory) or inspect.ismethod(memory):
+        if callable(memory) and not isinstance(memory, (type, nn.Module)):
             memory = memory(num_steps)
         learner = inner.memory_learner(
             spec,

@@ -10,7 +10,10 @@ from metajax.algorithms.classical import Classical
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomPolicy(Classical):
-    """Every action as likely as any other, on families of discrete actions."""
+    """Every action as likely as any other, on families of discrete actions.
+
+    Its mode, which ``explore=False`` measures, is always to take the first.
+    """
 
     name: ClassVar[str] = "random"
 

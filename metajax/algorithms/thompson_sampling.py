@@ -25,5 +25,5 @@ class ThompsonSampling(BanditMethod):
     def bandit_rule(self, num_arms, spec):
         from metajax.inner import bandit
 
-        del spec
-        return bandit.bandit_rule(num_arms, *bandit.most_probable_draw(num_arms, self.draws()))
+        rule = bandit.most_probable_draw(num_arms, self.draws(), num_pulls=self.num_pulls(spec))
+        return bandit.bandit_rule(num_arms, *rule)

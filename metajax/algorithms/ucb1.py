@@ -14,13 +14,16 @@ class UCB1(BanditMethod):
     """Pulls the arm of the highest upper confidence bound of its mean.
 
     Source: Auer et al. (2002), "Finite-time analysis of the multiarmed bandit problem",
-    as in Duan et al. (2016): every arm starts with one success and one failure.
+    as in Duan et al. (2016): every arm starts with one success and one failure. Arms may
+    pay other sums; then both options are to be told what to expect of them.
 
     Attributes:
+      prior_mean: what an arm is expected to pay, with the weight of two pulls.
       exploration: factor of the width of the bound; the theory has 1 and Duan et al. try
-        0, 0.1, ... 1.
+        0, 0.1, ... 1, for arms that pay 1 or nothing.
     """
 
+    prior_mean: float = 0.5
     exploration: float = 0.2
 
     name: ClassVar[str] = "ucb1"
@@ -34,4 +37,5 @@ class UCB1(BanditMethod):
         from metajax.inner import bandit
 
         del spec
-        return bandit.bandit_rule(num_arms, bandit.upper_confidence(self.exploration))
+        score = bandit.upper_confidence(self.exploration, self.prior_mean)
+        return bandit.bandit_rule(num_arms, score)

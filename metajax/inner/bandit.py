@@ -18,6 +18,9 @@ from metajax.inner.posterior_samples import gamma_noise, log_beta
 from metajax.inner.scoring import Rule
 from metajax.types import Key
 
+# Of a trial, drawn before it starts; a block of a meta-test is up to 4096 trials.
+_NOISE_BYTES = 2 * 2**20
+
 
 class ArmStatistics(NamedTuple):
     """What a trial has shown of a bandit.
@@ -77,10 +80,10 @@ def posterior_mean(noise: Any, statistics: ArmStatistics) -> jax.Array:
     return statistics.mean
 
 
-def upper_confidence(exploration: float | jax.Array) -> Score:
+def upper_confidence(exploration: float | jax.Array, prior_mean: float | jax.Array = 0.5) -> Score:
     """``mean + exploration * sqrt(2 ln t / m)``, in the t-th pull of the trial.
 
-    m counts the pulls of the arm, and the two of the prior.
+    m counts the pulls of the arm, and two more of the prior, which paid ``prior_mean``.
 
     Source: UCB1 of Auer et al. (2002), with a factor as in Audibert and Munos (2011).
     """
@@ -89,7 +92,8 @@ def upper_confidence(exploration: float | jax.Array) -> Score:
         del noise
         time = 1 + jnp.sum(statistics.pulls)
         count = 2 + statistics.pulls
-        return statistics.mean + exploration * jnp.sqrt(2 * jnp.log(time) / count)
+        mean = (2 * prior_mean + statistics.total) / count
+        return mean + exploration * jnp.sqrt(2 * jnp.log(time) / count)
 
     return score
 
@@ -114,7 +118,9 @@ def index_table(table: np.ndarray) -> Score:
     return score
 
 
-def most_probable_draw(num_arms: int, num_samples: int = 1) -> tuple[Score, Any]:
+def most_probable_draw(
+    num_arms: int, num_samples: int = 1, *, num_pulls: int = 1
+) -> tuple[Score, Any]:
     """Draws the means of all arms from the posterior, several times, and keeps one draw.
 
     It is the draw at which the posterior density of all means together is highest. With
@@ -124,17 +130,30 @@ def most_probable_draw(num_arms: int, num_samples: int = 1) -> tuple[Score, Any]
     the posterior, and takes the one with the highest probability", after May et al.
     (2012), whose own rule (the larger of a draw and the mean) is another one.
 
+    Args:
+      num_arms: A.
+      num_samples: draws that the most probable one is chosen from.
+      num_pulls: of a trial. Where the noise of all of them would be large it is drawn pull
+        by pull, which is slower and gives the same.
+
     Returns:
       the score, and the noise that it needs.
     """
 
-    def noise(key):
+    def draw(key):
         return gamma_noise(key, (num_samples, num_arms, 2))
 
+    size = sum(
+        leaf.size * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(jax.eval_shape(draw, jax.random.key(0)))
+    )
+    ahead = num_pulls * size <= _NOISE_BYTES
+
     def score(noise, statistics):
+        noise = noise if ahead else draw(noise)
         log_success, log_failure = log_beta(noise, statistics.successes, statistics.failures)
         failures = statistics.pulls - statistics.total
         density = jnp.sum(statistics.total * log_success + failures * log_failure, axis=-1)
         return log_success[jnp.argmax(density)]
 
-    return score, noise
+    return score, draw if ahead else lambda key: key

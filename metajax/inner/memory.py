@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses, networks
-from metajax.options import OptionError
+from metajax.options import OptionError, check
 from metajax.source import actor_inputs
 from metajax.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
 
@@ -70,6 +70,8 @@ def memory_learner(
 
     Source: Duan et al. (2016), "RL2", section 2.2 and Wang et al. (2016), section 2.
     """
+    conventions = "trial", "episode"
+    check(advantages in conventions, "advantages", advantages, " or ".join(conventions))
     space = spec.action_space
     num_actions = space.num_actions if isinstance(space, Discrete) else None
     network = networks.MLP(()) if network is None else network
@@ -78,15 +80,15 @@ def memory_learner(
     encoder = _Encoder(network, num_actions)
 
     def example(key):
-        """Parameters, and the number of features that the memory gives out."""
+        """Parameters, and an input of the memory, ``[F]``."""
         key_encoder, key_memory = jax.random.split(key)
         seen = jax.tree.map(lambda leaf: leaf[None], _example_input(spec))
         encoder_weights = encoder.init(key_encoder, seen).get("params", {})
         x = _apply(encoder, encoder_weights, seen)
-        features, weights = memory.init_with_output(key_memory, x[None])
-        return {"encoder": encoder_weights, "memory": weights.get("params", {})}, features
+        weights = memory.init(key_memory, x[None]).get("params", {})
+        return {"encoder": encoder_weights, "memory": weights}, x[0]
 
-    size = jax.eval_shape(example, jax.random.key(0))[1].shape[-1]
+    size = _check_shapes(memory, jax.eval_shape(example, jax.random.key(0))[1], num_steps)
     heads = networks.policy(
         dataclasses.replace(spec, observation_shape=(size,)),
         networks.MLP(()),
@@ -171,14 +173,51 @@ def memory_learner(
 
 def _check_memory(memory: Any) -> None:
     missing = [one for one in ("initial_memory", "step") if not hasattr(memory, one)]
-    if not isinstance(memory, nn.Module) or isinstance(memory, type) or missing:
+    if not isinstance(memory, nn.Module) or missing:
         problem = f"has no {' and no '.join(missing)}" if missing else "is no module"
         name = getattr(memory, "__name__", type(memory).__name__)
+        meant = f"did you mean {name}(...)? " if isinstance(memory, type) else ""
         raise OptionError(
             "memory",
-            f"{name} {problem}; allowed: a flax.linen.Module with initial_memory(), "
+            f"{name} {problem}; {meant}allowed: a flax.linen.Module with initial_memory(), "
             "step(memory, x) and __call__(xs), such as metajax.networks.GRU(128)",
         )
+
+
+def _check_shapes(memory: Any, x: Any, num_steps: int) -> int:
+    """Traces a memory of inputs ``x [F]``; the number of the features that it gives out."""
+
+    def outputs(x):
+        xs = jnp.broadcast_to(x, (*whole, *x.shape))
+        features, weights = memory.init_with_output(jax.random.key(0), xs)
+        start = memory.initial_memory()
+        return features, start, memory.apply(weights, start, x, method="step")
+
+    def shapes(tree):
+        return jax.tree.map(lambda leaf: leaf.shape, tree)
+
+    def same(one, other):
+        return jax.tree.structure(one) == jax.tree.structure(other) and (
+            jax.tree.leaves(shapes(one)) == jax.tree.leaves(shapes(other))
+        )
+
+    name, whole = type(memory).__name__, (num_steps, num_steps + 1)
+    features, start, stepped = jax.eval_shape(outputs, x)
+    given = getattr(features, "shape", ())
+    if len(given) != 3 or given[:2] != whole:
+        raise OptionError(
+            "memory",
+            f"__call__ of {name} gives {shapes(features)} for inputs {(*whole, *x.shape)}; "
+            "allowed: [T, B, D], the features of B trials of T steps",
+        )
+    size = given[2]
+    if not same(stepped, (jax.ShapeDtypeStruct((size,), features.dtype), start)):
+        raise OptionError(
+            "memory",
+            f"step of {name} gives {shapes(stepped)}; allowed: features [{size}], as many as "
+            f"__call__ gives, and the next memory, like initial_memory(): {shapes(start)}",
+        )
+    return size
 
 
 def _apply(module: nn.Module, weights: Any, *inputs: Any, method: str | None = None) -> Any:

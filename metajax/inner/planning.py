@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from metajax.inner.tabular import Model
+from metajax.tasks.tabular_mdp import TabularTask, one_step_values
 
 Backup = Callable[[jax.Array], jax.Array]
 
@@ -30,19 +30,19 @@ def backward_induction(backup: Backup, num_states: int, horizon: int) -> jax.Arr
     return jax.lax.scan(step, jnp.zeros(num_states), length=horizon, reverse=True)[1]
 
 
-def expected(model: Model) -> Backup:
+def expected(model: TabularTask) -> Backup:
     """``Q(s, a) = r(s, a) + sum_s' P(s' | s, a) V(s')``."""
-    # Sums, not products of matrices, which need not be exact in float32: equal actions
-    # must come out equal.
-    return lambda value: model.reward + jnp.sum(model.transition * value, axis=-1)
+    return lambda value: one_step_values(model, value)
 
 
-def most_hopeful(models: Model) -> Backup:
+def most_hopeful(models: TabularTask) -> Backup:
     """The highest of the backups of several models, leaves ``[n, ...]``."""
     return lambda value: jnp.max(jax.vmap(lambda model: expected(model)(value))(models), axis=0)
 
 
-def optimistic(model: Model, reward_radius: jax.Array, transition_radius: jax.Array) -> Backup:
+def optimistic(
+    model: TabularTask, reward_radius: jax.Array, transition_radius: jax.Array
+) -> Backup:
     """The backup of the best model near ``model``.
 
     Rewards may be higher by their radius, and transition probabilities may differ by

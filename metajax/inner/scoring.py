@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.networks.distributions import categorical, exploring
+from metajax.options import check
 from metajax.source import actor_inputs
 from metajax.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
 
@@ -49,6 +50,7 @@ def scoring_learner(
       ties: among equal scores, the action of the lowest number ("first") or each as
         likely as the others ("random").
     """
+    check(ties in ("first", "random"), "ties", ties, "first or random")
     assert isinstance(spec.action_space, Discrete)
     num_actions = spec.action_space.num_actions
     choice = categorical(num_actions)

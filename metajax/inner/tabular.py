@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.inner.posterior_samples import dirichlet, gamma_noise
+from metajax.tasks.tabular_mdp import TabularTask
 from metajax.types import Key
 
 Number = float | jax.Array
@@ -27,18 +28,6 @@ class Counts(NamedTuple):
     visits: jax.Array
     reward_sum: jax.Array
     transitions: jax.Array
-
-
-class Model(NamedTuple):
-    """A Markov decision process.
-
-    Attributes:
-      transition: ``[S, A, S]``, probabilities of the next state.
-      reward: ``[S, A]``, expectations.
-    """
-
-    transition: jax.Array
-    reward: jax.Array
 
 
 class Prior(NamedTuple):
@@ -90,20 +79,20 @@ def reward_belief(prior: Prior, counts: Counts) -> tuple[jax.Array, jax.Array]:
     return total / precision, precision
 
 
-def mean_model(prior: Prior, counts: Counts) -> Model:
+def mean_model(prior: Prior, counts: Counts) -> TabularTask:
     """The posterior means."""
     concentration = prior.dirichlet + counts.transitions
     transition = concentration / jnp.sum(concentration, axis=-1, keepdims=True)
-    return Model(transition, reward_belief(prior, counts)[0])
+    return TabularTask(transition, reward_belief(prior, counts)[0])
 
 
-def sampled_model(key: Key, prior: Prior, counts: Counts) -> Model:
+def sampled_model(key: Key, prior: Prior, counts: Counts) -> TabularTask:
     """A draw from the posterior."""
     key_transition, key_reward = jax.random.split(key)
     noise = gamma_noise(key_transition, counts.transitions.shape)
     mean, precision = reward_belief(prior, counts)
     normal = jax.random.normal(key_reward, mean.shape)
-    return Model(
+    return TabularTask(
         dirichlet(noise, prior.dirichlet + counts.transitions),
         mean + normal * jax.lax.rsqrt(precision),
     )

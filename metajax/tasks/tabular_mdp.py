@@ -125,6 +125,15 @@ class TabularMdp:
         return with_auto_reset(spec, sample, reset, advance)
 
 
+def one_step_values(task: TabularTask, values: jax.Array) -> jax.Array:
+    """``r(s, a) + sum_s' P(s' | s, a) V(s')``, ``[S, A]`` for values ``[S]``."""
+    import jax.numpy as jnp
+
+    # A sum, not a product of matrices, which need not be exact in float32: equal actions
+    # must come out equal.
+    return task.reward + jnp.sum(task.transition * values, axis=-1)
+
+
 def optimal_values(task: TabularTask, horizon: int) -> jax.Array:
     """Expected return of the best policy that knows the task, from each state.
 
@@ -142,7 +151,6 @@ def optimal_values(task: TabularTask, horizon: int) -> jax.Array:
     import jax.numpy as jnp
 
     def back_up(_, values):
-        # A sum, not a product of matrices, which need not be exact in float32.
-        return jnp.max(task.reward + jnp.sum(task.transition * values, axis=-1), axis=-1)
+        return jnp.max(one_step_values(task, values), axis=-1)
 
     return jax.lax.fori_loop(0, horizon, back_up, jnp.zeros(task.reward.shape[0], jnp.float32))

@@ -1,6 +1,7 @@
 """Learners that adapt in their memory: what they see, what they forget, what they learn."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -25,7 +26,7 @@ class _Clock(NamedTuple):
     time: jax.Array
 
 
-def _early_ends(num_episodes=NUM_EPISODES):
+def _early_ends(num_episodes=NUM_EPISODES, reward_type=jnp.float32):
     """Episodes terminate at random before the time limit; a step's reward is its time."""
     spec = Spec("early ends", (1,), Discrete(3), EPISODE_LENGTH, episodes_per_trial=num_episodes)
     no = jnp.zeros((), bool)
@@ -44,7 +45,7 @@ def _early_ends(num_episodes=NUM_EPISODES):
         del task, action
         state = _Clock(state.number, state.time + 1)
         return state, timestep(
-            state, state.time.astype(jnp.float32), jax.random.bernoulli(key, 0.3)
+            state, state.time.astype(reward_type), jax.random.bernoulli(key, 0.3)
         )
 
     return with_auto_reset(spec, lambda key: jnp.zeros(()), reset, advance)
@@ -311,9 +312,29 @@ class _LastInput(nn.Module):
         return xs
 
 
+class _Untidy(_LastInput):
+    """Confuses what the methods of a memory give."""
+
+    where: str
+
+    def step(self, memory, x):
+        twice = jnp.concatenate([x, x])
+        wrong = {"step": (memory, x), "size": (twice, memory), "memory": (x, x)}
+        return wrong.get(self.where, (x, memory))
+
+    def __call__(self, xs):
+        return (xs, ()) if self.where == "call" else xs
+
+
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
-    "memory", [networks.LSTM(5), lambda length: networks.SNAIL(length, 4), _LastInput()]
+    "memory",
+    [
+        networks.LSTM(5),
+        lambda length: networks.SNAIL(length, 4),
+        functools.partial(networks.SNAIL, input_size=4),
+        _LastInput(),
+    ],
 )
 def test_a_memory_of_ones_own(memory):
     algorithm = metajax.make("rl2", _early_ends(), **SMALL, memory=memory)
@@ -328,14 +349,32 @@ def test_a_memory_of_ones_own(memory):
     ("memory", "said"),
     [
         (nn.GRUCell(4), "memory: GRUCell has no initial_memory and no step; allowed: "),
-        (networks.GRU, "memory: GRU is no module; allowed: "),
+        (networks.GRU, "memory: GRU is no module; did you mean GRU(...)? allowed: "),
         (7, "memory: int has no initial_memory"),
+        (
+            _Untidy("call"),
+            "memory: __call__ of _Untidy gives ((12, 13, 6), ()) for inputs (12, 13, 6)",
+        ),
+        (_Untidy("step"), "memory: step of _Untidy gives ((), (6,)); allowed: features [6], "),
+        (_Untidy("size"), "memory: step of _Untidy gives ((12,), ()); allowed: features [6], "),
+        (_Untidy("memory"), "memory: step of _Untidy gives ((6,), (6,)); allowed: features [6], "),
     ],
 )
 def test_a_memory_that_is_none(memory, said):
     with pytest.raises(metajax.OptionError) as caught:
         metajax.make("rl2", _early_ends(), memory=memory)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_rewards_may_be_integers():
+    """Of steps alone, where a reset pays a float."""
+    families = _early_ends(), _early_ends(reward_type=jnp.int32)
+    histories = [
+        metajax.train(metajax.make("rl2", family, **SMALL), jax.random.key(0), 2)[1]
+        for family in families
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *histories)
 
 
 def test_a_memory_has_no_adaptations():

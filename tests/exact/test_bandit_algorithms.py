@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 import metajax
+from metajax import inner
 from metajax.inner import bandit, gittins, posterior_samples
 from metajax.source import whole_trials
 
@@ -289,6 +290,31 @@ def test_one_task_alone_equals_it_in_a_batch(name, key):
     np.testing.assert_array_equal(batch.reward[1], alone.reward)
 
 
+@pytest.mark.parametrize("name", ["thompson-sampling", "optimistic-thompson-sampling"])
+def test_draws_ahead_are_draws_pull_by_pull(name, key, monkeypatch):
+    """Where the noise of a trial would take too much memory it is drawn when it is needed."""
+    family = bandit_family(3, 8)
+    task = family.sample(key)
+
+    def trial():
+        algorithm = metajax.make(name, family)
+        shape = jax.tree.leaves(jax.eval_shape(algorithm.learner.noise, key)[0])[0].shape
+        return algorithm.adapt(key, (), task).query, shape
+
+    (ahead, large), _ = trial(), monkeypatch.setattr(bandit, "_NOISE_BYTES", 0)
+    by_pull, small = trial()
+    assert len(large) > len(small) == 0
+    np.testing.assert_array_equal(ahead.action, by_pull.action)
+    np.testing.assert_array_equal(ahead.reward, by_pull.reward)
+
+
+def test_a_large_posterior_sample_is_not_drawn_ahead():
+    family = bandit_family(50, 500)
+    method = metajax.make("optimistic-thompson-sampling", family, num_samples=20)
+    noise = jax.eval_shape(method.learner.noise, jax.random.key(0))[0]
+    assert jax.tree.leaves(noise)[0].size == 1
+
+
 def test_a_sweep_is_a_vmap(key):
     family = bandit_family(3, 8)
     task = family.sample(key)
@@ -319,24 +345,71 @@ def test_the_number_of_episodes_is_an_option(key):
     assert algorithm.adapt(key, (), family.sample(key)).returns.shape == (5,)
 
 
+def test_ucb1_is_told_what_other_sums_to_expect(key):
+    """Where it expects less than every arm pays it keeps to the first that it tries."""
+    family = metajax.tasks.make("gaussian-bandit", num_arms=5, num_pulls=100, prior_mean=10.0)
+
+    def total(**options):
+        algorithm = metajax.make("ucb1", family, exploration=1.0, **options)
+        return metajax.evaluate(algorithm, key, (), num_tasks=200).returns.sum(1).mean()
+
+    means = jax.vmap(family.sample)(jax.random.split(key, 200)).means
+    gained = 100 * (means.max(axis=1).mean() - 10)
+    assert total() < 1000 + 0.1 * gained
+    assert total(prior_mean=10.0) > 1000 + 0.7 * gained
+
+
+def test_a_random_policy_is_made_for_every_family(key):
+    """It plans nothing, so that a held-out family may have longer episodes and other states."""
+    trained, longer = (
+        metajax.tasks.make("gridnavi", size=3, episode_length=length) for length in (4, 6)
+    )
+    evaluation = metajax.evaluate(metajax.make("random", trained), key, (), longer, num_tasks=3)
+    assert np.isfinite(evaluation.returns).all()
+
+
 # --- Errors --------------------------------------------------------------------------------
 
 BANDIT_METHODS = ["gittins", "optimistic-thompson-sampling", "thompson-sampling", "ucb1"]
 
 
 @pytest.mark.parametrize(
-    ("name", "family"), list(itertools.product(BANDIT_METHODS, ["point-navigation", "tabular-mdp"]))
+    ("name", "family"),
+    list(itertools.product(BANDIT_METHODS, ["eleven-armed-bandit", "tabular-mdp"])),
 )
 def test_families_that_are_no_bandits(name, family):
     with pytest.raises(metajax.OptionError) as caught:
         metajax.make(name, metajax.tasks.make(family))
-    assert str(caught.value) == f"family: {name} needs a bandit family; {family} is none"
+    # The arms of the former are not independent.
+    lacks = family != "tabular-mdp"
+    said = (
+        f" with tabular in its spec; that of {family} has none" if lacks else f"; {family} is none"
+    )
+    assert str(caught.value) == f"family: {name} needs a bandit family{said}"
 
 
 @pytest.mark.parametrize("name", ["gittins", "optimistic-thompson-sampling", "thompson-sampling"])
 def test_bandits_that_pay_other_sums(name):
     with pytest.raises(metajax.OptionError, match="whose arms pay 1 or nothing"):
         metajax.make(name, metajax.tasks.make("gaussian-bandit"))
+
+
+def test_gittins_indices_end_with_the_pulls_they_were_computed_for(key):
+    method, longer = metajax.make("gittins", bandit_family(3, 5)), bandit_family(3, 8)
+    with pytest.raises(metajax.OptionError) as caught:
+        metajax.evaluate(method, key, (), longer, num_tasks=2)
+    assert "has trials of 8 pulls; allowed: 5 at most" in str(caught.value)
+    shorter = metajax.evaluate(method, key, (), bandit_family(3, 4), num_tasks=2)
+    assert shorter.returns.shape == (2, 4)
+    method = metajax.make("gittins", bandit_family(3, 5), num_episodes=5)
+    assert metajax.evaluate(method, key, (), longer, num_tasks=2).returns.shape == (2, 5)
+
+
+def test_tie_rules_that_do_not_exist():
+    family = bandit_family(2, 4)
+    rule = bandit.bandit_rule(2, bandit.posterior_mean)
+    with pytest.raises(metajax.OptionError, match='ties: "last" is not possible'):
+        inner.scoring_learner(family.spec, rule, ties="last")
 
 
 def test_random_needs_discrete_actions():
@@ -352,6 +425,7 @@ def test_random_needs_discrete_actions():
         ("gittins", {"discount": 1.0}),
         ("optimistic-thompson-sampling", {"num_samples": 0}),
         ("ucb1", {"ties": "last"}),
+        ("ucb1", {"prior_mean": "none"}),
         ("ucb1", {"num_tasks": 0}),
     ],
 )

@@ -10,6 +10,7 @@ import scipy.optimize
 
 import metajax
 from metajax.inner import planning, tabular
+from metajax.tasks.tabular_mdp import TabularTask
 from metajax.types import ActorInput
 
 PLANNERS = ["bayes-bonus", "beb", "epsilon-greedy", "greedy", "opsrl", "psrl", "ucrl2"]
@@ -30,9 +31,7 @@ def family():
 def random_model(seed, num_states, num_actions):
     rng = np.random.default_rng(seed)
     transition = rng.dirichlet(np.ones(num_states), size=(num_states, num_actions))
-    return tabular.Model(
-        jnp.array(transition), jnp.array(rng.normal(size=(num_states, num_actions)))
-    )
+    return TabularTask(jnp.array(transition), jnp.array(rng.normal(size=(num_states, num_actions))))
 
 
 # --- Planning ------------------------------------------------------------------------------
@@ -318,7 +317,10 @@ def test_a_sweep_is_a_vmap(family, key):
 def test_families_of_the_wrong_kind(name):
     with pytest.raises(metajax.OptionError) as caught:
         metajax.make(name, metajax.tasks.make("point-navigation"))
-    message = f"family: {name} needs a family of bandits or tabular MDPs; point-navigation is none"
+    message = (
+        f"family: {name} needs a family of bandits or tabular MDPs with tabular in its spec; "
+        "that of point-navigation has none"
+    )
     assert str(caught.value) == message
 
 
