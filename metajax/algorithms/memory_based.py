@@ -97,8 +97,6 @@ class MemoryBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        import flax.linen as nn
-
         from metajax import inner, outer
         from metajax.batch import TaskMap
         from metajax.composition import compose, continuing
@@ -109,7 +107,7 @@ class MemoryBased(MetaOptimized, WithTorso):
         episodes = self.num_episodes or spec.episodes_per_trial
         num_steps = episodes * spec.episode_length
         memory: Any = self.own_memory if self.memory is None else self.memory
-        if callable(memory) and not isinstance(memory, (type, nn.Module)):
+        if _gives_one(memory):
             memory = memory(num_steps)
         learner = inner.memory_learner(
             spec,
@@ -161,3 +159,10 @@ class MemoryBased(MetaOptimized, WithTorso):
             trials=continuing(self.num_episodes, final_values=final_values),
             microbatch=self.microbatch,
         )
+
+
+def _gives_one(memory: Any) -> bool:
+    """Whether it is a function that gives a memory; a class of memories is a mistake."""
+    import flax.linen as nn
+
+    return callable(memory) and not isinstance(memory, (type, nn.Module))
