@@ -8,6 +8,7 @@ mistake in the arguments or the config, 130 and 143 interrupted and saved.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,7 +17,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from metajax import __version__, extensions
-from metajax.options import OptionError, suggest
+from metajax.config import TrainOptions
+from metajax.options import OptionError, kebab, suggest
 from metajax.report import records
 from metajax.run.console import command, failed
 
@@ -84,6 +86,9 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
     name = word.partition("=")[0]
     if name == "--import":
         return OptionError(name, f"stands before the command: metajax --import MODULE {given}")
+    settings = {f"--{kebab(field.name)}" for field in dataclasses.fields(TrainOptions)}
+    if given == "train" and name in settings:
+        return OptionError(name, f"is a setting of the config: --set train.{name[2:]}=VALUE")
     known = _option_names(parser)
     allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
     return OptionError(name, f"is no option of {parser.prog}; {allowed}")

@@ -49,6 +49,10 @@ ARGUMENTS = [
     (("--resume", *TRAIN), "--resume: stands after the command: metajax train --resume"),
     (("--ressume", *TRAIN), "--ressume: is no option of metajax; allowed: --help, --import, --ve"),
     (("evaluate", ".", "-1"), "-1: is one argument too many; see metajax evaluate --help"),
+    (
+        (*TRAIN, "--num-iterations", "3"),
+        "--num-iterations: is a setting of the config: --set train.num-iterations=VALUE",
+    ),
     ((*TRAIN, "--sed", "3"), "--sed: is no option of metajax train; did you mean --set? allowed"),
     (("evaluate", ".", "--num_tasks=3"), "--num_tasks: is no option of metajax evaluate; did you"),
     ((*TRAIN, "--import", "toys"), "--import: stands before the command: metajax --import MODULE"),
