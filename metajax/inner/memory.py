@@ -201,7 +201,7 @@ def _check_shapes(memory: Any, x: Any, num_steps: int) -> int:
             jax.tree.leaves(shapes(one)) == jax.tree.leaves(shapes(other))
         )
 
-    name, whole = type(memory).__name__, (num_steps, num_steps + 1)
+    name, whole = type(memory).__name__, (min(num_steps, 2), 3)
     features, start, stepped = jax.eval_shape(outputs, x)
     given = getattr(features, "shape", ())
     if len(given) != 3 or given[:2] != whole:
