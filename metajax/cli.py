@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from metajax import __version__, extensions
-from metajax.config import TrainOptions
 from metajax.options import OptionError, kebab, suggest
 from metajax.report import records
 from metajax.run.console import command, failed
@@ -86,12 +85,18 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
     name = word.partition("=")[0]
     if name == "--import":
         return OptionError(name, f"stands before the command: metajax --import MODULE {given}")
-    settings = {f"--{kebab(field.name)}" for field in dataclasses.fields(TrainOptions)}
-    if given == "train" and name in settings:
+    if given == "train" and name in _train_settings():
         return OptionError(name, f"is a setting of the config: --set train.{name[2:]}=VALUE")
     known = _option_names(parser)
     allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
     return OptionError(name, f"is no option of {parser.prog}; {allowed}")
+
+
+def _train_settings() -> set[str]:
+    """What one might take for options of the command."""
+    from metajax import config as configs
+
+    return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
 
 def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -105,8 +105,15 @@ class Classical:
         return algorithm._replace(adapt=adapt)
 
     def check_held_out(self, given: Spec, planned: Spec) -> None:
-        """Raises OptionError where a held-out family is not what the method was made for."""
-        del given, planned
+        """Raises OptionError where a held-out family is not what the method has planned for."""
+        for field in ("tabular", "episode_length"):
+            mine, theirs = getattr(planned, field), getattr(given, field)
+            if mine != theirs:
+                raise OptionError(
+                    "family",
+                    f"{given.name} has {field} {theirs}; allowed: {mine}, that of {planned.name}, "
+                    "for which the method plans",
+                )
 
     def needs(self, spec: Spec, condition: bool, kind: str) -> None:
         """Raises OptionError unless the family is of the kind that the method needs."""
@@ -148,9 +155,6 @@ class BanditMethod(Classical):
     def bandit_rule(self, num_arms: int, spec: Spec) -> Rule:
         """How the method rates arms."""
         raise NotImplementedError
-
-    def check_held_out(self, given, planned):
-        _check_same_kind(given, planned)
 
     def num_pulls(self, spec: Spec) -> int:
         """Pulls of a trial of the family."""
@@ -202,9 +206,6 @@ class TabularMethod(Classical):
 
         return inner.episodic_planner(spec, plan, random=self.random)
 
-    def check_held_out(self, given, planned):
-        _check_same_kind(given, planned)
-
     def prior(self) -> Prior:
         """The beliefs before anything is seen."""
         from metajax.inner.tabular import Prior
@@ -216,15 +217,3 @@ class TabularMethod(Classical):
     def backup(self, key: Key, prior: Prior, counts: Counts) -> Backup:
         """What the method plans with."""
         raise NotImplementedError
-
-
-def _check_same_kind(given: Spec, planned: Spec) -> None:
-    """Raises OptionError where a held-out family is not what the method has planned for."""
-    for field in ("tabular", "episode_length"):
-        mine, theirs = getattr(planned, field), getattr(given, field)
-        if mine != theirs:
-            raise OptionError(
-                "family",
-                f"{given.name} has {field} {theirs}; allowed: {mine}, that of {planned.name}, for "
-                "which the method plans",
-            )

@@ -197,9 +197,8 @@ def _check_shapes(memory: Any, x: Any, num_steps: int) -> int:
         return jax.tree.map(lambda leaf: leaf.shape, tree)
 
     def same(one, other):
-        return jax.tree.structure(one) == jax.tree.structure(other) and (
-            jax.tree.leaves(shapes(one)) == jax.tree.leaves(shapes(other))
-        )
+        sizes, others = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (one, other))
+        return sizes == others and jax.tree.structure(one) == jax.tree.structure(other)
 
     name, whole = type(memory).__name__, (min(num_steps, 2), 3)
     features, start, stepped = jax.eval_shape(outputs, x)

@@ -302,7 +302,7 @@ def test_a_discount_of_zero_is_finite(advantages):
 class _LastInput(nn.Module):
     """Remembers nothing and has no parameters."""
 
-    def initial_memory(self):
+    def initial_memory(self) -> tuple[jax.Array, ...]:
         return ()
 
     def step(self, memory, x):
@@ -320,7 +320,11 @@ class _Untidy(_LastInput):
     def step(self, memory, x):
         twice = jnp.concatenate([x, x])
         wrong = {"step": (memory, x), "size": (twice, memory), "memory": (x, x)}
+        wrong["shape"] = x, (jnp.zeros(2), jnp.zeros(3))
         return wrong.get(self.where, (x, memory))
+
+    def initial_memory(self):
+        return (jnp.zeros((2, 3)), jnp.zeros(())) if self.where == "shape" else ()
 
     def __call__(self, xs):
         return (xs, ()) if self.where == "call" else xs
@@ -358,6 +362,7 @@ def test_a_memory_of_ones_own(memory):
         (_Untidy("step"), "memory: step of _Untidy gives ((), (6,)); allowed: features [6], "),
         (_Untidy("size"), "memory: step of _Untidy gives ((12,), ()); allowed: features [6], "),
         (_Untidy("memory"), "memory: step of _Untidy gives ((6,), (6,)); allowed: features [6], "),
+        (_Untidy("shape"), "memory: step of _Untidy gives ((6,), ((2,), (3,))); allowed: features"),
     ],
 )
 def test_a_memory_that_is_none(memory, said):
@@ -375,6 +380,11 @@ def test_rewards_may_be_integers():
         for family in families
     ]
     jax.tree.map(np.testing.assert_array_equal, *histories)
+
+
+def test_a_convention_of_advantages_that_does_not_exist():
+    with pytest.raises(metajax.OptionError, match='advantages: "trials" is not possible; allowed'):
+        inner.memory_learner(_early_ends().spec, networks.GRU(4), num_steps=4, advantages="trials")
 
 
 def test_a_memory_has_no_adaptations():

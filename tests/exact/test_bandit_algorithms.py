@@ -375,12 +375,16 @@ BANDIT_METHODS = ["gittins", "optimistic-thompson-sampling", "thompson-sampling"
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    list(itertools.product(BANDIT_METHODS, ["eleven-armed-bandit", "tabular-mdp"])),
+    list(
+        itertools.product(
+            BANDIT_METHODS, ["point-navigation", "eleven-armed-bandit", "tabular-mdp"]
+        )
+    ),
 )
 def test_families_that_are_no_bandits(name, family):
     with pytest.raises(metajax.OptionError) as caught:
         metajax.make(name, metajax.tasks.make(family))
-    # The arms of the former are not independent.
+    # The arms of eleven-armed-bandit are not independent.
     lacks = family != "tabular-mdp"
     said = (
         f" with tabular in its spec; that of {family} has none" if lacks else f"; {family} is none"

@@ -145,7 +145,7 @@ def report() -> dict[str, types.ModuleType]:
     whole.__path__ = [str(pathlib.Path(metajax.__file__).parent / "report")]  # of the other parts
     for name, part in parts.items():
         setattr(whole, name, part)
-    vars(parts["records"]).update(environment=dict, place=str)
+    vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
