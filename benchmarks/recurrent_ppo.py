@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 from metajax import cli
-from metajax.options import OptionError
+from metajax.core.options import OptionError
 
 
 def make_yardstick(family: Any, options: Any) -> tuple[Any, Any]:
@@ -170,7 +170,8 @@ def compare(config: Any, iterations: int, repeats: int) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from metajax.report import arithmetic, measurement, records
+    from metajax.experiments import arithmetic, measurement
+    from metajax.run import records
     from metajax.training import initial_state, train
 
     algorithm, _ = config.build()
@@ -256,7 +257,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--output", metavar="PATH", help="also append the record to this file")
     arguments = parser.parse_args()
-    from metajax import config as configs
+    from metajax.run import config as configs
 
     overrides = [f"family.name={arguments.family}", "algorithm.name=rl2"]
     overrides.append(f"algorithm.num-tasks={arguments.num_tasks}")
@@ -268,7 +269,7 @@ def main() -> int:
         record = compare(config, arguments.iterations, arguments.repeats)
     except OptionError as error:
         parser.error(str(error))
-    from metajax.report import records
+    from metajax.run import records
 
     if arguments.output:
         records.append(arguments.output, record)

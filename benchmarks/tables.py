@@ -12,7 +12,7 @@ import argparse
 import pathlib
 import sys
 
-from metajax.report import rendering
+from metajax.experiments import rendering
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ The command ``metajax bench`` is the same.
 
 import sys
 
-from metajax.report import throughput
+from metajax.experiments import throughput
 
 if __name__ == "__main__":
     sys.exit(throughput.main())

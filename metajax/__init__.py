@@ -22,13 +22,13 @@ _HOME = {
     "initial_state": "metajax.training",
     "evaluate": "metajax.evaluation",
     "Evaluation": "metajax.evaluation",
-    "OptionError": "metajax.options",
-    "run_trial": "metajax.trial",
-    "replay": "metajax.trial",
+    "OptionError": "metajax.core.options",
+    "run_trial": "metajax.core.problem",
+    "replay": "metajax.core.problem",
     "load_run": "metajax.run.loading",
     "LoadedRun": "metajax.run.loading",
     "CheckpointError": "metajax.run.checkpoints",
-    "TaskMap": "metajax.batch",
+    "TaskMap": "metajax.core.layout",
 }
 _TYPES = (
     "ActorInput",
@@ -50,23 +50,29 @@ _TYPES = (
     "TimeStep",
     "Trial",
 )
-_ROOMS = ("algorithms", "inner", "losses", "networks", "outer", "report", "tasks", "types")
-_HOME.update(dict.fromkeys(_TYPES, "metajax.types"))
+_ROOMS = (
+    "algorithms",
+    "core",
+    "data",
+    "experiments",
+    "inner",
+    "losses",
+    "networks",
+    "outer",
+    "tasks",
+)
+_HOME.update(dict.fromkeys(_TYPES, "metajax.core.types"))
 
 __all__ = ["__version__", *_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from metajax import algorithms, inner, losses, networks, outer, report, tasks, types
+    from metajax import algorithms, experiments, inner, losses, networks, outer, tasks
     from metajax.algorithms import list_algorithms, make
-    from metajax.batch import TaskMap
     from metajax.composition import Trials, compose, continuing, fresh, lifetimes
-    from metajax.evaluation import Evaluation, evaluate
-    from metajax.options import OptionError
-    from metajax.run.checkpoints import CheckpointError
-    from metajax.run.loading import LoadedRun, load_run
-    from metajax.training import initial_state, train
-    from metajax.trial import replay, run_trial
-    from metajax.types import (
+    from metajax.core.layout import TaskMap
+    from metajax.core.options import OptionError
+    from metajax.core.problem import replay, run_trial
+    from metajax.core.types import (
         ActorInput,
         ActorOutput,
         Box,
@@ -86,6 +92,10 @@ if TYPE_CHECKING:
         TimeStep,
         Trial,
     )
+    from metajax.evaluation import Evaluation, evaluate
+    from metajax.run.checkpoints import CheckpointError
+    from metajax.run.loading import LoadedRun, load_run
+    from metajax.training import initial_state, train
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from metajax import __version__, extensions
-from metajax.options import OptionError, kebab, suggest
-from metajax.report import records
+from metajax import __version__
+from metajax.core.options import OptionError, kebab, suggest
+from metajax.run import extensions, records
 from metajax.run.console import command, failed
 
 _EXAMPLES = """\
@@ -94,7 +94,7 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
 
 def _train_settings() -> set[str]:
     """What one might take for options of the command."""
-    from metajax import config as configs
+    from metajax.run import config as configs
 
     return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
@@ -114,7 +114,7 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from metajax import config as configs
+    from metajax.run import config as configs
     from metajax.run.directory import RunDirectory
     from metajax.run.loggers import check_installed
 
@@ -135,7 +135,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    from metajax import config as configs
+    from metajax.run import config as configs
 
     if options.config is None:
         hint = (
@@ -147,7 +147,7 @@ def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from metajax import config as configs
+    from metajax.run import config as configs
     from metajax.run.directory import RunDirectory
 
     run = RunDirectory(options.run_dir)
@@ -186,13 +186,13 @@ def _plot(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from metajax.report.table_command import table_command
+    from metajax.experiments.table_command import table_command
 
     return table_command(options, lambda: prepare_jax(options.cache))
 
 
 def _list(options: argparse.Namespace) -> int:
-    from metajax import catalogue
+    from metajax.run import catalogue
 
     if options.json:
         print(json.dumps(catalogue.listed(options.name)))
@@ -203,7 +203,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _bench(arguments: Sequence[str]) -> int:
     prepare_jax(cache=True)
-    from metajax.report import throughput
+    from metajax.experiments import throughput
 
     return throughput.main(arguments) or 0
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import jax
 
-from metajax.options import OptionError
-from metajax.source import fresh_episodes, lifetime, whole_trials
-from metajax.trial import run_trial
-from metajax.types import (
+from metajax.core.options import OptionError
+from metajax.core.problem import run_trial
+from metajax.core.types import (
     Key,
     Learner,
     MetaAlgorithm,
@@ -19,6 +18,7 @@ from metajax.types import (
     Tree,
     Trial,
 )
+from metajax.data.rollout import fresh_episodes, lifetime, whole_trials
 
 SourceOf = Callable[[TaskFamily, Learner, int], Source]
 

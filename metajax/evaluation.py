@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from metajax.batch import TaskMap
-from metajax.options import OptionError
-from metajax.source import even_points
-from metajax.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
+from metajax.core.layout import TaskMap
+from metajax.core.options import OptionError
+from metajax.core.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
+from metajax.data.rollout import even_points
 
 
 class Evaluation(NamedTuple):

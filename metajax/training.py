@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from metajax.options import OptionError
-from metajax.types import Key, MetaAlgorithm, MetaState
+from metajax.core.options import OptionError
+from metajax.core.types import Key, MetaAlgorithm, MetaState
 
 Infos = dict[str, Any]
 

@@ -11,9 +11,10 @@ import jax
 import pytest
 
 import metajax
-from metajax import cli, config
+from metajax import cli
 from metajax.algorithms import ALGORITHMS
-from metajax.report import table_definition, throughput
+from metajax.experiments import table_definition, throughput
+from metajax.run import config
 from metajax.tasks import FAMILIES
 
 ROOT = pathlib.Path(__file__).parents[1]

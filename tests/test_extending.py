@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from metajax import config, extensions
 from metajax.algorithms import ALGORITHMS
-from metajax.report import table_cells, table_definition
+from metajax.experiments import table_cells, table_definition
+from metajax.run import config, extensions
 from metajax.tasks import FAMILIES
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"

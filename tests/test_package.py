@@ -10,7 +10,7 @@ import pytest
 
 import metajax
 
-ROOMS = ("inner", "losses", "networks", "outer", "report", "tasks", "algorithms", "types")
+ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks")
 
 
 def _python(code: str) -> str:

@@ -8,48 +8,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metajax.options import OptionError, build
-from metajax.registry import Registry
+from metajax.core.options import OptionError, build
+from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.types import MetaAlgorithm, TaskFamily
+    from metajax.core.types import MetaAlgorithm, TaskFamily
 
 ALGORITHMS = Registry(
     "algorithm",
     {
-        "bayes-bonus": "metajax.algorithms.bayes_bonus:BayesBonus",
-        "beb": "metajax.algorithms.beb:BEB",
-        "dqn": "metajax.algorithms.dqn:DQN",
-        "epsilon-greedy": "metajax.algorithms.epsilon_greedy:EpsilonGreedy",
-        "es-dqn": "metajax.algorithms.es_dqn:ESDQN",
-        "fomaml": "metajax.algorithms.fomaml:FOMAML",
-        "gittins": "metajax.algorithms.gittins:Gittins",
-        "greedy": "metajax.algorithms.greedy:Greedy",
-        "joint": "metajax.algorithms.joint:Joint",
-        "joint-dqn": "metajax.algorithms.joint_dqn:JointDQN",
-        "maml": "metajax.algorithms.maml:MAML",
-        "maml-dqn": "metajax.algorithms.maml_dqn:MAMLDQN",
+        "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
+        "beb": "metajax.algorithms.classical.beb:BEB",
+        "dqn": "metajax.algorithms.q.dqn:DQN",
+        "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
+        "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
+        "fomaml": "metajax.algorithms.gradient.fomaml:FOMAML",
+        "gittins": "metajax.algorithms.classical.gittins:Gittins",
+        "greedy": "metajax.algorithms.classical.greedy:Greedy",
+        "joint": "metajax.algorithms.gradient.joint:Joint",
+        "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "maml": "metajax.algorithms.gradient.maml:MAML",
+        "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "meta-gradient-actor-critic": (
-            "metajax.algorithms.meta_gradient_actor_critic:MetaGradientActorCritic"
+            "metajax.algorithms.settings.meta_gradient_actor_critic:MetaGradientActorCritic"
         ),
-        "meta-gradient-dqn": "metajax.algorithms.meta_gradient_dqn:MetaGradientDQN",
-        "meta-policy": "metajax.algorithms.meta_policy:MetaPolicy",
-        "meta-q-learning": "metajax.algorithms.meta_q_learning:MetaQLearning",
-        "meta-value": "metajax.algorithms.meta_value:MetaValue",
-        "opsrl": "metajax.algorithms.opsrl:OPSRL",
+        "meta-gradient-dqn": "metajax.algorithms.settings.meta_gradient_dqn:MetaGradientDQN",
+        "meta-policy": "metajax.algorithms.gradient.meta_policy:MetaPolicy",
+        "meta-q-learning": "metajax.algorithms.q.meta_q_learning:MetaQLearning",
+        "meta-value": "metajax.algorithms.gradient.meta_value:MetaValue",
+        "opsrl": "metajax.algorithms.classical.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
-            "metajax.algorithms.optimistic_thompson_sampling:OptimisticThompsonSampling"
+            "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
-        "psrl": "metajax.algorithms.psrl:PSRL",
-        "random": "metajax.algorithms.random_policy:RandomPolicy",
-        "reptile": "metajax.algorithms.reptile:Reptile",
-        "reptile-dqn": "metajax.algorithms.reptile_dqn:ReptileDQN",
-        "rl2": "metajax.algorithms.rl2:RL2",
-        "snail": "metajax.algorithms.snail:SNAIL",
-        "thompson-sampling": "metajax.algorithms.thompson_sampling:ThompsonSampling",
-        "transformer": "metajax.algorithms.transformer:Transformer",
-        "ucb1": "metajax.algorithms.ucb1:UCB1",
-        "ucrl2": "metajax.algorithms.ucrl2:UCRL2",
+        "psrl": "metajax.algorithms.classical.psrl:PSRL",
+        "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
+        "reptile": "metajax.algorithms.gradient.reptile:Reptile",
+        "reptile-dqn": "metajax.algorithms.q.reptile_dqn:ReptileDQN",
+        "rl2": "metajax.algorithms.memory.rl2:RL2",
+        "snail": "metajax.algorithms.memory.snail:SNAIL",
+        "thompson-sampling": "metajax.algorithms.classical.thompson_sampling:ThompsonSampling",
+        "transformer": "metajax.algorithms.memory.transformer:Transformer",
+        "ucb1": "metajax.algorithms.classical.ucb1:UCB1",
+        "ucrl2": "metajax.algorithms.classical.ucrl2:UCRL2",
     },
 )
 
@@ -75,7 +75,7 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
     """
     made = build(ALGORITHMS.get(name), options, where=name)
 
-    from metajax.types import TaskFamily  # imports jax, which mistakes above need not wait for
+    from metajax.core.types import TaskFamily  # imports jax, which mistakes above need not wait for
 
     if not isinstance(family, TaskFamily):
         raise OptionError(

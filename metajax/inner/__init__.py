@@ -1,16 +1,14 @@
 """Learners: what adapts inside one task."""
 
+from metajax.data.buffer import Replay, Transition, uniform_replay
 from metajax.inner.actor_critic import (
     ActorCriticSettings,
     ActorCriticState,
     actor_critic_learner,
 )
-from metajax.inner.clipping import clip_by_global_norm
-from metajax.inner.context import Windows, windows_of, with_context
-from metajax.inner.context_replay import ContextReplay, context_replay
-from metajax.inner.episodic_planner import episodic_planner
-from metajax.inner.exploration import Exploration, learned_exploration, visit_hash
-from metajax.inner.gradient import (
+from metajax.inner.classical.episodic_planner import episodic_planner
+from metajax.inner.classical.scoring import Rule, scoring_learner
+from metajax.inner.descent import (
     SURROGATES,
     GradientState,
     check_differentiable,
@@ -18,14 +16,16 @@ from metajax.inner.gradient import (
     step_sizes,
 )
 from metajax.inner.memory import memory_learner
-from metajax.inner.meta_q import MetaQ, drawn_experience, meta_q_learner
-from metajax.inner.off_policy_actor import off_policy_actor
-from metajax.inner.propensity import Propensity, effective_sample_size, propensity
-from metajax.inner.q_learning import q_learner
-from metajax.inner.q_update import QSettings, QState, QUpdate, q_update
-from metajax.inner.replay import Replay, Transition, uniform_replay
-from metajax.inner.scoring import Rule, scoring_learner
-from metajax.inner.value_learner import Correction, ValueState, value_learner
+from metajax.inner.q.context import Windows, windows_of, with_context
+from metajax.inner.q.context_replay import ContextReplay, context_replay
+from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
+from metajax.inner.q.meta_q import MetaQ, drawn_experience, meta_q_learner
+from metajax.inner.q.off_policy_actor import off_policy_actor
+from metajax.inner.q.propensity import Propensity, effective_sample_size, propensity
+from metajax.inner.q.q_learning import q_learner
+from metajax.inner.q.q_update import QSettings, QState, QUpdate, q_update
+from metajax.inner.q.value_learner import Correction, ValueState, value_learner
+from metajax.inner.rules import clip_by_global_norm
 
 __all__ = [
     "SURROGATES",

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
+from metajax.core.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
 from metajax.inner.counting import counted
 from metajax.networks import Policy, over_steps
-from metajax.types import ActorOutput, Chunk, Key, Learner, Outputs, Tree
 
 
 class ActorCriticSettings(NamedTuple):

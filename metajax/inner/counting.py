@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from metajax.types import Chunk
+from metajax.core.types import Chunk
 
 
 def counted(env_steps: jax.Array, chunk: Chunk) -> jax.Array:

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses, networks
-from metajax.options import OptionError, check
-from metajax.source import actor_inputs
-from metajax.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
+from metajax.core.options import OptionError, check
+from metajax.core.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
+from metajax.data.rollout import actor_inputs
 
 
 class _Encoder(nn.Module):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.options import check, check_number
+from metajax.core.options import check, check_number
 
 POSITIONS = ("none", "rotary", "relative")
 

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.types import Spec
 from metajax.networks.q_network import QNetwork, q_network
-from metajax.types import Spec
 
 
 class ContextValues(NamedTuple):

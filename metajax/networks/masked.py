@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.types import Tree
 from metajax.networks.mlp import ACTIVATIONS
-from metajax.types import Tree
 
 _SIZES = "num_units", "num_layers"
 

@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.options import OptionError
+from metajax.core.types import Discrete, Spec
 from metajax.networks.features import check_network
-from metajax.options import OptionError
-from metajax.types import Discrete, Spec
 
 
 class QNetwork(NamedTuple):

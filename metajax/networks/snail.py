@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.options import check, check_number
 from metajax.networks.attention import CausalAttention, Memory
-from metajax.options import check, check_number
 
 # What a block's numbers are called, by its kind.
 _BLOCKS = {"tc": ("filters",), "attention": ("key_size", "value_size")}

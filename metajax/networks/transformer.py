@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.options import check, check_number
 from metajax.networks.attention import CausalAttention, KeysAndValues, Memory
-from metajax.options import check, check_number
 
 _POSITIONS = ("rotary", "relative")
 

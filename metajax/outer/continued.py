@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.source import StreamReturns
-from metajax.trial import scan_drawn
-from metajax.types import Key, Learner, Outer, Source, Tree
+from metajax.core.problem import scan_drawn
+from metajax.core.types import Key, Learner, Outer, Source, Tree
+from metajax.data.rollout import StreamReturns
 
 
 class Continued(NamedTuple):
@@ -35,7 +35,7 @@ def continued(
 
     Args:
       learner: whose theta is its initial weights.
-      source: of a lifetime (``metajax.source.lifetime``).
+      source: of a lifetime (``metajax.data.rollout.lifetime``).
       task: that the lifetime is in.
       num_adaptations: of a meta-iteration.
       num_streams: E of the source.

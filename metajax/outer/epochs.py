@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax import batch
-from metajax.options import OptionError
-from metajax.types import Objective, Outer
+from metajax.core import layout as batch
+from metajax.core.options import OptionError
+from metajax.core.types import Objective, Outer
 
 
 def collect_trials(objective: Objective, tasks: batch.TaskMap, key, theta):

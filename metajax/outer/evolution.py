@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax import batch
-from metajax.options import OptionError
-from metajax.trial import run_sampled
-from metajax.types import Key, Learner, Outer, Source, TaskFamily, Tree
+from metajax.core import layout as batch
+from metajax.core.options import OptionError
+from metajax.core.problem import run_sampled
+from metajax.core.types import Key, Learner, Outer, Source, TaskFamily, Tree
 
 FITNESS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "area": lambda returns: jnp.mean(returns[1:] if len(returns) > 1 else returns),

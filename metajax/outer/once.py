@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import optax
 
-from metajax.types import Estimator, Outer, Tree
+from metajax.core.types import Estimator, Outer, Tree
 
 
 class _Carry(NamedTuple):

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from metajax import batch
-from metajax.types import Outer
+from metajax.core import layout as batch
+from metajax.core.types import Outer
 
 
 def separate(rule: Outer, tasks: batch.TaskMap) -> Outer:

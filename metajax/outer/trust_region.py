@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax import batch
-from metajax.options import OptionError
+from metajax.core import layout as batch
+from metajax.core.options import OptionError
+from metajax.core.types import Objective, Outer, Tree
 from metajax.outer.epochs import collect_trials
-from metajax.types import Objective, Outer, Tree
 
 
 def trust_region(

@@ -2,10 +2,10 @@
 
 import jax
 
-from metajax import batch
+from metajax.core import layout as batch
+from metajax.core.problem import run_sampled
+from metajax.core.types import Learner, Outer, Source, TaskFamily
 from metajax.outer.once import finish_info
-from metajax.trial import run_sampled
-from metajax.types import Learner, Outer, Source, TaskFamily
 
 
 def untrained(

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from metajax.config import Config, parse, toml_value
+from metajax.core.options import OptionError
+from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
-from metajax.options import OptionError
-from metajax.report import records
-from metajax.run import checkpoints, loop, meta_test
+from metajax.run import checkpoints, loop, meta_test, records
+from metajax.run.config import Config, parse, toml_value
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
-from metajax.types import MetaAlgorithm, TaskFamily
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -199,7 +198,7 @@ def _report(
         files = [str(path) for path in measured.files]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
-    from metajax.report import tables
+    from metajax.experiments import tables
 
     print(tables.adaptation_table(measured.evaluation, measured.baseline))
     print("\n".join(f"wrote {path}" for path in measured.files))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 
-from metajax import extensions
+from metajax.run import extensions
 
 
 def say(text: str) -> None:

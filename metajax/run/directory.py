@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterable
 from typing import IO, Any
 
-from metajax.config import Config, parse
-from metajax.options import OptionError
+from metajax.core.options import OptionError
+from metajax.run.config import Config, parse
 
 _UNFINISHED = ".unfinished"
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")

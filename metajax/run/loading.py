@@ -5,10 +5,10 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from metajax.config import Config
+from metajax.core.types import MetaAlgorithm, MetaState, TaskFamily
 from metajax.run import checkpoints, loop
+from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
-from metajax.types import MetaAlgorithm, MetaState, TaskFamily
 
 
 class LoadedRun(NamedTuple):

@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from metajax.config import Config, TrainOptions
-from metajax.options import OptionError
+from metajax.core.options import OptionError
+from metajax.run.config import Config, TrainOptions
 from metajax.run.directory import RunDirectory
 
 _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}

@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.config import LAYOUT, Config
-from metajax.options import OptionError
+from metajax.core.options import OptionError
+from metajax.core.types import MetaAlgorithm, MetaState
 from metajax.run import checkpoints, numbers
+from metajax.run.config import LAYOUT, Config
 from metajax.run.directory import RunDirectory
 from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
 from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
-from metajax.types import MetaAlgorithm, MetaState
 
 
 class NotFinite(Exception):

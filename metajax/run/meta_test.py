@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from metajax.config import Config
+from metajax.core.options import OptionError, kebab
+from metajax.core.types import MetaAlgorithm, TaskFamily, Tree
 from metajax.evaluation import Evaluation, evaluate
-from metajax.options import OptionError, kebab
+from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import plain
-from metajax.types import MetaAlgorithm, TaskFamily, Tree
 
 # Keeps held-out tasks apart from the training tasks of an equal seed.
 _META_TEST = 0x7E57
@@ -108,7 +108,7 @@ def to_record(
       config: of the run.
       checkpoint: the iteration that was measured.
     """
-    from metajax.report import records
+    from metajax.run import records
 
     return {
         "family": config.held_out.name,
@@ -168,7 +168,7 @@ def draw(
       to the last adaptation or episode (not of lifetimes, whose chunks are pieces of
       episodes).
     """
-    from metajax.report import plots
+    from metajax.run import plots
 
     paths = [run.pictures["adaptation"]]
     plots.adaptation_curve(

@@ -10,15 +10,15 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING, Any
 
-from metajax.options import build
-from metajax.registry import Registry
+from metajax.core.options import build
+from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
+    from metajax.core.types import TaskFamily
+    from metajax.tasks.adapters.gymnax import default_params as default_params
+    from metajax.tasks.adapters.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
-    from metajax.tasks.gymnax import default_params as default_params
-    from metajax.tasks.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.mixtures import mixture as mixture
-    from metajax.types import TaskFamily
 
 __all__ = [
     "FAMILIES",
@@ -33,30 +33,30 @@ __all__ = [
 FAMILIES = Registry(
     "family",
     {
-        "bernoulli-bandit": "metajax.tasks.bernoulli_bandit:BernoulliBandit",
-        "cartpole": "metajax.tasks.cartpole:CartPole",
-        "catch": "metajax.tasks.catch:Catch",
-        "dark-room": "metajax.tasks.dark_room:DarkRoom",
-        "deep-sea": "metajax.tasks.deep_sea:DeepSea",
-        "dependent-bandit": "metajax.tasks.dependent_bandit:DependentBandit",
-        "eleven-armed-bandit": "metajax.tasks.eleven_armed_bandit:ElevenArmedBandit",
-        "four-rooms": "metajax.tasks.four_rooms:FourRooms",
-        "gaussian-bandit": "metajax.tasks.gaussian_bandit:GaussianBandit",
-        "gridnavi": "metajax.tasks.gridnavi:GridNavi",
-        "key-door": "metajax.tasks.key_door:KeyDoor",
-        "meta-maze": "metajax.tasks.meta_maze:MetaMaze",
-        "pendulum": "metajax.tasks.pendulum:Pendulum",
-        "point-navigation": "metajax.tasks.point_navigation:PointNavigation",
-        "sparse-point-robot": "metajax.tasks.sparse_point_robot:SparsePointRobot",
-        "tabular-mdp": "metajax.tasks.tabular_mdp:TabularMdp",
-        "two-step": "metajax.tasks.two_step:TwoStep",
-        "xu-chain": "metajax.tasks.xu_chain:XuChain",
+        "bernoulli-bandit": "metajax.tasks.bandits.bernoulli_bandit:BernoulliBandit",
+        "cartpole": "metajax.tasks.control.cartpole:CartPole",
+        "catch": "metajax.tasks.control.catch:Catch",
+        "dark-room": "metajax.tasks.grid.dark_room:DarkRoom",
+        "deep-sea": "metajax.tasks.tabular.deep_sea:DeepSea",
+        "dependent-bandit": "metajax.tasks.bandits.dependent_bandit:DependentBandit",
+        "eleven-armed-bandit": "metajax.tasks.bandits.eleven_armed_bandit:ElevenArmedBandit",
+        "four-rooms": "metajax.tasks.grid.four_rooms:FourRooms",
+        "gaussian-bandit": "metajax.tasks.bandits.gaussian_bandit:GaussianBandit",
+        "gridnavi": "metajax.tasks.grid.gridnavi:GridNavi",
+        "key-door": "metajax.tasks.grid.key_door:KeyDoor",
+        "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
+        "pendulum": "metajax.tasks.control.pendulum:Pendulum",
+        "point-navigation": "metajax.tasks.plane.point_navigation:PointNavigation",
+        "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
+        "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
+        "two-step": "metajax.tasks.tabular.two_step:TwoStep",
+        "xu-chain": "metajax.tasks.tabular.xu_chain:XuChain",
     },
 )
 
 _LAZY = {
-    "default_params": "gymnax",
-    "from_gymnax": "gymnax",
+    "default_params": "adapters.gymnax",
+    "from_gymnax": "adapters.gymnax",
     "mixture": "mixtures",
     "with_auto_reset": "auto_reset",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 
-from metajax.types import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
 
 
 def or_restart(

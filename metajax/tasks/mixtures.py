@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core.types import TaskFamily
 from metajax.tasks.auto_reset import with_auto_reset
-from metajax.types import TaskFamily
 
 
 class MixtureState(NamedTuple):

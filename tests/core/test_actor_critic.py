@@ -11,8 +11,8 @@ import toys
 import metajax
 from metajax import inner, networks
 from metajax.algorithms import ALGORITHMS
+from metajax.core.types import Chunk, Discrete, Spec
 from metajax.inner.actor_critic import loss_of
-from metajax.types import Chunk, Discrete, Spec
 
 NUM_STEPS, NUM_STREAMS = 6, 2
 SPEC = Spec("toy", (3,), Discrete(2), episode_length=5)

@@ -12,9 +12,9 @@ import toys
 
 import metajax
 from metajax import inner, outer, training
-from metajax.batch import TaskMap
-from metajax.source import fresh_episodes
-from metajax.types import Box
+from metajax.core.layout import TaskMap
+from metajax.core.types import Box
+from metajax.data.rollout import fresh_episodes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ALGORITHMS = toys.GRADIENT_BASED

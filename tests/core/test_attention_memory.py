@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metajax.core.options import OptionError
 from metajax.networks import SNAIL, Transformer
 from metajax.networks.attention import CausalAttention, rotate, toeplitz
 from metajax.networks.snail import DenseBlock
-from metajax.options import OptionError
 
 T, B, F = 7, 3, 2
 

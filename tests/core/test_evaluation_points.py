@@ -30,7 +30,7 @@ def test_points_are_after_a_whole_number_of_adaptations():
 
 
 def test_a_record_keeps_them():
-    config = metajax.config.parse("", ["algorithm.name=dqn", "family.name=cartpole"])
+    config = metajax.run.config.parse("", ["algorithm.name=dqn", "family.name=cartpole"])
     steps = np.array([0, 10])
     one = metajax.evaluation.Evaluation(np.ones((2, 2), np.float32), "points", False, 40, steps)
     record = meta_test.to_record(one, one, config, 3)

@@ -10,10 +10,8 @@ import toys
 
 import metajax
 from metajax import inner, networks, outer
-from metajax.batch import TaskMap
-from metajax.source import fresh_episodes
-from metajax.tasks import with_auto_reset
-from metajax.types import (
+from metajax.core.layout import TaskMap
+from metajax.core.types import (
     ActorOutput,
     Box,
     Chunk,
@@ -24,6 +22,8 @@ from metajax.types import (
     TaskFamily,
     TimeStep,
 )
+from metajax.data.rollout import fresh_episodes
+from metajax.tasks import with_auto_reset
 
 STRATEGIES = ("cma-es", "open-es", "pgpe", "snes")
 NUM_TASKS, POPULATION = 2, 8

@@ -7,9 +7,9 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
+from metajax.core.problem import replay
+from metajax.data.rollout import even_points
 from metajax.run import checkpoints
-from metajax.source import even_points
-from metajax.trial import replay
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 NUM_TASKS, NUM_STREAMS, NUM_STEPS, NUM_POINTS = 4, 2, 3, 2

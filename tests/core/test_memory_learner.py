@@ -14,9 +14,9 @@ import toys
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.source import actor_inputs, whole_trials
+from metajax.core.types import ActorOutput, Discrete, Learner, Outputs, Spec, TimeStep
+from metajax.data.rollout import actor_inputs, whole_trials
 from metajax.tasks import with_auto_reset
-from metajax.types import ActorOutput, Discrete, Learner, Outputs, Spec, TimeStep
 
 NUM_EPISODES, EPISODE_LENGTH, NUM_STREAMS = 3, 4, 2
 

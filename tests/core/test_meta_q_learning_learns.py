@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import metajax
-from metajax.source import fresh_episodes
+from metajax.data.rollout import fresh_episodes
 
 NUM_TASKS, NUM_EPISODES, LENGTH = 40, 4, 100
 

@@ -6,8 +6,8 @@ import pytest
 import toys
 
 from metajax import outer
-from metajax.algorithms.maml import MAML
-from metajax.source import fresh_episodes
+from metajax.algorithms.gradient.maml import MAML
+from metajax.data.rollout import fresh_episodes
 
 
 @pytest.mark.usefixtures("quick_compilation")

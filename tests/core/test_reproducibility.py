@@ -10,7 +10,7 @@ import toys
 
 import metajax
 from metajax import outer
-from metajax.source import fresh_episodes
+from metajax.data.rollout import fresh_episodes
 from metajax.training import initial_state
 
 KEY = 7

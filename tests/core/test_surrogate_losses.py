@@ -8,8 +8,8 @@ import pytest
 import rlax
 
 from metajax import inner, losses
-from metajax.outer import objectives
-from metajax.types import Chunk, Outputs
+from metajax.core.types import Chunk, Outputs
+from metajax.outer.gradient import objectives
 
 RANDOM = np.random.default_rng(0)
 NOW, THEN, ADVANTAGE = (jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32) for _ in range(3))

@@ -7,10 +7,11 @@ import pytest
 import toys
 
 import metajax
-from metajax import batch, inner, losses
-from metajax.source import fresh_episodes
+from metajax import inner, losses
+from metajax.core import layout as batch
+from metajax.core.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
+from metajax.data.rollout import fresh_episodes
 from metajax.tasks import with_auto_reset
-from metajax.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 HORIZON, NUM_STREAMS, NUM_ADAPTATIONS = 4, 3, 2

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 import metajax
 from metajax.algorithms import ALGORITHMS
-from metajax.algorithms.gradient_based import GradientBased
+from metajax.algorithms.gradient.base import GradientBased
+from metajax.core.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
 from metajax.tasks import with_auto_reset
-from metajax.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
 
 NUM_TASKS, NUM_STREAMS = 4, 3
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.types import Chunk, Discrete, Learner, Spec, TaskFamily, TimeStep
 from metajax.inner import gradient_learner
 from metajax.networks import Policy, categorical
-from metajax.types import Chunk, Discrete, Learner, Spec, TaskFamily, TimeStep
 
 NUM_STATES, NUM_ACTIONS, LENGTH = 2, 2, 3
 

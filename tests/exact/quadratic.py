@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax.core.types import ActorOutput, Box, Chunk, Learner, Outputs, Spec, TaskFamily, TimeStep
 from metajax.inner import GradientState, step_sizes
-from metajax.types import ActorOutput, Box, Chunk, Learner, Outputs, Spec, TaskFamily, TimeStep
 
 SIZE = 3
 

@@ -11,8 +11,8 @@ import scipy.stats
 
 import metajax
 from metajax import inner
-from metajax.inner import bandit, gittins, posterior_samples
-from metajax.source import whole_trials
+from metajax.data.rollout import whole_trials
+from metajax.inner.classical import bandit, gittins, posterior_samples
 
 NUM_TRIALS = 20000
 
@@ -196,7 +196,7 @@ def decisions(name, pulls, total, num_keys=4000, **options):
     """Actions and log-probabilities of many decisions with the same statistics."""
     learner = metajax.make(name, bandit_family(len(pulls), 10), **options).learner
     memory = bandit.ArmStatistics(jnp.array(pulls, float), jnp.array(total, float))
-    seen = metajax.types.ActorInput(
+    seen = metajax.ActorInput(
         jnp.ones(1), jnp.array(-1, jnp.int32), jnp.zeros(()), jnp.ones((), bool)
     )
 

@@ -14,10 +14,10 @@ import pytest
 import quadratic
 
 from metajax import outer
-from metajax.batch import TaskMap
 from metajax.composition import compose
-from metajax.source import fresh_episodes
-from metajax.trial import DERIVATIVES
+from metajax.core.layout import TaskMap
+from metajax.core.problem import DERIVATIVES
+from metajax.data.rollout import fresh_episodes
 
 NUM_TASKS = 6
 RATES = {

@@ -8,11 +8,11 @@ import optax
 import pytest
 
 from metajax import outer
-from metajax.batch import TaskMap
-from metajax.options import OptionError
-from metajax.outer import objectives
-from metajax.source import fresh_episodes
-from metajax.types import Objective
+from metajax.core.layout import TaskMap
+from metajax.core.options import OptionError
+from metajax.core.types import Objective
+from metajax.data.rollout import fresh_episodes
+from metajax.outer.gradient import objectives
 
 NUM_TASKS = 6
 

@@ -15,9 +15,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metajax import inner, networks, outer, tasks
-from metajax.outer import objectives
-from metajax.source import fresh_episodes
-from metajax.trial import replay
+from metajax.core.problem import replay
+from metajax.data.rollout import fresh_episodes
+from metajax.outer.gradient import objectives
 
 NUM_STREAMS, HORIZON, NUM_ADAPTATIONS = 3, 4, 2
 FAMILIES = {

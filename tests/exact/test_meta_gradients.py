@@ -18,10 +18,10 @@ import optax
 import pytest
 
 from metajax import outer
-from metajax.batch import TaskMap
+from metajax.core.layout import TaskMap
+from metajax.data.rollout import fresh_episodes
 from metajax.inner import SURROGATES, GradientState
-from metajax.outer.backprop import RunningMean, _credit
-from metajax.source import fresh_episodes
+from metajax.outer.gradient.backprop import RunningMean, _credit
 
 INNER_LR = 2.4
 RATE = INNER_LR / m.LENGTH  # the inner loss is a mean over steps

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from metajax import inner, losses, networks, trial
-from metajax.types import Chunk, Discrete, Spec
+from metajax import inner, losses, networks
+from metajax.core import problem as trial
+from metajax.core.types import Chunk, Discrete, Spec
 
 T, E, S, A = 5, 3, 2, 2
 GAMMA, RATE = 0.9, 0.3

@@ -14,8 +14,9 @@ from jax.flatten_util import ravel_pytree
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.trial import replay as repeat
-from metajax.types import Chunk, Discrete, Spec
+from metajax.core.problem import replay as repeat
+from metajax.core.types import Chunk, Discrete, Spec
+from metajax.data import rollout
 
 SPEC = Spec("toy", (2,), Discrete(3), episode_length=5)
 NETWORK = networks.q_network(SPEC, networks.MLP((4,), "tanh"))
@@ -343,7 +344,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(options):
 def test_returns_of_a_lifetime_by_hand():
     """Two streams, four chunks of two steps, measured after chunks 0, 1 and 3."""
     family = metajax.tasks.make("cartpole")
-    source = metajax.source.lifetime(family, _learner(), 2, 2, num_points=2)
+    source = rollout.lifetime(family, _learner(), 2, 2, num_points=2)
     reward = np.array([[1, 1], [2, 1], [3, 1], [4, 1], [5, 1], [6, 1], [7, 1], [8, 1]], float)
     done = np.zeros((8, 2), bool)
     done[[1, 4], 0] = True

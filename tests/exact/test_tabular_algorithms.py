@@ -9,9 +9,9 @@ import pytest
 import scipy.optimize
 
 import metajax
-from metajax.inner import planning, tabular
-from metajax.tasks.tabular_mdp import TabularTask
-from metajax.types import ActorInput
+from metajax.core.types import ActorInput
+from metajax.inner.classical import planning, tabular
+from metajax.tasks.tabular.tabular_mdp import TabularTask
 
 PLANNERS = ["bayes-bonus", "beb", "epsilon-greedy", "greedy", "opsrl", "psrl", "ucrl2"]
 NUM_STATES, NUM_ACTIONS, HORIZON = 3, 2, 4

@@ -8,10 +8,10 @@ import optax
 import pytest
 
 from metajax import inner, networks, outer
-from metajax.batch import TaskMap
-from metajax.outer import objectives
-from metajax.source import lifetime
-from metajax.trial import run_trial
+from metajax.core.layout import TaskMap
+from metajax.core.problem import run_trial
+from metajax.data.rollout import lifetime
+from metajax.outer.gradient import objectives
 
 NUM_TASKS, NUM_STREAMS, NUM_STEPS, WINDOW, LIFE = 4, 2, 3, 2, 9
 THETA = {"discount": 1.0, "epsilon": -1.0, "mix": 0.3, "rate": -1.5, "target_rate": -0.5}

@@ -8,11 +8,11 @@ import optax
 import pytest
 
 from metajax import outer
-from metajax.batch import TaskMap
-from metajax.options import OptionError
-from metajax.outer import objectives
+from metajax.core.layout import TaskMap
+from metajax.core.options import OptionError
+from metajax.data.rollout import fresh_episodes
 from metajax.outer.epochs import collect_trials
-from metajax.source import fresh_episodes
+from metajax.outer.gradient import objectives
 
 NUM_TASKS, NUM_STREAMS, SIZE = 6, 3, m.NUM_STATES * m.NUM_ACTIONS
 BOUND, DAMPING = 0.01, 1e-3

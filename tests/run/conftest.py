@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import subprocess
@@ -40,7 +41,9 @@ def workplace(tmp_path, monkeypatch) -> pathlib.Path:
     """The working directory, with ``fake.toml``; the environment is restored after."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for name, module in fake.report().items():
+        package, _, attribute = name.rpartition(".")
         monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(importlib.import_module(package), attribute, module, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fake.toml").write_text(fake.CONFIG)
     return tmp_path

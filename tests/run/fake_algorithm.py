@@ -17,8 +17,7 @@ import time
 import types
 from typing import Any, Literal
 
-import metajax
-from metajax.options import check_number
+from metajax.core.options import check_number
 
 CONFIG = """
 [family]
@@ -54,7 +53,7 @@ class FakeFamily:
     def build(self) -> Any:
         import jax
 
-        from metajax.types import Discrete, Spec, TaskFamily
+        from metajax.core.types import Discrete, Spec, TaskFamily
 
         def sample(key):
             return self.scale * jax.random.normal(key, (3,))
@@ -97,7 +96,7 @@ class Fake:
         import jax
         import jax.numpy as jnp
 
-        from metajax.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.types import MetaAlgorithm, MetaState, Trial
 
         def init(key):
             carry = {"key": jax.random.split(key)[0], "count": jnp.int32(0), "none": jnp.zeros(0)}
@@ -139,19 +138,17 @@ def register() -> None:
 def report() -> dict[str, types.ModuleType]:
     """Stand-ins for what draws and prints results, quick to import."""
     parts = {
-        name: types.ModuleType(f"metajax.report.{name}") for name in ("records", "plots", "tables")
+        "records": types.ModuleType("metajax.run.records"),
+        "plots": types.ModuleType("metajax.run.plots"),
+        "tables": types.ModuleType("metajax.experiments.tables"),
     }
-    whole = types.ModuleType("metajax.report")
-    whole.__path__ = [str(pathlib.Path(metajax.__file__).parent / "report")]  # of the other parts
-    for name, part in parts.items():
-        setattr(whole, name, part)
     vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
         f"returns {evaluation.mean()}"
     )
-    return {"metajax.report": whole, **{part.__name__: part for part in parts.values()}}
+    return {part.__name__: part for part in parts.values()}
 
 
 def _kill_at(point: str) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import metajax
-from metajax import catalogue
 from metajax.algorithms import ALGORITHMS
+from metajax.run import catalogue
 
 ROOT = pathlib.Path(metajax.__file__).parents[1]
 HEAVY = ("jax", "flax", "gymnax", "orbax", "matplotlib", "optax")
@@ -189,7 +189,7 @@ def test_modules_of_ones_own(command, workplace, monkeypatch):
     monkeypatch.setenv("METAJAX_IMPORT", "")
     (workplace / "own_tasks.py").write_text(
         "from metajax.tasks import FAMILIES\n"
-        'FAMILIES.register("own-room", "metajax.tasks.gridnavi:GridNavi")\n'
+        'FAMILIES.register("own-room", "metajax.tasks.grid.gridnavi:GridNavi")\n'
     )
     result = command("--import", "own_tasks", "list", "own-room")
     assert result.code == 0

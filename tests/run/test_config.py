@@ -8,9 +8,9 @@ import fake_algorithm as fake
 import pytest
 
 import metajax
-from metajax import config as configs
 from metajax.algorithms import ALGORITHMS
-from metajax.options import OptionError
+from metajax.core.options import OptionError
+from metajax.run import config as configs
 
 
 def parse(*overrides: str) -> configs.Config:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from metajax.options import OptionError, build, check, check_number, words
-from metajax.registry import Registry
+from metajax.core.options import OptionError, build, check, check_number, words
+from metajax.core.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import metajax
-from metajax.config import parse
-from metajax.options import OptionError
+from metajax.core.options import OptionError
 from metajax.run import checkpoints, console, display, loop, meta_test
+from metajax.run.config import parse
 from metajax.run.directory import RunDirectory
 
 TRAIN = ("train", "fake.toml", "--run-dir", "run")

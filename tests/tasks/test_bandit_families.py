@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.options import OptionError
-from metajax.tasks.bandits import BanditTask
-from metajax.types import Discrete, Tabular
+from metajax.core.options import OptionError
+from metajax.core.types import Discrete, Tabular
+from metajax.tasks.bandits.base import BanditTask
 
 NUM_TASKS = 4000
 ALL = {

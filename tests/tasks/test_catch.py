@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.options import OptionError
-from metajax.tasks.catch import CatchTask
+from metajax.core.options import OptionError
+from metajax.tasks.control.catch import CatchTask
 
 ROWS, COLUMNS = 4, 3
 LENGTH = ROWS - 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.options import OptionError
+from metajax.core.options import OptionError
 
 SIZE = 3
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from metajax import tasks
+from metajax.core.types import Discrete, TaskFamily
 from metajax.tasks import from_gymnax
-from metajax.types import Discrete, TaskFamily
 
 SHORT = 6
 # Where the number of states is the length of an episode.

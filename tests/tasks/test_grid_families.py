@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.options import OptionError
-from metajax.tasks.grid import GoalTask
-from metajax.tasks.gymnax_environment import environment
-from metajax.tasks.key_door import KeyDoorTask
-from metajax.types import Discrete
+from metajax.core.options import OptionError
+from metajax.core.types import Discrete
+from metajax.tasks.adapters.gymnax_environment import environment
+from metajax.tasks.grid.base import GoalTask
+from metajax.tasks.grid.key_door import KeyDoorTask
 
 STAY, UP, RIGHT, DOWN, LEFT = range(5)
 

@@ -12,11 +12,11 @@ import pytest
 from flax import struct
 from gymnax.environments import environment, spaces
 
-import metajax.tasks.gymnax
+import metajax.tasks.adapters.gymnax
 from metajax import tasks
-from metajax.options import OptionError
-from metajax.tasks.gymnax import GymnaxTask, default_params, from_gymnax
-from metajax.types import Box, Discrete
+from metajax.core.options import OptionError
+from metajax.core.types import Box, Discrete
+from metajax.tasks.adapters.gymnax import GymnaxTask, default_params, from_gymnax
 
 # Options under which every one of them draws its task in reset.
 DRAWS_ITS_TASK_IN_RESET = {
@@ -329,7 +329,7 @@ def test_a_missing_limit_can_be_given():
 
 
 def test_the_docstring_example_runs():
-    assert doctest.testmod(metajax.tasks.gymnax).failed == 0
+    assert doctest.testmod(metajax.tasks.adapters.gymnax).failed == 0
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metajax import tasks
-from metajax.tasks.plane import PointState, PointTask
+from metajax.tasks.plane.base import PointState, PointTask
 
 coordinate = st.floats(-0.5, 0.5, width=32)
 move = st.floats(-10, 10, width=32)

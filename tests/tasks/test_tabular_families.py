@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.options import OptionError
-from metajax.tasks.tabular_mdp import TabularTask, optimal_values
-from metajax.tasks.two_step import TwoStepTask, stay_probabilities
-from metajax.types import Discrete, Tabular
+from metajax.core.options import OptionError
+from metajax.core.types import Discrete, Tabular
+from metajax.tasks.tabular.tabular_mdp import TabularTask, optimal_values
+from metajax.tasks.tabular.two_step import TwoStepTask, stay_probabilities
 
 
 def _near(values, expected, num_errors=4.0):

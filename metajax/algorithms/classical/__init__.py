@@ -1,0 +1,1 @@
+"""Classical methods, with no meta-training."""

@@ -1,0 +1,1 @@
+"""Options that several kinds of algorithms share."""

@@ -1,0 +1,1 @@
+"""Algorithms whose learner adapts by policy-gradient steps."""

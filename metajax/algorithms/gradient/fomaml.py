@@ -1,0 +1,21 @@
+"""First-order MAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.gradient.maml import MAML
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FOMAML(MAML):
+    """First-order MAML: the meta-gradient takes the inner Jacobian for the identity.
+
+    The update is the policy gradient at the adapted weights, applied to the
+    initial ones. Everything else, and every option, is that of MAML.
+
+    Source: Finn et al. (2017), section 5.2; Nichol et al. (2018), section 3.
+    """
+
+    first_order: ClassVar[bool] = True

@@ -1,0 +1,135 @@
+"""Model-agnostic meta-learning with exact second-order gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from metajax.algorithms.gradient.base import GradientBased
+from metajax.core.options import OptionError, check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MAML(GradientBased):
+    """MAML: initial weights from which a few policy-gradient steps adapt.
+
+    Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
+    deep networks", algorithm 3. Deviations: the outer step is a choice, and
+    advantages are normalised within each task.
+
+    Attributes:
+      outer: "policy-gradient" takes one optimiser step from fresh trials, "ppo"
+        several passes of the clipped surrogate (with ``surrogate = "lvc"`` this is
+        ProMP without its KL term), "trpo" a trust region as in the paper, which
+        chooses its step by itself and leaves the options of the optimiser unused.
+      surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
+        derive; "lvc" and "dice" correct the Hessian of the expected update;
+        "emaml" adds the credit of the pre-adaptation samples.
+      every_step: train for the mean return after 0..K steps, not after the last alone.
+      remat: recompute each adaptation in the backward pass, so that memory does
+        not grow with ``inner_steps``.
+      entropy_coefficient: weight of the adapted policy's entropy.
+      clip: of the ratio, for "ppo".
+      num_epochs, num_minibatches: passes over the trials of "ppo".
+      max_divergence: KL radius of "trpo", nats.
+      cg_iterations: of "trpo".
+      fisher_tasks: tasks that "trpo" estimates its Fisher matrix on; all if none.
+    """
+
+    outer: Literal["policy-gradient", "ppo", "trpo"] = "policy-gradient"
+    surrogate: Literal["score", "dice", "lvc", "emaml"] = "score"
+    every_step: bool = False
+    remat: bool = False
+    entropy_coefficient: float = 0.0
+    clip: float = 0.2
+    num_epochs: int = 4
+    num_minibatches: int = 1
+    max_divergence: float = 0.01
+    cg_iterations: int = 10
+    fisher_tasks: int | None = None
+
+    first_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("num_epochs", "num_minibatches", "cg_iterations", "fisher_tasks"):
+            check_number(name, getattr(self, name), minimum=1)
+        check_number("entropy_coefficient", self.entropy_coefficient, minimum=0)
+        for name in ("clip", "max_divergence"):
+            check_number(name, getattr(self, name), above=0)
+        if self.surrogate == "emaml" and self.outer != "policy-gradient":
+            raise OptionError(
+                "surrogate", '"emaml" is not possible here; it needs outer "policy-gradient"'
+            )
+        if self.surrogate == "emaml" and self.every_step:
+            raise OptionError(
+                "every_step",
+                'true is not possible with surrogate "emaml", which credits the samples with '
+                "the last return alone; allowed: false",
+            )
+        if self.baseline == "value" and self.outer == "trpo":
+            raise OptionError(
+                "baseline",
+                '"value" is not possible with outer "trpo", whose step is one of the policy; '
+                'allowed: "linear", "none"',
+            )
+
+    @property
+    def minibatches(self) -> int:
+        return self.num_minibatches if self.outer == "ppo" else 1
+
+    def inner_surrogate(self) -> str:
+        return self.surrogate
+
+    def outer_rule(self, family, learner, source, layout):
+        import jax
+        import optax
+
+        from metajax import inner, outer
+        from metajax.outer.gradient import objectives
+
+        if isinstance(self.inner, optax.GradientTransformation) and not self.first_order:
+            theta = jax.eval_shape(learner.init, jax.random.key(0))
+            inner.check_differentiable(self.inner, theta)
+        derivative = "first-order" if self.first_order else "exact"
+        if self.remat and not self.first_order:
+            derivative = "exact-remat"
+        objective_losses = {
+            "policy-gradient": objectives.policy_gradient_loss,
+            "ppo": objectives.clipped_loss(self.clip),
+            "trpo": objectives.ratio_loss,
+        }
+        loss = objective_losses[self.outer]
+        if self.baseline == "value":
+            loss = objectives.with_value_error(loss)
+        objective = outer.post_adaptation(
+            learner,
+            source,
+            family,
+            num_adaptations=self.inner_steps,
+            loss=loss,
+            derivative=derivative,
+            every_step=self.every_step,
+            entropy_coefficient=self.entropy_coefficient,
+        )
+        if self.outer == "ppo":
+            return outer.epochs(
+                objective,
+                self.meta_optimizer(self.num_epochs * self.num_minibatches),
+                layout,
+                num_epochs=self.num_epochs,
+                num_minibatches=self.num_minibatches,
+            )
+        if self.outer == "trpo":
+            return outer.trust_region(
+                objective,
+                layout,
+                max_divergence=self.max_divergence,
+                cg_iterations=self.cg_iterations,
+                fisher_tasks=self.fisher_tasks,
+            )
+        credit = self.surrogate == "emaml"
+        if credit:
+            objective = outer.with_sampling_credit(objective, learner, derivative)
+        estimator = outer.backprop(objective, layout, sampling_credit=credit)
+        return outer.once(estimator, self.meta_optimizer())

@@ -1,0 +1,1 @@
+"""Algorithms whose learner adapts in its memory."""

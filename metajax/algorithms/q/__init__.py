@@ -1,0 +1,1 @@
+"""Algorithms whose learner adapts by Q-learning."""

@@ -1,0 +1,39 @@
+"""DQN from scratch in every task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.q.base import QBased
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DQN(QBased):
+    """DQN in every task: what the meta-learned ones are compared with.
+
+    Nothing is learned across tasks. An iteration of training runs ``num_tasks`` lifetimes and
+    reports their returns. Theta is where the weights start in all of them: random, or what
+    another algorithm has learned.
+
+    Source: Mnih et al. (2015); double Q-learning as in van Hasselt et al. (2016).
+
+    Attributes:
+      fresh_weights: every task starts from random weights of its own, not from theta.
+    """
+
+    learns: ClassVar[bool] = False
+
+    fresh_weights: bool = False
+
+    def learner(self, family, replay, **changes):
+        values = self.values(family)
+        fresh = {"start": lambda key, theta: values.init(key)} if self.fresh_weights else {}
+        return super().learner(family, replay, **{**fresh, **changes})
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+
+        return outer.untrained(
+            learner, source, family, layout, num_adaptations=self.num_adaptations
+        )

@@ -1,0 +1,38 @@
+"""Reptile over lifetimes of DQN."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from metajax.algorithms.common.optimizers import MetaOptimized
+from metajax.algorithms.q.base import QBased
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReptileDQN(MetaOptimized, QBased):
+    """Initial action values that a real DQN lifetime starts from, by Reptile.
+
+    ``theta + learning_rate * mean(weights after a lifetime - theta)``.
+
+    Source: Nichol et al. (2018), "On first-order meta-learning algorithms", algorithm 2,
+    with a DQN in the place of a supervised learner.
+
+    Attributes:
+      learning_rate: the fraction of the way to the adapted weights.
+    """
+
+    learning_rate: float = 0.1
+    optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_meta_optimizer()
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+
+        estimator = outer.displacement(
+            learner, source, family, layout, num_adaptations=self.num_adaptations
+        )
+        return outer.once(estimator, self.meta_optimizer())

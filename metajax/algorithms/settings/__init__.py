@@ -1,0 +1,1 @@
+"""Algorithms that meta-learn the settings of a learner."""

@@ -1,0 +1,92 @@
+"""Settings of a learner that are learned online, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from metajax.algorithms.common.optimizers import MetaOptimized
+from metajax.core.options import check, check_number
+
+if TYPE_CHECKING:
+    from metajax.core.types import Outer
+
+# What is not in here is positive and learned by its logarithm.
+_PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")
+
+
+def raw(name: str, value: float) -> float:
+    """A setting as a number without bounds: the inverse of ``setting``."""
+    return math.log(value / (1 - value)) if name in _PROBABILITIES else math.log(value)
+
+
+def setting(name: str, raw: Any) -> Any:
+    """The setting of a raw number: a sigmoid where it is at most 1, else an exponential."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.nn.sigmoid(raw) if name in _PROBABILITIES else jnp.exp(raw)
+
+
+def settings(theta: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a theta of raw numbers, by name."""
+    return {name: setting(name, value) for name, value in theta.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGradients(MetaOptimized):
+    """Options of algorithms that learn settings online.
+
+    Attributes:
+      learned: names of the settings that are. They start from their option's value, where
+        the others stay.
+      window: adaptations that a meta-gradient goes through.
+      derivative: "exact-remat" recomputes adaptations in the backward pass: memory flat in
+        the window.
+      reference_discount: per step, of the loss that settings are learned for.
+      learning_rate: of the meta-update, in units of logits and logarithms.
+    """
+
+    learnable: ClassVar[tuple[str, ...]] = ()
+
+    learned: tuple[str, ...] = ()
+    window: int = 4
+    derivative: Literal["exact", "exact-remat"] = "exact"
+    reference_discount: float = 0.99
+    learning_rate: float = 1e-2
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """Names in ``info`` of the settings that are learned."""
+        return self.learned
+
+    def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
+        """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
+        self.check_meta_optimizer()
+        check_number("window", self.window, minimum=1)
+        check_number("reference_discount", self.reference_discount, minimum=0, maximum=1)
+        allowed = f"names among {', '.join(self.learnable)}, each once"
+        known = set(self.learned) <= set(self.learnable)
+        once = len(set(self.learned)) == len(self.learned) > 0
+        check(known and once, "learned", self.learned, allowed)
+        for name in self.learned:
+            below = {"below": 1} if name in _PROBABILITIES else {}
+            check_number(name, starts[name], above=0, **below)
+        check(
+            self.window < num_adaptations,
+            "window",
+            self.window,
+            f"fewer than the adaptations of a lifetime ({num_adaptations})",
+        )
+
+
+def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
+    """The rule with ``record(theta)`` in its ``info``: learned online, a setting is a schedule."""
+
+    def update(key, theta, carry):
+        theta, carry, info = rule.update(key, theta, carry)
+        return theta, carry, {**info, **record(theta)}
+
+    return rule._replace(update=update)

@@ -1,0 +1,193 @@
+"""DQN whose settings, exploration and network are found by evolution."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from metajax.algorithms.q.base import QBased
+from metajax.algorithms.settings.base import raw, recorded, settings
+from metajax.core.options import check, check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ESDQN(QBased):
+    """DQN from random weights in every task, with all about it that is not its weights learned.
+
+    Theta has three parts. ``settings``: a number each, the logit of what lies between 0 and 1
+    and the logarithm of what is positive. ``exploration``: a small network that gives
+    epsilon (and with "boltzmann" the temperature) for each decision, from action values,
+    visits and time (see ``metajax.inner.learned_exploration``). ``architecture``: a score for
+    each width and each depth of the MLP, of which the largest counts. Phi is all of a DQN,
+    and how often its task's states have been visited.
+
+    A meta-iteration is a generation of an evolution strategy: ``population_size`` members
+    live through the same ``num_tasks`` lifetimes.
+
+    Source: Salimans et al. (2017), "Evolution strategies as a scalable alternative to
+    reinforcement learning", for "open-es"; what theta is made of is ours.
+
+    Attributes:
+      num_tasks: N, lifetimes of each member.
+      learned: settings that are learned; the others stay at their option's value, which is
+        also where these start. Here learning_rate is that of the values, and starts at
+        ``inner_lr``.
+      explorer_sizes: units of the exploration network; none for the schedule of epsilon.
+      visit_bits: 2 to that power are the counters of visits.
+      widths: units of a layer to choose among; none for ``hidden_sizes`` as they are.
+      depths: numbers of layers to choose among.
+      strategy: of evosax; see ``metajax.outer.evosax_search``.
+      population_size: P, members of a generation.
+      std: of the members around theta at the start, the same in all directions.
+      learning_rate: of the mean in "open-es" and "pgpe"; none for their default. The other
+        strategies have none.
+      fitness: "area" under the learning curve, at the ``num_points`` of a lifetime, or the
+        "last" point.
+    """
+
+    learnable: ClassVar[tuple[str, ...]] = (
+        *("learning_rate", "discount", "epsilon"),
+        *("huber_delta", "target_rate"),
+    )
+
+    num_tasks: int = 4
+    target_rate: float = 0.02
+    target_period: int = 1
+    learned: tuple[str, ...] = ("learning_rate", "discount", "huber_delta", "target_rate")
+    explorer_sizes: tuple[int, ...] | None = (8,)
+    visit_bits: int = 10
+    widths: tuple[int, ...] | None = (16, 64)
+    depths: tuple[int, ...] = (1, 2)
+    strategy: Literal["cma-es", "open-es", "pgpe", "snes"] = "snes"
+    population_size: int = 32
+    std: float = 0.5
+    learning_rate: float | None = None
+    fitness: Literal["area", "last"] = "area"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("explorer_sizes", "visit_bits", "widths", "depths"):
+            check_number(name, getattr(self, name), minimum=1)
+        check_number("population_size", self.population_size, minimum=2)
+        check_number("std", self.std, above=0)
+        check_number("learning_rate", self.learning_rate, minimum=0)
+        known = set(self.learned) <= set(self.learnable)
+        allowed = f"names among {', '.join(self.learnable)}, each once"
+        check(
+            known and len(set(self.learned)) == len(self.learned), "learned", self.learned, allowed
+        )
+        for name in set(self.learned) - {"learning_rate", "huber_delta"}:
+            check_number(name, self._start(name), above=0, below=1)
+        check_number("inner_lr", self.inner_lr, above=0)
+        check(
+            self.explorer_sizes is None or "epsilon" not in self.learned,
+            "learned",
+            self.learned,
+            'no epsilon, as the exploration network gives it; or explorer_sizes = "none"',
+        )
+        for name in ("widths", "depths"):
+            check(getattr(self, name) != (), name, (), "at least one")
+        check(
+            self.network is None or self.widths is None,
+            "widths",
+            self.widths,
+            '"none" with a network of your own',
+        )
+        check(
+            self.learned or self.explorer_sizes is not None or self.widths is not None,
+            "learned",
+            self.learned,
+            "at least one name where neither explorer_sizes nor widths are given",
+        )
+
+    @property
+    def num_trials(self):
+        return self.num_tasks * self.population_size
+
+    def _start(self, name):
+        if name == "epsilon":
+            return self.epsilon[1]
+        return self.inner_lr if name == "learning_rate" else getattr(self, name)
+
+    @property
+    def schedules(self):
+        return self.learned + (() if self.widths is None else ("width", "depth"))
+
+    def sizes(self, theta):
+        """The ``width`` and ``depth`` of the network; empty where they are not learned."""
+        import jax.numpy as jnp
+
+        if self.widths is None:
+            return {}
+        choices = {"width": self.widths, "depth": self.depths}
+        scores = zip(choices.items(), theta["architecture"], strict=True)
+        return {name: jnp.asarray(sizes)[jnp.argmax(one)] for (name, sizes), one in scores}
+
+    def values(self, family):
+        from metajax import networks
+
+        if self.widths is None:
+            return super().values(family)
+        largest = networks.MaskedMLP(max(self.widths), max(self.depths), self.activation)
+        return networks.q_network(family.spec, largest, dueling=self.dueling)
+
+    def settings(self, theta, env_steps):
+        now = settings(theta["settings"])
+        epsilon = self.epsilon_after(env_steps, now.pop("epsilon", self.epsilon[1]))
+        return super().settings(theta, env_steps)._replace(epsilon=epsilon, **now)
+
+    def explorer(self, family):
+        """Initial parameters and the exploration that they are of; both empty without one."""
+        from metajax import inner
+
+        if self.explorer_sizes is None:
+            return (lambda key: {}), None
+        return inner.learned_exploration(
+            family.spec,
+            self.lifetime,
+            hidden_sizes=self.explorer_sizes,
+            num_bits=self.visit_bits,
+            parameters=lambda theta: theta["exploration"],
+        )
+
+    def learner(self, family, replay, **changes):
+        import jax.numpy as jnp
+
+        from metajax import networks
+
+        values = self.values(family)
+        init_explorer, exploration = self.explorer(family)
+        choices = () if self.widths is None else (self.widths, self.depths)
+
+        def init(key):
+            starts = {name: raw(name, self._start(name)) for name in self.learned}
+            return {
+                "settings": {name: jnp.float32(start) for name, start in starts.items()},
+                "exploration": init_explorer(key),
+                "architecture": tuple(jnp.zeros(len(sizes)) for sizes in choices),
+            }
+
+        def start(key, theta):
+            weights = values.init(key)
+            sizes = self.sizes(theta)
+            return networks.resize(weights, *sizes.values()) if sizes else weights
+
+        mine = {"init": init, "start": start, "exploration": exploration}
+        return super().learner(family, replay, **{**mine, **changes})
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+
+        search = outer.evosax_search(
+            self.strategy, self.population_size, std=self.std, learning_rate=self.learning_rate
+        )
+        rule = outer.evolution(
+            learner,
+            source,
+            family,
+            layout,
+            search,
+            num_adaptations=self.num_adaptations,
+            fitness=outer.FITNESS[self.fitness],
+        )
+        return recorded(rule, lambda theta: {**settings(theta["settings"]), **self.sizes(theta)})

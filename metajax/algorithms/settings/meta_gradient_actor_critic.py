@@ -1,0 +1,180 @@
+"""Actor-critic whose return and loss are learned online by meta-gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
+from metajax.algorithms.common.torsos import WithTorso
+from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
+from metajax.core.options import check, check_number
+
+if TYPE_CHECKING:
+    import jax
+
+    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.inner.actor_critic import ActorCriticSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
+    """Discount, lambda and loss coefficients of actor-critic, learned while it learns.
+
+    Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
+    is positive. Phi is an actor-critic: weights, optimiser, count of steps. A meta-iteration
+    lets ``num_tasks`` lifetimes go on by ``window`` updates of a chunk each and descends the
+    actor-critic loss on the next chunk, with ``reference_discount``, ``reference_lambda`` and
+    the coefficients that are not learned, through those updates. A trial is a plain lifetime
+    with the settings as they were at the end of training; ``info`` holds each setting at
+    every meta-iteration.
+
+    Source: Xu et al. (2018), "Meta-gradient reinforcement learning", for discount and lambda;
+    Zahavy et al. (2020), "A self-tuning actor-critic algorithm", for the coefficients. Unlike
+    in the large experiments of the former, values and policy are not told the settings.
+
+    Attributes:
+      learned: names of the settings that are, among inner_lr, discount, gae_lambda,
+        value_coefficient and entropy_coefficient.
+      num_tasks: N, lifetimes that go on side by side.
+      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, for the policy
+        and for the value, instead of the MLP (Python only).
+      inner_optimizer: of the weights.
+      inner_lr: its learning rate.
+      inner_clip: largest norm of its gradient; none for no clipping.
+      discount: per step.
+      state_discount: the discount is one of the state that a step leads to: the sigmoid of
+        ``discount``'s logit and a linear function of its observation, which begins at 0. For
+        one-hot observations that is a table, and metrics show it; of others they show what
+        each feature would make by itself.
+      gae_lambda: of advantages and of the targets of the value.
+      value_coefficient: weight of half the squared error of the value.
+      entropy_coefficient: weight of the policy's entropy, nats.
+      reference_lambda: lambda of the loss that settings are learned for.
+    """
+
+    learnable: ClassVar[tuple[str, ...]] = (
+        *("inner_lr", "discount", "gae_lambda"),
+        *("value_coefficient", "entropy_coefficient"),
+    )
+
+    learned: tuple[str, ...] = ("discount", "gae_lambda")
+    window: int = 1
+    num_tasks: int = 16
+    num_streams: int = 8
+    num_steps: int = 20
+    lifetime: int = 64_000
+    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
+    inner_lr: float = 1e-3
+    inner_clip: float | None = None
+    discount: float = 0.99
+    state_discount: bool = False
+    gae_lambda: float = 0.95
+    value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.01
+    reference_lambda: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_torso()
+        for name in ("inner_lr", "value_coefficient", "entropy_coefficient"):
+            check_number(name, getattr(self, name), minimum=0)
+        check_number("inner_clip", self.inner_clip, above=0)
+        for name in ("discount", "gae_lambda", "reference_lambda"):
+            check_number(name, getattr(self, name), minimum=0, maximum=1)
+        starts = {name: getattr(self, name) for name in self.learnable}
+        self.check_meta(starts, self.num_adaptations)
+        check(
+            "discount" in self.learned or not self.state_discount,
+            "learned",
+            self.learned,
+            "discount among them, where it is one of the state",
+        )
+
+    def build(self, family: TaskFamily) -> MetaAlgorithm:
+        """The algorithm on a task family.
+
+        Raises:
+          OptionError: for sizes that do not fit the family or the devices.
+        """
+        from metajax import outer
+        from metajax.core.layout import TaskMap
+        from metajax.inner.actor_critic import loss_of
+
+        layout = TaskMap.build(
+            self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
+        )
+        learner = self.learner(family, self.settings)
+        fixed = self.settings({}, 0)
+        reference = fixed._replace(
+            discount=self.reference_discount, gae_lambda=self.reference_lambda
+        )
+        estimator = outer.truncated(
+            learner,
+            self.source(family, learner),
+            family,
+            layout,
+            num_adaptations=self.num_adaptations,
+            window=self.window,
+            loss=loss_of(reference),
+            judge=self.learner(family, lambda theta, env_steps: reference),
+            derivative=self.derivative,
+        )
+        return self.composed(
+            learner, recorded(outer.once(estimator, self.meta_optimizer()), self.record), family
+        )
+
+    def learner(
+        self, family: TaskFamily, now: Callable[[Any, Any], ActorCriticSettings]
+    ) -> Learner:
+        """The actor-critic of these options with settings of its own."""
+        from metajax import inner, networks
+
+        policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
+        return inner.actor_critic_learner(
+            policy,
+            optimizer=inner_optimizer(
+                self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=ADAM_FLOOR
+            ),
+            settings=now,
+            init=lambda key: self.initial(family),
+            start=lambda key, theta: policy.init(key),
+        )
+
+    def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
+        """Theta at the start: raw numbers; for a discount of the state a weight a feature."""
+        import jax.numpy as jnp
+
+        starts = {name: raw(name, getattr(self, name)) for name in self.learned}
+        theta = {name: jnp.asarray(start, jnp.float32) for name, start in starts.items()}
+        if self.state_discount:
+            theta["discount"] = jnp.zeros(family.spec.observation_shape, jnp.float32)
+        return theta
+
+    def record(self, theta: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The settings as metrics show them: a discount of the state for each feature alone."""
+        if self.state_discount:
+            theta = theta | {"discount": theta["discount"] + raw("discount", self.discount)}
+        return settings(theta)
+
+    def settings(self, theta: dict[str, jax.Array], env_steps: Any) -> ActorCriticSettings:
+        """The numbers of actor-critic; those that are not learned are the options'."""
+        import jax
+        import jax.numpy as jnp
+
+        from metajax.inner import ActorCriticSettings
+
+        del env_steps
+        now = {name: getattr(self, name) for name in self.learnable} | settings(theta)
+        if self.state_discount and theta:
+            start, table = raw("discount", self.discount), theta["discount"]
+
+            def of_state(observation):
+                change = jnp.sum(observation * table, axis=range(2, observation.ndim))
+                return jax.nn.sigmoid(start + change)
+
+            now["discount"] = of_state
+        return ActorCriticSettings(learning_rate=now.pop("inner_lr"), **now)

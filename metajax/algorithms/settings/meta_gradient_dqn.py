@@ -1,0 +1,140 @@
+"""DQN whose settings are learned online by meta-gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from metajax.algorithms.common.optimizers import ADAM_FLOOR
+from metajax.algorithms.q.base import QBased
+from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
+from metajax.core.options import check
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGradientDQN(MetaGradients, QBased):
+    """Learning rate, discount, exploration, ... of DQN, learned while it learns.
+
+    Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
+    is positive. All of a DQN is phi. A meta-iteration lets ``num_tasks`` lifetimes go on by
+    ``window`` adaptations and descends, through those adaptations, the squared error of the
+    values on the next chunk: against the return up to the end of the chunk, with
+    ``reference_discount``, and their own value of what comes after. Epsilon, which changes the
+    experience and not the update, is learned by the score function: the log-probability of
+    each action times its advantage, that is its return up to the end of the window less the
+    value of the policy. A trial is a plain lifetime with the settings as they
+    were at the end of training; ``info`` holds each setting at every meta-iteration.
+
+    Source: Xu et al. (2018), "Meta-gradient reinforcement learning", with Q-learning in the
+    place of actor-critic. They learn discount and lambda; the other settings are ours.
+
+    Attributes:
+      learned: names of the settings that are, among inner_lr, discount, epsilon (the one that
+        is reached after ``epsilon_steps``), mix, huber_delta and target_rate.
+      mix: lambda of the n-step targets.
+      per_task: each of the lifetimes that go on side by side has settings of its own, which
+        the next one in its place takes over. Trials use the mean of the raw numbers.
+    """
+
+    adam_floor: ClassVar[float] = ADAM_FLOOR
+    fewer_buffers: ClassVar[str] = ". All lifetimes go on side by side: use fewer tasks"
+    learnable: ClassVar[tuple[str, ...]] = (
+        *("inner_lr", "discount", "epsilon"),
+        *("mix", "huber_delta", "target_rate"),
+    )
+
+    num_tasks: int = 16
+    num_steps: int = 10
+    updates: int = 10
+    n_step: int = 3
+    mix: float = 0.9
+    target_rate: float = 0.02
+    target_period: int = 1
+    learned: tuple[str, ...] = learnable
+    window: int = 1
+    per_task: bool = False
+    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_meta(self._starts(), self.num_adaptations)
+        check(
+            "mix" not in self.learned or self.n_step > 1,
+            "n_step",
+            self.n_step,
+            "at least 2 where mix is learned, which mixes targets of 1 to n_step steps",
+        )
+
+    def _starts(self):
+        starts = {name: getattr(self, name) for name in self.learnable}
+        return {**starts, "epsilon": self.epsilon[1]}
+
+    def initial(self, key):
+        """Theta at the start: raw numbers, ``[N]`` each where tasks have their own."""
+        import jax.numpy as jnp
+
+        del key
+        shape = (self.num_tasks,) if self.per_task else ()
+        starts = self._starts()
+        return {
+            name: jnp.full(shape, raw(name, starts[name]), jnp.float32) for name in self.learned
+        }
+
+    def settings(self, theta, env_steps):
+        import jax
+        import jax.numpy as jnp
+
+        # A mean of one number while it is learned, and of one a lifetime in a trial.
+        now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}
+        now |= settings(jax.tree.map(jnp.mean, theta))
+        learning_rate = now.pop("inner_lr")
+        epsilon = self.epsilon_after(env_steps, now.pop("epsilon"))
+        unlearned = super().settings(theta, env_steps)
+        return unlearned._replace(learning_rate=learning_rate, epsilon=epsilon, **now)
+
+    def learner(self, family, replay, **changes):
+        values = self.values(family)
+        fresh = {"init": self.initial, "start": lambda key, theta: values.init(key)}
+        return super().learner(family, replay, **{**fresh, **changes})
+
+    def buffers_at_once(self, layout):
+        return layout.num_tasks // layout.num_devices
+
+    def outer_rule(self, family, learner, source, layout):
+        from metajax import outer
+        from metajax.outer.gradient import objectives
+
+        estimator = outer.truncated(
+            learner,
+            source,
+            family,
+            layout.resized(1) if self.per_task else layout,
+            num_adaptations=self.num_adaptations,
+            window=self.window,
+            loss=objectives.return_error(self.reference_discount),
+            judge=self._judge(family),
+            behaviour_loss=(
+                objectives.behaviour_loss(self.reference_discount)
+                if "epsilon" in self.learned
+                else None
+            ),
+            derivative=self.derivative,
+        )
+        rule = outer.once(estimator, self.meta_optimizer())
+        return recorded(outer.separate(rule, layout) if self.per_task else rule)
+
+    def _judge(self, family):
+        """The learner with the reference discount and without a target network of its own.
+
+        Against a target network, no error is as small as that of one which never moves.
+        """
+
+        def reference(theta, env_steps):
+            return self.settings(theta, env_steps)._replace(discount=self.reference_discount)
+
+        learner = self.learner(family, self.replay(family), settings=reference)
+
+        def unroll(theta, phi, memory, chunk):
+            return learner.unroll(theta, phi._replace(target=phi.weights), memory, chunk)
+
+        return learner._replace(unroll=unroll)

@@ -1,0 +1,1 @@
+"""Experience: rollouts of a learner in a task, and replay buffers."""

@@ -1,0 +1,1 @@
+"""Classical learners: index rules and planners over counts."""

@@ -1,0 +1,1 @@
+"""Meta-gradient estimators and the objectives they differentiate."""

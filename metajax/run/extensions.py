@@ -1,0 +1,53 @@
+"""Modules of a user's own, which register algorithms and task families by name.
+
+``metajax --import my_tasks train mine.toml`` imports ``my_tasks`` from the working directory
+or from where Python finds it, before anything else. What it registers is then known to every
+command, to configs and to tables::
+
+    from metajax.algorithms import ALGORITHMS
+    from metajax.tasks import FAMILIES
+
+    FAMILIES.register("my-family", MyFamily)
+    ALGORITHMS.register("my-algorithm", MyAlgorithm)
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from metajax.core.options import OptionError
+
+# Processes that a command starts find the names here.
+_VARIABLE = "METAJAX_IMPORT"
+
+
+def loaded() -> list[str]:
+    """The modules that this process was told to import, by name."""
+    return [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
+
+
+def load(names: Sequence[str] = ()) -> None:
+    """Imports modules by name, those of the processes before this one first.
+
+    Raises:
+      OptionError: for a module that is not found.
+    """
+    wanted = list(dict.fromkeys([*loaded(), *names]))
+    if not wanted:
+        return
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in wanted:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise OptionError(
+                "--import",
+                f'"{name}" is not found; allowed: a module of {os.getcwd()} or of this Python',
+            ) from None
+    os.environ[_VARIABLE] = ",".join(wanted)

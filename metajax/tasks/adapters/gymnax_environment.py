@@ -1,0 +1,281 @@
+"""What is settled about a gymnax environment before it becomes a family.
+
+Every function here runs once, when the family is built, and answers a wrong
+argument of ``from_gymnax`` with an ``OptionError`` that names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments.environment import Environment
+
+from metajax.core.options import OptionError, check, check_number, suggest
+from metajax.core.types import Box, Discrete, Key, Spec, Tree
+from metajax.tasks.adapters.casts import common_dtypes, conform, field_names, replace, scalar
+
+SampleParams = Callable[[Key], Any]
+
+# State fields that gymnax draws in reset though they say which task it is.
+_TASK_FIELDS: dict[str, tuple[str, ...]] = {
+    "BernoulliBandit-misc": ("reward_probs", "exp_reward_best"),
+    "DeepSea-bsuite": ("action_mapping",),
+    "FourRooms-misc": ("goal",),
+    "GaussianBandit-misc": ("mu",),
+    "MetaMaze-misc": ("goal",),
+    "PointRobot-misc": ("goal",),
+    "Reacher-misc": ("goal_xy",),
+    "SimpleBandit-bsuite": ("rewards",),
+    "Swimmer-misc": ("goal_xy", "urchin_xys"),
+}
+
+# MetaMaze moves the agent off the goal before it looks whether the agent is there,
+# so what it reports is a new position that happens to be the goal.
+_NEVER_TERMINATES = frozenset({"MetaMaze-misc"})
+
+
+def environment(env: Any) -> Any:
+    """The environment of an id, or the given one if it is a gymnax environment."""
+    if isinstance(env, str):
+        known = gymnax.registered_envs
+        if env not in known:
+            raise OptionError(
+                "env",
+                f'"{env}" is no id of gymnax; {suggest(env, known)}allowed: {", ".join(known)}',
+            )
+        return _make(env)
+    wanted = ("reset_env", "step_env", "observe", "is_truncated", "action_space")
+    if isinstance(env, type) or not all(hasattr(env, method) for method in wanted):
+        raise OptionError(
+            "env",
+            f"{env!r} is no gymnax environment; allowed: an instance of "
+            "gymnax.environments.environment.Environment, or the id of a registered one",
+        )
+    # The base class has every method, and some that only raise.
+    own = ("reset_env", "step_env", "action_space")
+    missing = [name for name in own if not _defines(env, name)]
+    if not (_defines(env, "observe") or _defines(env, "get_obs")):
+        missing.append("observe")
+    if missing:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} lacks {', '.join(missing)}; allowed: an environment with "
+            "reset_env, step_env, observe and action_space of its own",
+        )
+    return env
+
+
+def _defines(env: Any, method: str) -> bool:
+    """Whether an environment has a method that is not that of the base class."""
+    return getattr(type(env), method, None) is not getattr(Environment, method, None)
+
+
+@functools.cache
+def _make(env_id: str) -> Any:
+    # gymnax keeps and compiles for every instance, so each id gets one only.
+    return gymnax.make(env_id)[0]
+
+
+def never_terminates(env: Any) -> bool:
+    """Whether what the environment calls terminated must be ignored."""
+    return env.name in _NEVER_TERMINATES
+
+
+def nominal_params(env: Any, params: Any, sample_params: SampleParams | None) -> Any:
+    """Parameters that stand for all tasks: their type, time limit and spaces."""
+    nominal = env.default_params if params is None else params
+    if sample_params is not None:
+        check(callable(sample_params), "sample_params", sample_params, "a function (key) -> params")
+        drawn = sample_params(jax.random.key(0))
+        if not isinstance(drawn, type(nominal)):
+            raise OptionError(
+                "sample_params",
+                f"returns a {type(drawn).__name__}; allowed: {type(nominal).__module__}."
+                f"{type(nominal).__qualname__}, for example default_params(env).replace(...)",
+            )
+        # An environment without default_params of its own has the bare base class.
+        nominal = nominal if type(drawn) is type(nominal) else drawn
+    if not dataclasses.is_dataclass(nominal):
+        return nominal
+    # ``length: float = 1`` is a float that must not be rounded when it is scaled.
+    floats = {
+        field.name: float(getattr(nominal, field.name))
+        for field in dataclasses.fields(nominal)
+        if field.type in (float, "float") and type(getattr(nominal, field.name)) is int
+    }
+    return replace(nominal, **floats)
+
+
+def time_limit(nominal: Any, episode_length: int | None, sample_params: SampleParams | None) -> int:
+    """Steps of an episode: as given, or else as the parameters say."""
+    if episode_length is not None:
+        check_number("episode_length", episode_length, minimum=1)
+        return int(episode_length)
+    limit = getattr(nominal, "max_steps_in_episode", None)
+    # The base class of all parameters says 1: a limit that nobody has set.
+    placeholder = gymnax.EnvParams.__dataclass_fields__["max_steps_in_episode"]
+    fields = getattr(nominal, "__dataclass_fields__", {})
+    inherited = fields.get("max_steps_in_episode") is placeholder and limit == placeholder.default
+    if limit is None or inherited:
+        raise OptionError(
+            "episode_length",
+            f"is missing, and {type(nominal).__name__} sets no max_steps_in_episode; "
+            "allowed: a number of steps",
+        )
+    if sample_params is not None:
+        drawn = int(sample_params(jax.random.key(0)).max_steps_in_episode)
+        if drawn != int(limit):
+            raise OptionError(
+                "sample_params",
+                f"sets max_steps_in_episode to {drawn}, the nominal params to {int(limit)}; the "
+                "time limit belongs to the family: give episode_length to set it",
+            )
+    return int(limit)
+
+
+def limit_time(params: Any, episode_length: int) -> Any:
+    """Parameters with that time limit, a float where the environment has one."""
+    if not hasattr(params, "max_steps_in_episode"):
+        return params
+    is_float = isinstance(params.max_steps_in_episode, float)
+    return replace(
+        params, max_steps_in_episode=float(episode_length) if is_float else episode_length
+    )
+
+
+def action_space(env: Any, params: Any) -> Discrete | Box:
+    """The action space under the nominal parameters."""
+    space = env.action_space(params)
+    if hasattr(space, "n"):
+        return Discrete(int(space.n))
+    if not (hasattr(space, "low") and hasattr(space, "high")):
+        raise OptionError(
+            "env", f"has the action space {space!r}; allowed: a Discrete or Box of gymnax"
+        )
+    low, high = (np.broadcast_to(np.asarray(b), space.shape) for b in (space.low, space.high))
+    return Box(tuple(low.ravel().tolist()), tuple(high.ravel().tolist()))
+
+
+def cast_action(env: Any, params: Any, action: jax.Array) -> jax.Array:
+    """An action as ``step_env`` wants it: int32, or float32 within the task's bounds."""
+    space = env.action_space(params)
+    if hasattr(space, "n"):
+        return scalar(action, jnp.int32)
+    action = jnp.reshape(jnp.asarray(action, jnp.float32), space.shape)
+    return jnp.clip(action, space.low, space.high).astype(jnp.float32)
+
+
+def encoder(
+    env: Any, params: Any, transform: Callable[[Any], jax.Array] | None
+) -> Callable[[Any], jax.Array]:
+    """``raw observation -> float32 array``."""
+    try:
+        num_categories = getattr(env.observation_space(params), "n", None)
+    except NotImplementedError:
+        num_categories = None
+
+    def encode(raw):
+        if num_categories is not None:
+            raw = jax.nn.one_hot(raw, num_categories)
+        raw = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), raw)
+        observation = raw if transform is None else transform(raw)
+        if not jax.tree_util.all_leaves([observation]):
+            raise OptionError(
+                "transform_observation",
+                f"an observation has {len(jax.tree.leaves(observation))} arrays; "
+                "allowed: a function that makes one of them",
+            )
+        return jnp.asarray(observation, jnp.float32)
+
+    return encode
+
+
+def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> None:
+    """Traces one step of a family.
+
+    Raises:
+      OptionError: for an environment that lacks what gymnax reads in a step, or that does not
+        count its steps.
+    """
+
+    def after(key, **changes):
+        task = sample(key)
+        space = spec.action_space
+        discrete = isinstance(space, Discrete)
+        action = jnp.zeros((), jnp.int32) if discrete else jnp.zeros(space.size)
+        state, _ = reset(key, task)
+        return advance(key, task, replace(state, **changes), action)[0]
+
+    key = jax.random.key(0)
+    try:
+        state = jax.eval_shape(after, key)
+    except AttributeError as error:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} cannot take a step ({error}); allowed: a state with time and "
+            "parameters with max_steps_in_episode, as those that extend gymnax's EnvState and "
+            "EnvParams have, or an is_truncated of its own that reads neither",
+        ) from error
+    if type(env).is_truncated is not Environment.is_truncated:
+        return
+    program = jax.make_jaxpr(lambda time: after(key, time=time).time)(state.time).jaxpr
+    if program.outvars[0] is program.invars[0]:
+        raise OptionError(
+            "env",
+            f"{type(env).__name__} leaves state.time as it is in step_env, so that no time limit "
+            "is ever reached; allowed: time=state.time + 1 in the state that it returns, or an "
+            "is_truncated of its own",
+        )
+
+
+def known_task_fields(env: Any, task_fields: Sequence[str] | None) -> tuple[str, ...]:
+    """The task fields as given, or those known of one of gymnax's environments."""
+    if isinstance(task_fields, str):
+        raise OptionError("task_fields", f'"{task_fields}" is a string; allowed: a tuple of them')
+    return _TASK_FIELDS.get(env.name, ()) if task_fields is None else tuple(task_fields)
+
+
+def state_dtypes(env: Any, params: Any, task_fields: tuple[str, ...]) -> Tree:
+    """The dtypes that a state shall have after a reset and after a step alike.
+
+    gymnax's states begin with Python numbers and may go on as something else; each
+    leaf gets the dtype that holds both.
+    """
+
+    def both(key, params, action):
+        _, first = env.reset_env(key, params)
+        stepped = env.step_env(key, first, cast_action(env, params, action), params)
+        if len(stepped) != 5:
+            raise OptionError(
+                "env",
+                f"its step_env returns {len(stepped)} values; allowed: five, observation, state, "
+                "reward, terminated and info",
+            )
+        return first, stepped[1]
+
+    shape = env.action_space(params).shape
+    first, second = jax.eval_shape(
+        both, jax.random.key(0), conform(params, params), jax.ShapeDtypeStruct(shape, jnp.float32)
+    )
+    names = field_names(first)
+    for field in task_fields:
+        if field not in names:
+            raise OptionError(
+                "task_fields",
+                f'"{field}" is no field of the state; {suggest(field, names)}'
+                f"allowed: {', '.join(names)}",
+            )
+    if jax.tree.structure(first) != jax.tree.structure(second):
+        raise OptionError(
+            "env",
+            f"its state has another structure after step_env ({jax.tree.structure(second)}) "
+            f"than after reset_env ({jax.tree.structure(first)})",
+        )
+    return common_dtypes(first, second)

@@ -1,0 +1,52 @@
+"""Bandits whose arms pay 1 or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from metajax.core.options import check_number
+
+if TYPE_CHECKING:
+    from metajax.core.types import TaskFamily
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BernoulliBandit:
+    """Options of ``bernoulli-bandit``.
+
+    Each arm pays 1 with a probability of its own, uniform in [0, 1], else 0. The best
+    of k such probabilities is k / (k + 1) on average.
+
+    Follows Duan et al. 2016, "RL2: fast reinforcement learning via slow reinforcement
+    learning", section 3.1.
+
+    Attributes:
+      num_arms: k, arms to choose from.
+      num_pulls: pulls of a trial, each an episode of one step.
+    """
+
+    num_arms: int = 5
+    num_pulls: int = 10
+
+    def __post_init__(self) -> None:
+        check_number("num_arms", self.num_arms, minimum=1)
+        check_number("num_pulls", self.num_pulls, minimum=1)
+
+    def build(self) -> TaskFamily:
+        """The family; tasks are ``BanditTask(means)``."""
+        import jax
+
+        from metajax.core.types import Tabular
+        from metajax.tasks.bandits.base import bandit_family, bernoulli
+
+        return bandit_family(
+            name="bernoulli-bandit",
+            num_arms=self.num_arms,
+            num_pulls=self.num_pulls,
+            sample_means=lambda key: jax.random.uniform(key, (self.num_arms,)),
+            draw=bernoulli,
+            random_return=0.5,
+            oracle_return=self.num_arms / (self.num_arms + 1),
+            tabular=Tabular(num_states=1, rewards="bernoulli"),
+        )

@@ -1,0 +1,59 @@
+"""Pendulum with randomised physics."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from metajax.core.options import check, check_number
+
+if TYPE_CHECKING:
+    from metajax.core.types import TaskFamily
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pendulum:
+    """Options of ``pendulum``.
+
+    gymnax's Pendulum-v1 in which every task scales gravity, mass, length and the
+    largest torque, each by its own uniform factor.
+
+    Attributes:
+      scale_range: lowest and highest factor.
+      episode_length: time limit in steps.
+    """
+
+    scale_range: tuple[float, float] = (0.5, 1.5)
+    episode_length: int = 200
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        check_number("scale_range", self.scale_range, above=0, below=math.inf)
+        check(low <= high, "scale_range", self.scale_range, "the lower factor first")
+        check_number("episode_length", self.episode_length, minimum=1)
+
+    def build(self) -> TaskFamily:
+        """The family; ``task.params`` are gymnax's parameters."""
+        import jax
+
+        from metajax.tasks.adapters.gymnax import default_params, from_gymnax
+
+        default = default_params("Pendulum-v1")
+        low, high = self.scale_range
+
+        def sample_params(key):
+            scale = jax.random.uniform(key, (4,), minval=low, maxval=high)
+            return default.replace(
+                g=default.g * scale[0],
+                m=default.m * scale[1],
+                l=default.l * scale[2],
+                max_torque=default.max_torque * scale[3],
+            )
+
+        return from_gymnax(
+            "Pendulum-v1",
+            sample_params=sample_params,
+            episode_length=self.episode_length,
+            name="pendulum",
+        )

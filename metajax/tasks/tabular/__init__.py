@@ -1,0 +1,1 @@
+"""Small Markov decision processes."""

@@ -1,0 +1,197 @@
+"""Hand counts of matrix products against the compiler's count of programs without loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import metajax
+from metajax.data.rollout import fresh_episodes
+from metajax.experiments import arithmetic
+from metajax.experiments.measurement import resolved_setting
+from metajax.run.config import parse
+
+NUM_TASKS, NUM_SAMPLES = 3, 40
+
+
+def _flops(function, *arguments) -> float:
+    analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
+    assert analysis is not None
+    return analysis["flops"]
+
+
+def _init(key, widths):
+    keys = jax.random.split(key, len(widths) - 1)
+    shapes = itertools.pairwise(widths)
+    return [jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)]
+
+
+def _forward(weights, inputs):
+    hidden = inputs
+    for matrix in weights[:-1]:
+        hidden = jax.nn.relu(hidden @ matrix)
+    return hidden @ weights[-1]
+
+
+def _loss(weights, batch):
+    inputs, actions, advantage = batch
+    log_prob = -jnp.sum((actions - _forward(weights, inputs)) ** 2, axis=-1)
+    return -jnp.mean(log_prob * advantage)
+
+
+def _meta_loss(weights, support, query):
+    for batch in support:
+        gradients = jax.grad(_loss)(weights, batch)
+        weights = jax.tree.map(lambda w, g: w - 0.1 * g, weights, gradients)
+    return _loss(weights, query)
+
+
+def _batches(key, widths, count):
+    def batch(key):
+        keys = jax.random.split(key, 3)
+        shapes = ((NUM_TASKS, NUM_SAMPLES, widths[0]), (NUM_TASKS, NUM_SAMPLES, widths[-1]))
+        leaves = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=False)]
+        return (*leaves, jax.random.normal(keys[2], (NUM_TASKS, NUM_SAMPLES)))
+
+    return [batch(one) for one in jax.random.split(key, count)]
+
+
+@pytest.mark.parametrize("widths", [(2, 100, 100, 2), (6, 80, 64, 64, 3)])
+def test_products_of_one_pass(key, widths):
+    weights = _init(key, widths)
+    (batch,) = _batches(key, widths, 1)
+    each = arithmetic.layer_products(widths)
+    samples = NUM_TASKS * NUM_SAMPLES
+    forward = _flops(jax.vmap(_forward, (None, 0)), weights, batch[0])
+    gradient = _flops(jax.vmap(jax.grad(_loss), (None, 0)), weights, batch)
+    # What the hand count leaves out is elementwise: less than a twentieth here.
+    assert 1 <= forward / (samples * each.forward) < 1.05
+    assert 1 <= gradient / (samples * each.gradient) < 1.05
+
+
+@pytest.mark.parametrize("num_adaptations", [1, 2])
+def test_products_of_the_second_order_meta_gradient(key, num_adaptations):
+    widths = (2, 100, 100, 2)
+    weights = _init(key, widths)
+    *support, query = _batches(key, widths, num_adaptations + 1)
+    gradient = jax.vmap(jax.grad(_meta_loss), (None, 0, 0))
+    measured = _flops(gradient, weights, support, query)
+    each = arithmetic.layer_products(widths)
+    inner = num_adaptations * (each.gradient + each.second_order)
+    counted = NUM_TASKS * NUM_SAMPLES * (inner + each.gradient)
+    assert 1 <= measured / counted < 1.06
+
+
+def _setting(*overrides: str):
+    names = ["family.name=point-navigation", "algorithm.name=maml"]
+    config = parse("", [*names, *overrides])
+    algorithm, _ = config.build()
+    return resolved_setting(config, algorithm.family), algorithm.family.spec
+
+
+def test_products_of_the_whole_meta_gradient(key):
+    """The package's own objective, tasks side by side, so that one pass is all there is."""
+    setting, spec = _setting("algorithm.num-tasks=4", "algorithm.horizon=25")
+    options = metajax.algorithms.ALGORITHMS.get("maml")(num_tasks=4, horizon=25)
+    family = metajax.tasks.make("point-navigation")
+    learner = options.learner(family)
+    source = fresh_episodes(family, learner, options.num_streams, 25)
+    objective = metajax.outer.post_adaptation(learner, source, family, num_adaptations=1)
+    theta = learner.init(key)
+    keys = jax.random.split(key, 4)
+    items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])
+    gradient = jax.vmap(jax.grad(objective.loss, has_aux=True), (None, 0))
+    measured = _flops(gradient, theta, items)
+    counted = arithmetic.of_setting(setting, spec)
+    assert counted is not None
+    assert 1 <= measured / (counted.adaptation + counted.meta_gradient) < 1.1
+
+
+def test_the_reference_setting_by_hand():
+    setting, spec = _setting("algorithm.num-tasks=40")
+    counted = arithmetic.of_setting(setting, spec)
+    samples, every, inner = 40 * 20 * 100, 10_400, 10_200
+    assert counted == (
+        samples * 2 * 2 * every,
+        samples * 2 * (2 * every + inner),
+        samples * 2 * (4 * every + 5 * inner),
+    )
+    assert counted is not None
+    assert counted.total == sum(counted)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "meta_gradients"),
+    [
+        (("algorithm.name=fomaml",), 1),
+        (("algorithm.name=joint",), 1),
+        (("algorithm.name=reptile",), 0),
+    ],
+)
+def test_other_algorithms(overrides, meta_gradients):
+    setting, spec = _setting(*overrides)
+    counted = arithmetic.of_setting(setting, spec)
+    samples = setting["num-tasks"] * setting["num-streams"] * setting["horizon"]
+    each = arithmetic.layer_products([2, 100, 100, 2])
+    assert counted is not None
+    assert counted.rollouts == samples * (setting["inner-steps"] + 1) * each.forward
+    assert counted.adaptation == samples * setting["inner-steps"] * each.gradient
+    assert counted.meta_gradient == meta_gradients * samples * each.gradient
+
+
+@pytest.mark.parametrize("option", ["outer=trpo", "outer=ppo", "baseline=value", "surrogate=emaml"])
+def test_what_is_not_counted_is_not_guessed(option):
+    assert arithmetic.of_setting(*_setting(f"algorithm.{option}")) is None
+
+
+def test_q_learning_by_hand():
+    """Lifetimes of 12 steps of 2 streams, 3 at a time; the buffer holds enough at the third."""
+    overrides = (
+        *("family.name=cartpole", "algorithm.name=dqn", "algorithm.num-tasks=5"),
+        *("algorithm.num-streams=2", "algorithm.num-steps=3", "algorithm.lifetime=24"),
+        *("algorithm.learning-starts=14", "algorithm.updates=2", "algorithm.batch-size=7"),
+        *("algorithm.hidden-sizes=[6]", "algorithm.n-step=3"),
+    )
+    setting, spec = _setting(*overrides)
+    weights = 4 * 6 + 6 * 2
+    acted = 5 * (24 + 6) * 2 * weights
+    replayed = 5 * 2 * 2 * 7  # two adaptations of two updates of seven transitions
+    gradient = 2 * (2 * weights + 6 * 2)
+    expected = (acted, replayed * (gradient + 3 * 2 * 2 * weights), 0)
+    assert arithmetic.of_setting(setting, spec) == expected
+    single, _ = _setting(*overrides, "algorithm.double=false")
+    counted = arithmetic.of_setting(single, spec)
+    assert counted is not None
+    assert counted.adaptation == replayed * (gradient + 3 * 2 * weights)
+
+
+def test_rl2_by_hand():
+    """Trials of 20 pulls of 3 arms: inputs are one observation, 3 arms, reward and start."""
+    names = ("family.name=bernoulli-bandit", "family.num-arms=3", "family.num-pulls=20")
+    overrides = (*names, "algorithm.name=rl2", "algorithm.num-tasks=8", "algorithm.hidden-size=5")
+    setting, spec = _setting(*overrides)
+    samples, of_data, of_hidden = 8 * 20, 6 * 3 * 5, 5 * (3 * 5 + 3) + 2 * 5 + 1
+    expected = (
+        samples * 2 * (of_data + of_hidden),
+        0,
+        samples * 4 * 2 * (2 * of_data + 3 * of_hidden),
+    )
+    assert arithmetic.of_setting(setting, spec) == expected
+    once, _ = _setting(*overrides, "algorithm.outer=a2c")
+    counted = arithmetic.of_setting(once, spec)
+    assert counted is not None
+    assert counted.meta_gradient == expected[2] / 4
+    for option in ("hidden-sizes=[4]", "readout-size=4"):
+        other, _ = _setting(*overrides, f"algorithm.{option}")
+        assert arithmetic.of_setting(other, spec) is None
+
+
+def test_devices_are_those_of_the_program():
+    """Minibatches of five tasks are shared by one of two devices."""
+    assert jax.local_device_count() == 2
+    setting, _ = _setting("algorithm.outer=ppo", "algorithm.num-minibatches=8")
+    assert setting["devices"] == 1
+    assert _setting()[0]["devices"] == 2

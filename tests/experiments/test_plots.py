@@ -1,0 +1,173 @@
+"""Pictures are written, whole, and without touching a display or global state."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import metajax
+from metajax.evaluation import Evaluation
+from metajax.experiments.statistics import Estimate
+from metajax.run import plots
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def _evaluation(shift: float = 0.0) -> Evaluation:
+    rng = np.random.default_rng(0)
+    returns = rng.normal([-40 + shift, -12, -9], 3, (50, 3)).astype(np.float32)
+    return Evaluation(returns, axis="adaptations", explore=True, env_steps=1)
+
+
+def _lifetime() -> Evaluation:
+    return _evaluation()._replace(axis="points", steps=np.array([0, 500, 1000]))
+
+
+def _curve() -> tuple[np.ndarray, list[Estimate]]:
+    return np.array([0, 500]), [Estimate(1.0, 0.5, 2.0), Estimate(8.0, 7.0, 9.0)]
+
+
+def _throughput(num_tasks: int, outer: str) -> dict:
+    return {
+        "setting": {"name": "maml", "num-tasks": num_tasks, "outer": outer},
+        "environment": {"device": "x", "backend": "cpu", "num_devices": 2, "num_cores": 2},
+        "env_steps_per_second": 7e5,
+        "env_steps_per_second_min": 6e5,
+        "env_steps_per_second_max": 8e5,
+        "peak_memory_bytes": 5e8,
+    }
+
+
+def _metrics(num_iterations: int) -> list[dict]:
+    returns = -40 + 0.1 * np.arange(num_iterations)
+    return [
+        {"iteration": i + 1, "returns": [float(value), float(value) + 20]}
+        for i, value in enumerate(returns)
+    ]
+
+
+def _schedules(num_iterations: int) -> dict[str, list]:
+    """Of a rate that grows a hundredfold, and a discount of each of two states."""
+    steps = list(range(1, num_iterations + 1))
+    rates = np.geomspace(1e-4, 1e-2, num_iterations).tolist()
+    return {"iteration": steps, "rate": rates, "discount": [[0.9, 0.5 / i] for i in steps]}
+
+
+_LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: plots.adaptation_curve(path, _evaluation()),
+        lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
+        lambda path: plots.adaptation_curve(path, _lifetime()),
+        lambda path: plots.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
+        lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
+        lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
+        lambda path: plots.schedules(path, {"a": [_schedules(3), _schedules(2)], "b": [_LATER]}),
+        lambda path: plots.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
+        lambda path: plots.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
+    ],
+)
+def test_pictures_are_written(tmp_path, draw):
+    path = tmp_path / "new" / "picture.png"
+    draw(path)
+    assert path.read_bytes().startswith(PNG)
+    assert [one.name for one in path.parent.iterdir()] == ["picture.png"]
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+def test_trajectories_in_the_plane(tmp_path):
+    family = metajax.tasks.make("point-navigation", episode_length=5)
+    maml = metajax.make("maml", family, num_tasks=2, num_streams=3, hidden_sizes=(8,))
+    theta = maml.init(jax.random.key(0)).theta
+    path = tmp_path / "trajectories.png"
+    plots.trajectories(path, maml, jax.random.key(1), theta, family, 2, num_tasks=4)
+    assert path.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("num_streams", [1, 2])
+def test_trajectories_of_a_continuing_trial_are_its_episodes(tmp_path, monkeypatch, num_streams):
+    family = metajax.tasks.make("sparse-point-robot", episode_length=4)
+    options = {"num_tasks": 4, "num_episodes": 3, "num_streams": num_streams, "hidden_size": 4}
+    rl2 = metajax.make("rl2", family, **options)
+    theta = rl2.init(jax.random.key(0)).theta
+    drawn, draw = [], plots._draw_trajectories
+    monkeypatch.setattr(plots, "_draw_trajectories", lambda *a: (drawn.append(a), draw(*a)))
+    path = tmp_path / "trajectories.png"
+    plots.trajectories(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
+    assert path.read_bytes().startswith(PNG)
+    ways = drawn[0][2]
+    assert ways.shape == (2, 3, 4, num_streams, 2)
+    np.testing.assert_array_equal(ways[:, :, 0], 0)  # every episode starts at the origin
+    assert (np.abs(ways[:, :, 1:]).max(axis=-1) > 0).all()
+
+
+def test_ways_of_episodes_by_hand():
+    positions = np.arange(6.0)[None, :, None, None] * np.ones(2)
+    done = np.array([0, 1, 0, 0, 1, 0], bool)[None, :, None]
+    mask = np.array([1, 1, 1, 1, 1, 0], bool)[None, :, None]
+    ways = plots._episode_ways(positions, done, mask, 2, 3)
+    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1], [2, 3, 4]])
+
+
+def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    labels = []
+    legend = Figure.legend
+
+    def remember(self, **more):
+        labels.append(self.axes[0].get_legend_handles_labels()[1])
+        return legend(self, **more)
+
+    monkeypatch.setattr(Figure, "legend", remember)
+    path = tmp_path / "training.png"
+    plots.learning_curves(path, {"a": [_metrics(2)]})
+    plots.learning_curves(path, {"a": [_metrics(2)]}, "episodes")
+    plots.learning_curves(path, {"a": [_metrics(2)]}, "points")
+    plots.learning_curves(path, {"a": [[{"iteration": 1, "returns": [1.0]}]]}, "points")
+    assert labels == [
+        ["a, after adaptation", "before adaptation"],
+        ["a, last episode", "first episode"],
+        ["a, end of the lifetime", "start of the lifetime"],
+        ["a"],
+    ]
+
+
+def test_a_picture_of_schedules_has_a_panel_for_each_setting(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    with contextlib.suppress(FileNotFoundError):
+        plots.schedules(tmp_path / "a.png", {"a": [_schedules(3), _schedules(2)], "b": [_LATER]})
+    (figure,) = drawn
+    rate, discount, width, depth = [axes for axes in figure.axes if axes.axison]
+    titles = [axes.get_title() for axes in (rate, discount, width, depth)]
+    assert titles == ["rate", "discount", "width", "depth"]
+    assert (rate.get_yscale(), discount.get_yscale()) == ("log", "linear")
+    steps = [np.asarray(line.get_xdata()).tolist() for line in rate.lines]
+    assert steps == [[1, 2], [5, 6]]
+    np.testing.assert_allclose(np.asarray(discount.lines[1].get_ydata()), [0.5, 0.25])
+    assert np.asarray(width.lines[0].get_ydata()).tolist() == [16, 64]
+
+
+def test_trajectories_need_a_plane(tmp_path):
+    family = metajax.tasks.make("cartpole")
+    maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))
+    with pytest.raises(ValueError, match=r"cartpole has no spec\.plane"):
+        plots.trajectories(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
+
+
+def test_running_mean_over_a_fortieth():
+    values = np.arange(80.0)
+    expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
+    np.testing.assert_allclose(plots._smooth(values), expected)

@@ -1,0 +1,427 @@
+"""Running a table: what is missing is run once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import table_toys
+
+from metajax.cli import main
+from metajax.experiments import table_cells, table_runner, tuning
+from metajax.run import checkpoints, loop, records
+from metajax.run.directory import RunDirectory
+from metajax.run.meta_test import evaluation_key
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The working directory, with the toys' table in its place."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.chdir(tmp_path)
+    table_toys.write(tmp_path)
+    return tmp_path
+
+
+def _lines(project):
+    return records.read(project / "benchmarks" / "results" / "toys.jsonl")
+
+
+def _numbers(project):
+    """What records say, without the times and places."""
+    left_out = ("seconds", "evaluation_seconds", "environment")
+    return [{k: v for k, v in one.items() if k not in left_out} for one in _lines(project)]
+
+
+def test_a_table_is_run_and_shown_once(project, capsys):
+    assert main(["table", "toys"]) == 0
+    shown = capsys.readouterr()
+    assert "toys, profile quick: 3 of 3 to run" in shown.err
+    # w = 0.4 after four iterations: 2 x 0.4 x 0.6, of the optimum 2 x 2.
+    assert [one["mean"] for one in _lines(project)] == pytest.approx([4, 0.48, 0.48])
+    trained = _lines(project)[1]
+    assert (trained["row"], trained["column"], trained["seed"]) == ("trained", "two", 0)
+    assert (trained["iterations"], trained["env_steps"], trained["num_tasks"]) == (4, 40, 6)
+    assert trained["settings"]["train"] == {"num-iterations": 4}
+    assert trained["digest"] == table_cells.digest(trained["settings"])
+    assert "trained, A paper 2016 (published)" in shown.out
+    for ending in ("md", "tex", "png"):
+        assert (project / "runs" / "tables" / "toys" / f"toys-quick.{ending}").stat().st_size > 99
+    assert main(["table", "toys", "--json"]) == 0
+    again = capsys.readouterr()
+    assert "0 of 3 to run" in again.err
+    assert len(_lines(project)) == 3
+    summary = json.loads(again.out)
+    assert summary["lines"][2]["values"]["two"]["value"] == pytest.approx(0.48)
+    assert not summary["interrupted"]
+
+
+def test_renderings_that_cannot_be_written_are_one_message(project, capsys):
+    (project / "runs" / "tables").mkdir(parents=True)
+    (project / "runs" / "tables" / "toys").write_text("mine")
+    assert main(["table", "toys"]) == 1
+    shown = capsys.readouterr()
+    assert "metajax: runs/tables/toys cannot be written (File exists)" in shown.err
+    assert "trained" in shown.out
+    assert len(_lines(project)) == 3
+
+
+def test_a_damaged_file_of_results_is_named(project, capsys):
+    results = project / "benchmarks" / "results"
+    results.mkdir()
+    (results / "toys.jsonl").write_text('{"row"\n{}\n')
+    assert main(["table", "toys"]) == 1
+    said = capsys.readouterr().err
+    assert "metajax: benchmarks/results/toys.jsonl, line 1: not JSON" in said
+
+
+def test_a_table_of_speeds_without_records_says_so(project, capsys):
+    text = 'kind = "throughput"\ntitle = "Speed"\nrows = [{ label = "a", results = "speed" }]'
+    table_toys.write(project, text, "speed")
+    assert main(["table", "speed"]) == 2
+    assert "benchmarks/results/speed.jsonl has no records" in capsys.readouterr().err
+
+
+def test_only_and_output(project):
+    arguments = ["table", "toys", "--profile", "full", "--only", "trained/three", "still"]
+    assert main([*arguments, "--output", "elsewhere"]) == 0
+    found = records.read(project / "elsewhere" / "toys.jsonl")
+    assert [(one["row"], one["column"], one["seed"]) for one in found] == [
+        *[("trained", "three", 0), ("trained", "three", 1)],
+        *[("still", "two", 0), ("still", "three", 0)],
+    ]
+    assert not _lines(project)
+
+
+def test_seeds(project, capsys):
+    arguments = ["table", "toys", "--profile", "full", "--only", "trained"]
+    assert main([*arguments, "--seeds", "2"]) == 2
+    assert "--seeds: 2 is no seed of these cells; allowed: 0, 1" in capsys.readouterr().err
+    assert main([*arguments, "--seeds", "1"]) == 0
+    cells = [(one["column"], one["seed"]) for one in _lines(project)]
+    assert cells == [("two", 1), ("three", 1)]
+
+
+def test_tables_share_what_is_trained(project, monkeypatch):
+    assert main(["table", "toys", "--only", "trained"]) == 0
+    text = table_toys.TABLE.replace('"total"', '"normalized"').replace('"trained"', '"again"')
+    table_toys.write(project, text, "others")
+    with monkeypatch.context() as patch:
+        _stop(patch, 1, _kill)
+        assert main(["table", "others", "--only", "again"]) == 0
+    before = _lines(project)[0]
+    (record,) = records.read(project / "benchmarks" / "results" / "others.jsonl")
+    assert (record["table"], record["row"], record["metric"]) == ("others", "again", "normalized")
+    assert record["mean"] == pytest.approx(0.48 / 4)
+    assert (record["iterations"], record["env_steps"]) == (4, before["env_steps"])
+
+
+class Killed(BaseException):
+    """As sudden as a signal that cannot be handled."""
+
+
+def _stop(monkeypatch, at, how):
+    """Calls ``how`` in the ``at``-th block of training from now on."""
+    original, calls = loop._Blocks.__call__, []
+
+    def block(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            how()
+        return original(*arguments)
+
+    monkeypatch.setattr(loop._Blocks, "__call__", block)
+
+
+def _kill():
+    raise Killed
+
+
+def test_a_killed_table_resumes_to_the_same_records(project, monkeypatch, capsys):
+    assert main(["table", "toys", "--profile", "full"]) == 0
+    whole = _numbers(project)
+    assert len(whole) == 8
+    (project / "benchmarks" / "results" / "toys.jsonl").rename(project / "whole")
+    (project / "runs").rename(project / "whole-runs")
+    with monkeypatch.context() as patch:
+        _stop(patch, 7, _kill)  # in the third block of the second seed
+        with pytest.raises(Killed):
+            main(["table", "toys", "--profile", "full"])
+    assert len(_lines(project)) == 3
+    capsys.readouterr()
+    assert main(["table", "toys", "--profile", "full"]) == 2
+    refusal = capsys.readouterr().err
+    assert "trained/two, seed 1: runs/tables/trained/mover-toys-seed-1-" in refusal
+    assert "holds an unfinished run; continue it with --resume" in refusal
+    assert len(_lines(project)) == 3
+    with monkeypatch.context() as patch:
+        _stop(patch, 99, _kill)
+        assert main(["table", "toys", "--profile", "full", "--resume"]) == 0
+    assert _numbers(project) == whole
+    metrics = next(project.glob("runs/tables/trained/mover-toys-seed-1-*/metrics.jsonl"))
+    assert [one["iteration"] for one in records.read(metrics)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_say_how_to_continue(project, monkeypatch, capsys, number, code):
+    with monkeypatch.context() as patch:
+        _stop(patch, 2, lambda: os.kill(os.getpid(), number))
+        assert main(["table", "toys", "--only", "trained"]) == code
+    said = capsys.readouterr().err
+    again = "metajax table toys --profile quick --only trained --resume"
+    assert f"what is done is saved; continue with: {again}" in said
+    assert not _lines(project)
+    assert main(again.split()[1:]) == 0
+    assert _lines(project)[0]["mean"] == pytest.approx(0.48)
+
+
+def test_a_cell_that_fails_stops_no_other(project, capsys):
+    bad = '[[rows]]\nname = "bad"\nlabel = "bad"\nalgorithm = { name = "mover", start = inf }\n'
+    bad += 'train = { num-iterations = 2 }\n\n[[rows]]\nname = "still"'
+    text = table_toys.TABLE.replace('[[rows]]\nname = "still"', bad)
+    table_toys.write(project, text)
+    assert main(["table", "toys", "--only", "bad", "still", "--json"]) == 1
+    assert [one["row"] for one in _lines(project)] == ["still"]
+    captured = capsys.readouterr()
+    assert "1 of 2 cells failed:\n  bad/two, seed 0: theta at iteration 2 is not" in captured.err
+    summary = json.loads(captured.out)
+    assert (summary["failed"], summary["interrupted"]) == (True, False)
+    assert [one["row"] for one in summary["lines"]][-3:] == ["bad", "still", "still"]
+
+
+def test_what_another_process_trains_is_left_to_it(project, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        _stop(patch, 2, _kill)
+        with pytest.raises(Killed):
+            main(["table", "toys", "--only", "trained"])
+    (path,) = project.glob("runs/tables/trained/mover-*")
+    run = RunDirectory(path)
+    assert not run.is_claimed()
+    run.claim()
+    try:
+        capsys.readouterr()
+        assert main(["table", "toys", "--only", "trained", "still"]) == 1
+    finally:
+        run.release()
+    assert "trained/two, seed 0: another process is training it" in capsys.readouterr().err
+    assert [one["row"] for one in _lines(project)] == ["still"]
+
+
+@pytest.mark.parametrize("damaged", [1, 4])
+def test_damaged_checkpoints_are_trained_again(project, capsys, damaged):
+    arguments = ["table", "toys", "--only", "trained"]
+    assert main(arguments) == 0
+    (before,) = _numbers(project)
+    (project / "benchmarks" / "results" / "toys.jsonl").unlink()
+    (path,) = project.glob("runs/tables/trained/mover-*")
+    kept = checkpoints.iterations(path / "checkpoints")
+    for iteration in kept[-damaged:]:
+        manifest = path / "checkpoints" / f"{iteration:08d}" / "manifest.json"
+        manifest.write_text("{}")
+    assert main(arguments) == 0
+    start = kept[-2] if damaged == 1 else 0
+    assert f"checkpoint 4 is damaged; going on from iteration {start}" in capsys.readouterr().err
+    assert _numbers(project) == [before]
+
+
+def test_sigterm_between_trainings(project, monkeypatch, capsys):
+    def evaluate(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(table_runner, "_reference", evaluate)
+    assert main(["table", "toys"]) == 143
+    assert "continue with: metajax table toys" in capsys.readouterr().err
+
+
+def test_mistakes_on_the_command_line(project, capsys):
+    assert main(["table", "toy"]) == 2
+    assert "did you mean toys?" in capsys.readouterr().err
+    assert main(["table"]) == 2
+    assert "NAME: is missing; allowed: toys" in capsys.readouterr().err
+    assert main(["table", "toys", "--only", "stil"]) == 2
+    assert "did you mean still?" in capsys.readouterr().err
+
+
+def _cell(project, name, *changes):
+    text = table_toys.TABLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    table = table_toys.read(project, text)
+    return next(one for one in table_cells.cells(table, "quick") if one.name == name)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tuned_options_are_chosen_on_separate_trials(project, seed):
+    cell = _cell(
+        project,
+        "still/two",
+        ('{ name = "mover" }\ntune', '{ name = "mover", tilt = 1.0 }\ntune'),
+        (
+            "evaluate = { num-tasks = 6 }",
+            f"family = {{ spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}",
+        ),
+    )
+    record = table_runner.measure(cell, project)
+    key = evaluation_key(cell.config)
+    means = []
+    for one in (key, jax.random.fold_in(key, table_runner._SEPARATE)):
+        tasks = [jax.random.normal(jax.random.split(k)[0]) for k in jax.random.split(one, 3)]
+        means.append([2 * w * (1 - w + float(np.mean(tasks))) for w in (0, 0.4, 1)])
+    here, separate = means
+    tuned = record["tuned"]
+    np.testing.assert_allclose(tuned["on_evaluation"]["mean"], here, atol=1e-5)
+    np.testing.assert_allclose(tuned["on_separate"]["mean"], separate, atol=1e-5)
+    best, chosen = np.argmax(here), np.argmax(separate)
+    assert (best == chosen) == (seed == 0)  # by the draws of these seeds
+    assert tuned["as_published"]["value"] == (0, 0.4, 1)[best]
+    assert tuned["as_published"]["mean"] == pytest.approx(here[best], abs=1e-5)
+    assert tuned["value"] == (0, 0.4, 1)[chosen]
+    assert record["mean"] == pytest.approx(here[chosen], abs=1e-5)
+
+
+def test_options_that_are_shapes_are_tried_one_by_one(project):
+    cell = _cell(project, "still/two", ("start = [0.0, 0.4, 1.0]", "size = [1, 2]"))
+    totals = tuning.grid_totals(cell.config, "size", [1, 2])
+    assert totals.__name__ == "one_by_one"
+    np.testing.assert_array_equal(totals(jax.random.key(0)), np.zeros((2, 6)))
+    at_once = tuning.grid_totals(cell.config, "start", [0.0, 0.4])
+    assert at_once.__name__ != "one_by_one"
+    np.testing.assert_allclose(at_once(jax.random.key(0))[:, 0], [0, 0.48], rtol=1e-6)
+
+
+def test_every_episode_of_fresh_trials_counts(project):
+    # 3 streams in each of 2 + 1 chunks, 0.5 (1 - 0.5) each.
+    cell = _cell(
+        project,
+        "still/two",
+        (
+            '{ name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }',
+            '{ name = "mover", start = 0.5, steps = 2, num-streams = 3 }\nuntrained = true',
+        ),
+    )
+    assert table_runner.measure(cell, project)["mean"] == pytest.approx(9 * 0.25)
+
+
+@pytest.mark.parametrize(("metric", "mean"), [("regret", 3.52), ("normalized", 0.12)])
+def test_metrics_against_the_optimum(project, metric, mean):
+    start = (
+        "tune = { start = [0.0, 0.4, 1.0] }",
+        "evaluate = { num-streams = 1 }\nuntrained = true",
+    )
+    name = ('{ name = "mover" }\neval', '{ name = "mover", start = 0.4 }\neval')
+    cell = _cell(project, "still/two", ('"total"', f'"{metric}"'), start, name)
+    assert table_runner.measure(cell, project)["mean"] == pytest.approx(mean, abs=1e-6)
+    cell = _cell(project, "optimum/two", ('"total"', f'"{metric}"'))
+    assert table_runner.measure(cell, project)["mean"] == {"regret": 0, "normalized": 1}[metric]
+
+
+@pytest.mark.parametrize(
+    ("option", "counts"),
+    [("start = [0.0, 0.4, 1.0]", [3, 3, 3]), ("num-episodes = [2, 5]", [2, 5])],
+)
+def test_regret_of_a_tuned_method_is_over_its_own_episodes(project, option, counts):
+    cell = _cell(
+        project,
+        "still/two",
+        ('"total"', '"regret"'),
+        ('{ name = "mover" }\ntune', '{ name = "mover", num-episodes = 3 }\ntune'),
+        ("start = [0.0, 0.4, 1.0]", option),
+    )
+    starts = (0.0, 0.4, 1.0) if len(counts) == 3 else (0.0, 0.0)
+    expected = [count * (2 - w * (1 - w)) for count, w in zip(counts, starts, strict=True)]
+    tuned = table_runner.measure(cell, project)["tuned"]
+    assert tuned["on_evaluation"]["mean"] == pytest.approx(expected)
+
+
+STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            [('"total"', '"regret"'), ('"toys" }', '"toys", known = false }')],
+            'toys.rows.optimum.reference: family "toys" does not say what the optimal-policy',
+        ),
+        (
+            [('"total"', '"regret"'), ('"optimal-policy"', '"random-policy"')],
+            'toys.rows.optimum.reference: family "toys" does not say what the random-policy',
+        ),
+        (
+            [
+                ('"total"', '"normalized"'),
+                ('"toys" }', '"toys", known = false }'),
+                ('[[rows]]\nname = "optimum"\nlabel = "optimum"\nreference = "optimal-policy"', ""),
+            ],
+            'toys.rows.trained.metric: "normalized" needs a family whose optimal return is known',
+        ),
+        (
+            [(STILL, STILL.replace('"mover" }', '"mover", lives = true }'))],
+            'toys.rows.still.metric: "total" is of whole trials, and "mover" has lifetimes',
+        ),
+        (
+            [(STILL, STILL.replace('"mover" }', '"mover", steps = 2 }'))],
+            "toys.rows.still.tune: only methods whose trials are continuing can be tuned",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_is_trained(
+    project, capsys, changes, message
+):
+    text = table_toys.TABLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    table_toys.write(project, text)
+    assert main(["table", "toys"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (project / "benchmarks" / "results").exists()
+    assert not list(project.glob("runs/**/metrics.jsonl"))
+
+
+def test_meta_tests_of_a_table_are_tried_before_anything_is_trained(project, capsys):
+    text = """
+title = "Bandits"
+source = "nowhere"
+metric = "total"
+family = { name = "bernoulli-bandit" }
+columns = [{ name = "all" }]
+[[rows]]
+name = "toy"
+label = "toy"
+algorithm = { name = "ucb1" }
+[[rows]]
+name = "rl2"
+label = "RL2"
+algorithm = { name = "rl2", num-tasks = 4, hidden-size = 4 }
+train = { num-iterations = 1 }
+evaluate = { num-adaptations = 3 }
+[profiles.quick]
+[profiles.full]
+"""
+    table_toys.write(project, text)
+    assert main(["table", "toys"]) == 2
+    said = capsys.readouterr().err
+    assert "toys.rows.rl2.evaluate.num-adaptations: 3 is not possible; allowed: 0" in said
+    assert not (project / "benchmarks" / "results").exists()
+
+
+@pytest.mark.parametrize("change", [("num-tasks = 6", "num-tasks = 5"), ('"total"', '"regret"')])
+def test_what_is_trained_is_measured_again_without_training(project, monkeypatch, change):
+    assert main(["table", "toys", "--only", "trained"]) == 0
+    table_toys.write(project, table_toys.TABLE.replace(*change))
+    with monkeypatch.context() as patch:
+        _stop(patch, 1, _kill)
+        assert main(["table", "toys", "--only", "trained"]) == 0
+    first, second = _lines(project)
+    assert (second["iterations"], second["env_steps"]) == (4, 40)
+    assert second["settings"] != first["settings"]
+    assert second["settings"]["train"] == first["settings"]["train"]

@@ -1,0 +1,82 @@
+"""Tables, letter for letter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metajax.evaluation import Evaluation
+from metajax.experiments import tables
+
+
+@pytest.fixture
+def evaluation():
+    returns = np.array([[-40.0, -10.0], [-44.0, -14.0]], np.float32)
+    return Evaluation(returns, axis="adaptations", explore=True, env_steps=400)
+
+
+def test_adaptation_table(evaluation):
+    # The error of the mean of two values 4 apart is 2; 1.96 of it is 3.92.
+    lines = tables.adaptation_table(evaluation).splitlines()
+    assert lines[0] == "Return on 2 held-out tasks, sampled actions"
+    assert lines[2].split() == ["gradient", "steps", "mean", "return", "95%", "interval", "gain"]
+    assert lines[4].split() == ["0", "-42.00", "-45.92", "to", "-38.08"]
+    assert lines[5].split() == ["1", "-12.00", "-15.92", "to", "-8.08", "+30.00"]
+    assert len(lines) == 6
+
+
+def test_markdown_aligns_numbers_to_the_right():
+    rows = [["MAML", "-9.12 ± 0.66", "5"], ["a|b", "–", ""]]
+    assert tables.markdown(["method", "1 step", "seeds"], rows) == (
+        "| method | 1 step | seeds |\n"
+        "| --- | ---: | ---: |\n"
+        "| MAML | -9.12 ± 0.66 | 5 |\n"
+        "| a\\|b | – |  |"
+    )
+
+
+def test_latex():
+    assert tables.latex(["method", "rate"], [["a_b", "50%"]]) == (
+        "\\begin{tabular}{lr}\n\\toprule\nmethod & rate \\\\\n\\midrule\n"
+        "a\\_b & 50\\% \\\\\n\\bottomrule\n\\end{tabular}"
+    )
+
+
+def test_latex_of_what_it_reads_otherwise():
+    cells = ["> 2,000", "< 3", "1 ± 2", "a\\b", "{x}", "$5", "a^b~c", "–"]
+    row = tables.latex(["a"] * len(cells), [cells]).splitlines()[4]
+    assert row == (
+        r"$>$ 2,000 & $<$ 3 & 1 $\pm$ 2 & a\textbackslash{}b & \{x\} & \$5 & "
+        r"a\textasciicircum{}b\textasciitilde{}c & -- \\"
+    )
+
+
+def test_rows_must_fit_the_headers():
+    with pytest.raises(ValueError, match="3 cells given; allowed: 2"):
+        tables.markdown(["a", "b"], [["1", "2", "3"]])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.42 s"), (61.4, "61 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, words):
+    assert tables.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        *((160_000, "160,000"), (999_700, "999,700"), (80_000_000, "80 million")),
+        *((999_400_000, "999 million"), (999_700_000, "1 billion"), (1.25e9, "1.25 billion")),
+    ],
+)
+def test_counts(number, words):
+    assert tables.count(number) == words
+
+
+def test_a_lifetime_counts_environment_steps(evaluation):
+    lifetime = evaluation._replace(axis="points", steps=np.array([0, 10_000]))
+    lines = tables.adaptation_table(lifetime).splitlines()
+    assert lines[2].split()[:2] == ["env", "steps"]
+    assert lines[5].split()[:2] == ["10,000", "-12.00"]
