@@ -69,29 +69,12 @@ if TYPE_CHECKING:
     from metajax import algorithms, experiments, inner, losses, networks, outer, tasks
     from metajax.algorithms import list_algorithms, make
     from metajax.composition import Trials, compose, continuing, fresh, lifetimes
+    from metajax.core.algorithm import Estimator, MetaAlgorithm, MetaState, Objective, Outer
+    from metajax.core.family import Box, Discrete, Spec, Tabular, TaskFamily, TimeStep
     from metajax.core.layout import TaskMap
     from metajax.core.options import OptionError
     from metajax.core.problem import replay, run_trial
-    from metajax.core.types import (
-        ActorInput,
-        ActorOutput,
-        Box,
-        Chunk,
-        Discrete,
-        Estimator,
-        Learner,
-        MetaAlgorithm,
-        MetaState,
-        Objective,
-        Outer,
-        Outputs,
-        Source,
-        Spec,
-        Tabular,
-        TaskFamily,
-        TimeStep,
-        Trial,
-    )
+    from metajax.core.types import ActorInput, ActorOutput, Chunk, Learner, Outputs, Source, Trial
     from metajax.evaluation import Evaluation, evaluate
     from metajax.run.checkpoints import CheckpointError
     from metajax.run.loading import LoadedRun, load_run

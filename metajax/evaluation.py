@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from metajax.core.layout import TaskMap
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Key, TaskFamily, Tree
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
-from metajax.data.rollout import even_points
+from metajax.core.problem import even_points
+from metajax.core.types import Trial
 
 
 class Evaluation(NamedTuple):
@@ -63,7 +65,7 @@ class Evaluation(NamedTuple):
 def _meta_test(
     algorithm: MetaAlgorithm,
     family: TaskFamily,
-    layout: TaskMap,
+    layout: Layout,
     num_adaptations: int | None,
     num_streams: int | None,
     explore: bool,
@@ -127,9 +129,8 @@ def evaluate(
         raise OptionError(
             "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
         )
-    if isinstance(theta, MetaState):
-        raise OptionError("theta", "is a whole MetaState; did you mean state.theta?")
-    layout = TaskMap.padded(num_tasks, algorithm.microbatch)
+    theta = algorithm.deploy(theta) if isinstance(theta, MetaState) else theta
+    layout = Layout.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,
         algorithm.family if family is None else family,
@@ -151,7 +152,7 @@ def evaluate(
 
 def _steps_at_points(trial: Trial) -> np.ndarray:
     """Transitions that were adapted to at each point of a lifetime, which masks none."""
-    num_adaptations, num_steps, num_streams = trial.support.mask.shape
+    num_adaptations, num_steps, num_streams = trial.support.reward.shape
     adapted = even_points(num_adaptations, len(trial.returns) - 1)
     return np.asarray(adapted * num_steps * num_streams, np.int32)
 
@@ -173,6 +174,6 @@ def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray 
     def of_task(_, key):
         return optimal(family.sample(jax.random.split(key)[0]))
 
-    layout = TaskMap.padded(num_tasks)
+    layout = Layout.padded(num_tasks)
     run = jax.jit(lambda key: layout.collect(of_task, (), jax.random.split(key, num_tasks)))
     return np.asarray(run(key))

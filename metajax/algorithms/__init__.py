@@ -12,7 +12,8 @@ from metajax.core.options import OptionError, build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
 
 ALGORITHMS = Registry(
     "algorithm",

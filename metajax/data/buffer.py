@@ -8,8 +8,9 @@ import flashbax
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Key, Spec, Tree
 from metajax.core.options import OptionError
-from metajax.core.types import Chunk, Key, Spec, Tree
+from metajax.core.types import Chunk
 
 
 class Transition(NamedTuple):

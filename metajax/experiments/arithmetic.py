@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from metajax.core.types import Spec
+    from metajax.core.family import Spec
 
 
 class Arithmetic(NamedTuple):
@@ -163,7 +163,7 @@ def _of_q_learning(setting: Mapping[str, Any], spec: Spec) -> Arithmetic:
 
 
 def _num_outputs(spec: Spec) -> int:
-    from metajax.core.types import Box
+    from metajax.core.family import Box
 
     space = spec.action_space
     return len(space.low) if isinstance(space, Box) else space.num_actions

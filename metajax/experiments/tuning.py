@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Key
 from metajax.core.layout import TaskMap
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm
 from metajax.evaluation import evaluate
 from metajax.run.config import Config
 

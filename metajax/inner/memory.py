@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses, networks
+from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError, check
-from metajax.core.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
+from metajax.core.types import ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.rollout import actor_inputs
 
 

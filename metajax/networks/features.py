@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Spec
 
 
 def check_network(network: Any, spec: Spec) -> None:

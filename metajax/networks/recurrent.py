@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.layout import platform
+
 # Rows of the products that the weights' gradient is made of on a CPU: enough for full
 # speed, few enough for what they read to stay in a cache.
 _CHUNK_ROWS = 320
@@ -179,7 +181,7 @@ def _stay_in_cache() -> bool:
     On a CPU that is faster than one product of all steps; an accelerator wants few and
     large products.
     """
-    return jax.default_backend() == "cpu"
+    return platform() == "cpu"
 
 
 def _run(gates, weights, start, xs):

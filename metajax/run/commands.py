@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import TaskFamily
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
 from metajax.run import checkpoints, loop, meta_test, records
 from metajax.run.config import Config, parse, toml_value

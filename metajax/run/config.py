@@ -35,7 +35,8 @@ from metajax.core.options import OptionError, build, check_number, kebab, sugges
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
 
 SECTIONS = ("family", "algorithm", "train", "evaluate")
 

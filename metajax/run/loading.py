@@ -5,7 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from metajax.core.types import MetaAlgorithm, MetaState, TaskFamily
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import TaskFamily
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, MetaState
 from metajax.run import checkpoints, numbers
 from metajax.run.config import LAYOUT, Config
 from metajax.run.directory import RunDirectory

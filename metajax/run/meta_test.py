@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
-from metajax.core.types import MetaAlgorithm, TaskFamily, Tree
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory

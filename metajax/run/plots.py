@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from metajax.core.types import Chunk, Key, MetaAlgorithm, TaskFamily, Tree
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Key, TaskFamily, Tree
+    from metajax.core.types import Chunk
     from metajax.evaluation import Evaluation
     from metajax.experiments.statistics import Estimate
 

@@ -14,7 +14,7 @@ from metajax.core.options import build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
     from metajax.tasks.adapters.gymnax import default_params as default_params
     from metajax.tasks.adapters.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 
-from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.family import Key, Restarts, Spec, TaskFamily, TimeStep, Tree
 
 
 def or_restart(
@@ -29,6 +29,8 @@ def with_auto_reset(
     sample: Callable[[Key], Tree],
     reset: Callable[[Key, Tree], tuple[Tree, TimeStep]],
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
+    *,
+    restarts: Restarts = "step",
 ) -> TaskFamily:
     """A ``TaskFamily`` whose ``step`` starts the next episode of the same task.
 
@@ -44,6 +46,8 @@ def with_auto_reset(
       advance: ``(key, task, state, action) -> (state, timestep)``, one transition
         without any reset. States and timesteps must have the shapes and dtypes
         of those that ``reset`` returns.
+      restarts: When lifetimes and continuing trials draw the first state of the next episode;
+        see ``TaskFamily``.
 
     Returns:
       The family. Its ``step`` splits the key it is given: ``advance`` receives
@@ -56,4 +60,4 @@ def with_auto_reset(
         first_state, first = reset(key_reset, task)
         return or_restart(state, timestep, first_state, first)
 
-    return TaskFamily(spec, sample, reset, step, advance, auto_reset=True)
+    return TaskFamily(spec, sample, reset, step, advance, restarts)

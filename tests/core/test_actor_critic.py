@@ -11,7 +11,8 @@ import toys
 import metajax
 from metajax import inner, networks
 from metajax.algorithms import ALGORITHMS
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 from metajax.inner.actor_critic import loss_of
 
 NUM_STEPS, NUM_STREAMS = 6, 2

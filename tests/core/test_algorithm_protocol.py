@@ -13,7 +13,7 @@ import toys
 import metajax
 from metajax import inner, outer, training
 from metajax.core.layout import TaskMap
-from metajax.core.types import Box
+from metajax.core.family import Box
 from metajax.data.rollout import fresh_episodes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

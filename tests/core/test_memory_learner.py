@@ -14,7 +14,8 @@ import toys
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.core.types import ActorOutput, Discrete, Learner, Outputs, Spec, TimeStep
+from metajax.core.family import Discrete, Spec, TimeStep
+from metajax.core.types import ActorOutput, Learner, Outputs
 from metajax.data.rollout import actor_inputs, whole_trials
 from metajax.tasks import with_auto_reset
 

@@ -8,7 +8,8 @@ import pytest
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3

@@ -7,7 +7,8 @@ import pytest
 import rlax
 
 from metajax import losses, networks
-from metajax.core.types import Box, Chunk, Spec
+from metajax.core.family import Box, Spec
+from metajax.core.types import Chunk
 from metajax.inner import GradientState, gradient_learner
 
 R = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 99.0]], np.float32)

@@ -9,7 +9,8 @@ import toys
 import metajax
 from metajax import inner, losses
 from metajax.core import layout as batch
-from metajax.core.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
+from metajax.core.family import Box, Spec, TimeStep
+from metajax.core.types import ActorOutput, Learner, Outputs
 from metajax.data.rollout import fresh_episodes
 from metajax.tasks import with_auto_reset
 

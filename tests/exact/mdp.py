@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Chunk, Discrete, Learner, Spec, TaskFamily, TimeStep
+from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
+from metajax.core.types import Chunk, Learner
 from metajax.inner import gradient_learner
 from metajax.networks import Policy, categorical
 

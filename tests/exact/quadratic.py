@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import ActorOutput, Box, Chunk, Learner, Outputs, Spec, TaskFamily, TimeStep
+from metajax.core.family import Box, Spec, TaskFamily, TimeStep
+from metajax.core.types import ActorOutput, Chunk, Learner, Outputs
 from metajax.inner import GradientState, step_sizes
 
 SIZE = 3

@@ -10,7 +10,7 @@ import pytest
 from metajax import outer
 from metajax.core.layout import TaskMap
 from metajax.core.options import OptionError
-from metajax.core.types import Objective
+from metajax.core.algorithm import Objective
 from metajax.data.rollout import fresh_episodes
 from metajax.outer.gradient import objectives
 

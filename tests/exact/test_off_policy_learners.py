@@ -14,7 +14,8 @@ import pytest
 
 from metajax import inner, losses, networks
 from metajax.core import problem as trial
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 
 T, E, S, A = 5, 3, 2, 2
 GAMMA, RATE = 0.9, 0.3

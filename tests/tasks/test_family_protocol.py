@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metajax import tasks
-from metajax.core.types import Discrete, TaskFamily
+from metajax.core.family import Discrete, TaskFamily
 from metajax.tasks import from_gymnax
 
 SHORT = 6

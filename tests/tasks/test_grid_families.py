@@ -10,7 +10,7 @@ import pytest
 
 from metajax import tasks
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete
+from metajax.core.family import Discrete
 from metajax.tasks.adapters.gymnax_environment import environment
 from metajax.tasks.grid.base import GoalTask
 from metajax.tasks.grid.key_door import KeyDoorTask

@@ -7,7 +7,7 @@ import pytest
 
 from metajax import tasks
 from metajax.core.options import OptionError
-from metajax.core.types import TaskFamily
+from metajax.core.family import TaskFamily
 
 
 def test_list_names_what_make_builds():

@@ -10,7 +10,8 @@ from metajax.core.options import OptionError, check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Key, MetaAlgorithm, Spec, Tabular, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Key, Spec, Tabular, TaskFamily
     from metajax.inner.classical.planning import Backup
     from metajax.inner.classical.scoring import Rule
     from metajax.inner.classical.tabular import Counts, Prior
@@ -141,7 +142,7 @@ class BanditMethod(Classical):
     binary: ClassVar[bool] = True
 
     def rule(self, spec):
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
 
         tabular = self.needs_tabular(spec, "a bandit family")
         is_bandit = tabular.num_states == 1 and spec.episode_length == 1
@@ -193,7 +194,7 @@ class TabularMethod(Classical):
 
     def rule(self, spec):
         from metajax import inner
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical.planning import backward_induction
 
         kind = "a family of bandits or tabular MDPs"

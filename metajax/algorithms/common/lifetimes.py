@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from metajax.core.options import check, check_number
 
 if TYPE_CHECKING:
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner, Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,10 @@ from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import API, OptionError, check_number
 
 if TYPE_CHECKING:
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.family import TaskFamily
     from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.types import Learner, Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,9 @@ from metajax.core.options import OptionError, check_number
 if TYPE_CHECKING:
     import optax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
     from metajax.inner.q.value_learner import Correction
     from metajax.networks import ValueNetwork
 
@@ -81,8 +83,8 @@ class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
           OptionError: for sizes that do not fit the devices, or continuous actions.
         """
         from metajax import outer
+        from metajax.core.family import Discrete
         from metajax.core.layout import TaskMap
-        from metajax.core.types import Discrete
 
         space = family.spec.action_space
         if not isinstance(space, Discrete):

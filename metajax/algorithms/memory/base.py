@@ -16,7 +16,8 @@ from metajax.core.options import API, check_number
 if TYPE_CHECKING:
     import flax.linen as nn
 
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

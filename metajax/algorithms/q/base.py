@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     import jax
     import optax
 
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.family import TaskFamily
     from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.types import Learner, Source
     from metajax.inner import QSettings, Replay
     from metajax.networks import QNetwork
 

@@ -9,7 +9,7 @@ from metajax.algorithms.q.base import QBased
 from metajax.core.options import check_number
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
     from metajax.inner import Windows
 
 

@@ -11,7 +11,7 @@ from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.core.options import check, check_number
 
 if TYPE_CHECKING:
-    from metajax.core.types import Outer
+    from metajax.core.algorithm import Outer
 
 # What is not in here is positive and learned by its logarithm.
 _PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")

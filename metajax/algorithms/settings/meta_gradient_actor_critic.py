@@ -15,7 +15,9 @@ from metajax.core.options import check, check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
     from metajax.inner.actor_critic import ActorCriticSettings
 
 

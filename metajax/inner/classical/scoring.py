@@ -10,8 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Discrete, Key, Spec, Tree
 from metajax.core.options import check
-from metajax.core.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
+from metajax.core.types import ActorInput, ActorOutput, Learner, Outputs
 from metajax.data.rollout import actor_inputs
 from metajax.networks.distributions import categorical, exploring
 

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import ActorInput, Chunk, Discrete, Learner, Spec
+from metajax.core.types import ActorInput, Chunk, Learner
 from metajax.data.rollout import actor_inputs
 
 

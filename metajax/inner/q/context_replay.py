@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import ActorInput, Chunk, Tree
+from metajax.core.family import Tree
+from metajax.core.types import ActorInput, Chunk
 from metajax.data.buffer import Replay, Transition, check_streams, uniform_replay
 from metajax.inner.q.context import Windows, real, windows_of
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Chunk, Key, Spec, Tree
+from metajax.core.family import Key, Spec, Tree
+from metajax.core.types import Chunk
 
 
 class Exploration(NamedTuple):

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import Key, Learner, Tree
+from metajax.core.family import Key, Tree
+from metajax.core.types import Learner
 from metajax.data.buffer import Transition
 from metajax.inner.counting import counted
 from metajax.inner.q.context import Windows, with_context

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import ActorOutput, Key, Learner, Outputs, Tree
+from metajax.core.family import Key, Tree
+from metajax.core.types import ActorOutput, Learner, Outputs
 from metajax.data.buffer import Replay
 from metajax.inner.counting import counted
 from metajax.inner.q.exploration import Exploration

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.core.types import Tree
+from metajax.core.family import Tree
 from metajax.data.buffer import Transition
 from metajax.networks import QNetwork
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.core.types import ActorOutput, Chunk, Learner, Outputs, Tree
+from metajax.core.family import Tree
+from metajax.core.types import ActorOutput, Chunk, Learner, Outputs
 from metajax.networks import ValueNetwork, categorical, exploring, over_steps
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metajax.core.options import check_number
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class GaussianBandit:
         """The family; tasks are ``BanditTask(means)``."""
         import jax
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family
 
         def sample_means(key):

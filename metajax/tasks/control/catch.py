@@ -10,7 +10,7 @@ from metajax.core.options import check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class CatchTask(NamedTuple):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Discrete, Spec, TaskFamily, TimeStep
+from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
 from metajax.tasks.auto_reset import with_auto_reset
 from metajax.tasks.tabular.arrivals import with_exact_returns
 

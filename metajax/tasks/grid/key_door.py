@@ -10,7 +10,7 @@ from metajax.core.options import check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class KeyDoorTask(NamedTuple):
@@ -80,7 +80,7 @@ class KeyDoor:
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TimeStep
+        from metajax.core.family import Discrete, Spec, TimeStep
         from metajax.tasks.auto_reset import with_auto_reset
         from metajax.tasks.grid.base import MOVES, move, position_features
 

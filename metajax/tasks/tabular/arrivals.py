@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Spec, Tree
+from metajax.core.family import Spec, Tree
 
 
 def successors(is_open: np.ndarray, moves: np.ndarray) -> np.ndarray:

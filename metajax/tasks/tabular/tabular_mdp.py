@@ -11,7 +11,7 @@ from metajax.core.options import check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 REWARD_STD = 1.0
 
@@ -77,7 +77,7 @@ class TabularMdp:
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, Tabular, TimeStep
+        from metajax.core.family import Discrete, Spec, Tabular, TimeStep
         from metajax.tasks.auto_reset import with_auto_reset
 
         shape = (self.num_states, self.num_actions)

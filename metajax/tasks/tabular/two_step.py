@@ -10,7 +10,7 @@ from metajax.core.options import check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class TwoStepTask(NamedTuple):
@@ -76,7 +76,7 @@ class TwoStep:
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TaskFamily, TimeStep
+        from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
 
         common, pays = self.common_probability, self.reward_probability
         best = common * pays + (1 - common) * (1 - pays)

@@ -10,7 +10,7 @@ from metajax.core.options import check, check_number
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class ChainTask(NamedTuple):
@@ -79,7 +79,7 @@ class XuChain:
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TimeStep
+        from metajax.core.family import Discrete, Spec, TimeStep
         from metajax.tasks.auto_reset import with_auto_reset
 
         size = self.num_states
