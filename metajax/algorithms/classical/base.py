@@ -75,9 +75,9 @@ class Classical:
           OptionError: for a family that the method cannot work on.
         """
         from metajax import inner, outer
-        from metajax.composition import compose, continuing
-        from metajax.core.layout import TaskMap
-        from metajax.data.rollout import whole_trials
+        from metajax.composition import compose
+        from metajax.core.layout import Layout
+        from metajax.data.continuing import continuing
 
         learner = inner.scoring_learner(
             family.spec,
@@ -85,17 +85,10 @@ class Classical:
             exploration=self.randomness(),
             ties=self.tie_rule(family.spec),
         )
-        episodes = self.num_episodes or family.spec.episodes_per_trial
-        source = whole_trials(family, learner, 1, episodes)
-        layout = TaskMap.build(self.num_tasks, self.microbatch, num_devices=self.devices)
-        algorithm = compose(
-            learner,
-            outer.untrained(learner, source, family, layout),
-            family,
-            num_streams=1,
-            trials=continuing(self.num_episodes),
-            microbatch=self.microbatch,
-        )
+        problem = continuing(family, learner, num_episodes=self.num_episodes)
+        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices)
+        rule = outer.untrained(problem, layout)
+        algorithm = compose(problem, rule, microbatch=self.microbatch)
 
         def adapt(key, theta, task, *, family=None, **options):
             if family is not None:

@@ -16,8 +16,11 @@ from metajax.core.options import API, OptionError, check_number
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
     from metajax.core.family import TaskFamily
-    from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, Source
+    from metajax.core.layout import Layout
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.inner.descent import Rule
+    from metajax.networks import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,26 +100,28 @@ class GradientBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        from metajax.composition import compose, fresh
+        from metajax.composition import compose
 
-        learner = self.learner(family)
-        trials = fresh(self.horizon)
-        source = trials.source(family, learner, self.num_streams)
-        return compose(
-            learner,
-            self.outer_rule(family, learner, source, self.layout()),
+        problem = self.problem(family)
+        return compose(problem, self.outer_rule(problem, self.layout()), microbatch=self.microbatch)
+
+    def problem(self, family: TaskFamily) -> Problem:
+        """The learner of these options in its trials."""
+        from metajax.data.fresh import fresh
+
+        return fresh(
             family,
+            self.learner(family),
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
+            horizon=self.horizon,
         )
 
-    def layout(self) -> TaskMap:
-        """How the tasks are laid over blocks and devices."""
-        from metajax.core.layout import TaskMap
+    def layout(self) -> Layout:
+        """Blocks and devices of the tasks."""
+        from metajax.core.layout import Layout
 
-        return TaskMap.build(
+        return Layout.build(
             self.num_tasks,
             self.microbatch,
             self.gradient_microbatch,
@@ -124,28 +129,24 @@ class GradientBased(MetaOptimized, WithTorso):
             num_minibatches=self.minibatches,
         )
 
-    def outer_rule(
-        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
-    ) -> Outer:
-        """What improves the initial weights; each algorithm has its own."""
+    def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
+        """How the initial weights improve; each algorithm has its own."""
         raise NotImplementedError
 
     @property
     def minibatches(self) -> int:
-        """How many parts of the tasks have an update of their own."""
+        """Number of parts of the tasks with separate updates."""
         return 1
 
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""
         return "score"
 
-    def learner(self, family: TaskFamily) -> Learner:
-        """The policy of these options, adapted by gradient steps."""
-        import optax
+    def policy(self, family: TaskFamily) -> Policy:
+        """The network to adapt."""
+        from metajax import networks
 
-        from metajax import inner, networks
-
-        policy = networks.policy(
+        return networks.policy(
             family.spec,
             self.torso(),
             head_scale=self.head_scale,
@@ -153,22 +154,38 @@ class GradientBased(MetaOptimized, WithTorso):
             min_std=self.min_std,
             value_network=self.torso() if self.baseline == "value" else None,
         )
+
+    def inner_rule(self) -> Rule:
+        """The rule of the gradient steps, as a function of theta."""
+        import optax
+
+        from metajax import inner
+
         rule = self.inner
         if rule is None:
             rule = optax.sgd(inner.step_sizes(self.inner_lr))
-        if self.inner_clip is not None:
-            if not isinstance(rule, optax.GradientTransformation):
-                raise OptionError(
-                    "inner_clip", "is not possible with a rule of your own; allowed: clip inside it"
-                )
-            rule = optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
-        return inner.gradient_learner(
-            policy,
-            inner=rule,
-            surrogate=self.inner_surrogate(),
-            updates=self.updates_per_step,
-            baseline=self.baseline,
-            discount=self.discount,
-            gae_lambda=self.gae_lambda,
-            normalize_advantages=self.normalize_advantages,
-        )
+        rule = inner.as_rule(rule)
+        if self.inner_clip is None:
+            return rule
+        clip = inner.clip_by_global_norm(self.inner_clip)
+        return lambda theta: optax.chain(clip, rule(theta))
+
+    def learner(self, family: TaskFamily, **changes: Any) -> Learner:
+        """The policy of these options, adapted by gradient steps.
+
+        Args:
+          family: The task family.
+          **changes: Other arguments of ``metajax.inner.reinforce``.
+        """
+        from metajax import inner
+
+        arguments = {
+            "inner": self.inner_rule(),
+            "surrogate": self.inner_surrogate(),
+            "updates": self.updates_per_step,
+            "baseline": self.baseline,
+            "discount": self.discount,
+            "gae_lambda": self.gae_lambda,
+            "normalize_advantages": self.normalize_advantages,
+        }
+        return inner.reinforce(self.policy(family), **{**arguments, **changes})

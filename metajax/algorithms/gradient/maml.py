@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import OptionError, check_number
+
+if TYPE_CHECKING:
+    from metajax.core.problem import Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,36 +84,30 @@ class MAML(GradientBased):
     def inner_surrogate(self) -> str:
         return self.surrogate
 
-    def outer_rule(self, family, learner, source, layout):
-        import jax
-        import optax
+    @property
+    def derivative(self) -> str:
+        """How the meta-gradient goes through the adaptations."""
+        if self.first_order:
+            return "first-order"
+        return "exact-remat" if self.remat else "exact"
 
-        from metajax import inner, outer
-        from metajax.outer.gradient import objectives
+    def outer_rule(self, problem, layout):
+        from metajax import losses, outer
 
-        if isinstance(self.inner, optax.GradientTransformation) and not self.first_order:
-            theta = jax.eval_shape(learner.init, jax.random.key(0))
-            inner.check_differentiable(self.inner, theta)
-        derivative = "first-order" if self.first_order else "exact"
-        if self.remat and not self.first_order:
-            derivative = "exact-remat"
-        objective_losses = {
-            "policy-gradient": objectives.policy_gradient_loss,
-            "ppo": objectives.clipped_loss(self.clip),
-            "trpo": objectives.ratio_loss,
-        }
-        loss = objective_losses[self.outer]
+        self.check_inner(problem)
+        loss = {
+            "policy-gradient": losses.policy_gradient_loss,
+            "ppo": losses.clipped_loss(self.clip),
+            "trpo": losses.ratio_loss,
+        }[self.outer]
         if self.baseline == "value":
-            loss = objectives.with_value_error(loss)
+            loss = losses.total_of((1.0, loss), (1.0, losses.value_error))
         objective = outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=self.inner_steps,
-            loss=loss,
-            derivative=derivative,
+            problem,
+            loss,
+            terms={"entropy": (-1.0 * self.entropy_coefficient, losses.term(losses.entropy))},
+            derivative=self.derivative,
             every_step=self.every_step,
-            entropy_coefficient=self.entropy_coefficient,
         )
         if self.outer == "ppo":
             return outer.epochs(
@@ -130,6 +127,18 @@ class MAML(GradientBased):
             )
         credit = self.surrogate == "emaml"
         if credit:
-            objective = outer.with_sampling_credit(objective, learner, derivative)
+            objective = outer.with_sampling_credit(objective, problem, self.derivative)
         estimator = outer.backprop(objective, layout, sampling_credit=credit)
         return outer.once(estimator, self.meta_optimizer())
+
+    def check_inner(self, problem: Problem) -> None:
+        """Raises OptionError for an inner rule that has no derivative where it needs one."""
+        import jax
+
+        from metajax import inner
+
+        if self.inner is not None and not self.first_order:
+            learner = problem.learner
+            theta = jax.eval_shape(learner.init, jax.random.key(0))
+            fast = jax.eval_shape(learner.begin, jax.random.key(0), theta).fast
+            inner.check_differentiable(inner.as_rule(self.inner), theta, fast)
