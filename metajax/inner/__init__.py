@@ -8,9 +8,6 @@ from metajax.inner.descent import DescentState, Rule, as_rule, descent
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.partition import EVERYTHING, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
-from metajax.inner.reinforce import SURROGATES, reinforce
-from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
-
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
 from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
@@ -20,13 +17,16 @@ from metajax.inner.q.propensity import Propensity, effective_sample_size, propen
 from metajax.inner.q.q_learning import q_learner
 from metajax.inner.q.q_update import QSettings, QState, QUpdate, q_update
 from metajax.inner.q.value_learner import Correction, value_learner
+from metajax.inner.reinforce import SURROGATES, reinforce
+from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
 
 __all__ = [
+    "EVERYTHING",
+    "SURROGATES",
     "ActorCriticSettings",
     "ContextReplay",
     "Correction",
     "DescentState",
-    "EVERYTHING",
     "Exploration",
     "MemoryPolicy",
     "MetaQ",
@@ -36,7 +36,6 @@ __all__ = [
     "QState",
     "QUpdate",
     "Rule",
-    "SURROGATES",
     "ScoringRule",
     "Windows",
     "actor_critic_learner",
