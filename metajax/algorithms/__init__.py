@@ -13,7 +13,7 @@ from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm
-    from metajax.core.family import TaskFamily
+    from metajax.core.family import Family
 
 ALGORITHMS = Registry(
     "algorithm",
@@ -55,7 +55,7 @@ ALGORITHMS = Registry(
 )
 
 
-def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
+def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
     """Builds an algorithm by its name.
 
     Args:
@@ -76,12 +76,12 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
     """
     made = build(ALGORITHMS.get(name), options, where=name)
 
-    from metajax.core.types import TaskFamily  # imports jax, which mistakes above need not wait for
+    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after mistakes above
 
-    if not isinstance(family, TaskFamily):
+    if not isinstance(family, TaskFamily | DataFamily):
         raise OptionError(
             "family",
-            f"{family!r} is no TaskFamily; allowed: one of metajax.tasks.make or "
+            f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "
             'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
         )
     return made.build(family)

@@ -10,8 +10,8 @@ import toys
 
 import metajax
 from metajax import inner, networks, outer
-from metajax.core.layout import TaskMap
 from metajax.core.family import Box, Discrete, Spec, TaskFamily, TimeStep
+from metajax.core.layout import TaskMap
 from metajax.core.types import ActorOutput, Chunk, Learner, Outputs
 from metajax.data.rollout import fresh_episodes
 from metajax.tasks import with_auto_reset

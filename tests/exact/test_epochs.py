@@ -8,9 +8,9 @@ import optax
 import pytest
 
 from metajax import outer
+from metajax.core.algorithm import Objective
 from metajax.core.layout import TaskMap
 from metajax.core.options import OptionError
-from metajax.core.algorithm import Objective
 from metajax.data.rollout import fresh_episodes
 from metajax.outer.gradient import objectives
 

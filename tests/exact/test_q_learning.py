@@ -14,8 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.core.problem import replay as repeat
 from metajax.core.family import Discrete, Spec
+from metajax.core.problem import replay as repeat
 from metajax.core.types import Chunk
 from metajax.data import rollout
 
