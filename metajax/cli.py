@@ -14,12 +14,15 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from metajax import __version__
 from metajax.core.options import OptionError, kebab, suggest
 from metajax.run import extensions, records
 from metajax.run.console import command, failed
+
+if TYPE_CHECKING:
+    from metajax.run.config import Config
 
 _EXAMPLES = """\
 examples:
@@ -121,14 +124,13 @@ def _train(options: argparse.Namespace) -> int:
     from metajax.run.directory import RunDirectory
     from metajax.run.loggers import check_installed
 
-    run = RunDirectory(options.run_dir or _default_run_dir(options))
+    config = None if options.config is None else configs.load(options.config, options.set)
+    run = RunDirectory(options.run_dir or _default_run_dir(options, config))
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
-    if options.config is None:
+    if config is None:
         config = run.read_config(options.set)
-    else:
-        config = configs.load(options.config, options.set)
     check_installed(config.train)
     prepare_jax(options.cache)
     from metajax.run.commands import train_command
@@ -136,16 +138,13 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    from metajax.run import config as configs
-
-    if options.config is None:
+def _default_run_dir(options: argparse.Namespace, config: Config | None) -> pathlib.Path:
+    if config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
         )
         raise OptionError("CONFIG", f"is missing; {hint}")
-    seed = configs.load(options.config, options.set).train.seed
-    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{seed}"
+    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
