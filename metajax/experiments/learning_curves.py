@@ -1,8 +1,8 @@
 """How fast a method learns in tasks that it has not seen: numbers of its learning curves.
 
 A learning curve is the return of the policy over the environment steps that a learner has had
-in its task; whether it is that of its mode or of sampled actions, the record's ``explore`` says.
-All numbers are over tasks and seeds: interquartile means, with intervals from drawing both again.
+in its task. All numbers are interquartile means over tasks and seeds, with 95% intervals from
+drawing both again.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Summary(NamedTuple):
     """Numbers of a method.
 
     Attributes:
-      area: under the curve, divided by the lifetime: the mean return over it.
-      steps: to the threshold; infinite if it is never reached.
+      area: area under the curve, divided by the lifetime: the mean return over it.
+      steps: steps to the threshold; infinite if the curve never reaches it.
       final: return at the end of the lifetime.
-      ratio: of the steps to those of another method, or None; see ``ratio_of_steps``.
+      ratio: steps as a fraction of another method's, or None; see ``ratio_of_steps``.
     """
 
     area: Estimate
@@ -64,15 +64,15 @@ def area(steps: np.ndarray, returns: np.ndarray) -> np.ndarray:
 
 
 def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
-    """Where a curve of straight lines is at the threshold or above for the first time.
+    """The first step at which a curve of straight lines is at the threshold or above.
 
     Args:
       steps: ``[P + 1]``, rising.
       curve: ``[P + 1]``, returns.
-      threshold: in units of the return.
+      threshold: return.
 
     Returns:
-      steps, infinite if the curve stays below: its crossing is then censored.
+      Steps; infinite if the curve stays below: its crossing is then censored.
     """
     above = np.flatnonzero(curve >= threshold)
     if not above.size:
@@ -91,24 +91,24 @@ def mean_curve(returns: np.ndarray) -> np.ndarray:
 
 
 def curve_with_interval(curves: Curves, **options: Any) -> list[Estimate]:
-    """``mean_curve`` at every point with its 95% interval; options of the bootstrap."""
+    """``mean_curve`` with its interval at every point; options of ``crossed_bootstrap``."""
     return statistics.crossed_bootstrap([curves.returns], mean_curve, **options)
 
 
 def summary(
     curves: Curves, threshold: float, baseline: Curves | None = None, **options: Any
 ) -> Summary:
-    """A method's numbers with 95% intervals.
+    """A method's numbers.
 
-    Area and final return are interquartile means of the numbers of each task and seed.
-    The steps are those at which ``mean_curve`` reaches the threshold: a single task's
-    curve, of few episodes, may touch it early by chance.
+    Area and final return are interquartile means of the numbers of each task and seed. Steps
+    are those at which ``mean_curve`` reaches the threshold: a single task's curve, of few
+    episodes, may touch it early by chance.
 
     Args:
-      curves: of the method.
-      threshold: a return.
-      baseline: whose steps to compare with; measured in the same tasks.
-      options: of ``statistics.crossed_bootstrap``.
+      curves: curves of the method.
+      threshold: return.
+      baseline: curves in the same tasks whose steps are the unit of ``ratio``.
+      options: options of ``statistics.crossed_bootstrap``.
     """
     steps = curves.steps
 
@@ -118,26 +118,17 @@ def summary(
         return area_, steps_to(steps, mean_curve(returns), threshold), final
 
     ratio = None if baseline is None else ratio_of_steps(curves, baseline, threshold, **options)
-    found = statistics.crossed_bootstrap([curves.returns], numbers, **options)
-    return Summary(found[0], found[1], found[2], ratio)
+    return Summary(*statistics.crossed_bootstrap([curves.returns], numbers, **options), ratio)
 
 
 def ratio_of_steps(
     curves: Curves, baseline: Curves, threshold: float, **options: Any
 ) -> Estimate | None:
-    """A method's steps to the threshold as a part of another's, with a 95% interval.
+    """A method's steps to the threshold as a fraction of another's.
 
     Where the baseline never reaches the threshold its whole lifetime counts: the ratio is
-    then a bound from above. It is infinite where the method does not reach it, or where
-    the baseline is there from the start.
-
-    Args:
-      curves, baseline: measured in the same tasks.
-      threshold: a return.
-      options: of ``statistics.crossed_bootstrap``.
-
-    Returns:
-      the ratio, or None where the two have different numbers of tasks.
+    then a bound from above. It is infinite where the method does not reach it, or where the
+    baseline is there from the start. None where the numbers of tasks differ.
     """
     if curves.returns.shape[1] != baseline.returns.shape[1]:
         return None

@@ -10,12 +10,7 @@ from numpy.typing import ArrayLike
 
 
 class Estimate(NamedTuple):
-    """A number and its interval.
-
-    Attributes:
-      value: the estimate.
-      low, high: ends of the interval; NaN where there is too little data.
-    """
+    """A number and the ends of its interval, NaN where there is too little data."""
 
     value: float
     low: float
@@ -30,15 +25,12 @@ class Estimate(NamedTuple):
 def mean(values: ArrayLike, level: float = 0.95) -> Estimate:
     """Mean of independent values, with Student's interval.
 
-    ``mean -+ t * s / sqrt(n)``, t the quantile with n - 1 degrees of freedom. For
-    five seeds t is 2.78, where a normal approximation would say 1.96.
+    ``mean -+ t * s / sqrt(n)``, t the quantile with n - 1 degrees of freedom. For five seeds
+    t is 2.78, where a normal approximation would say 1.96.
 
     Args:
-      values: ``[n]``, for example one mean return a seed.
-      level: of the interval, between 0 and 1.
-
-    Returns:
-      the ``Estimate``; without an interval for n = 1.
+      values: ``[n]``, for example one mean return a seed. A single value has no interval.
+      level: probability of the interval, between 0 and 1.
 
     Raises:
       ValueError: if there are no values, or for an impossible level.
@@ -61,11 +53,11 @@ def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
     statistical precipice", section 4.3.
 
     Args:
-      values: of any shape.
-      num_axes: how many of the first axes to take the mean over; by default all.
+      values: array of any shape.
+      num_axes: number of first axes to take the mean over. Default: all.
 
     Returns:
-      a float, or float64 of the shape of the other axes.
+      A float, or float64 of the shape of the other axes.
     """
     array = _values(values)
     kept = () if num_axes is None else array.shape[num_axes:]
@@ -85,15 +77,15 @@ def stratified_bootstrap(
 ) -> Estimate:
     """A statistic over seeds and tasks, with a percentile interval.
 
-    Seeds are drawn again with replacement within each task, independently, so that
-    every resample holds every task equally often (Agarwal et al. 2021, section 4.1).
+    Seeds are drawn again with replacement within each task, independently, so that every
+    resample holds every task equally often (Agarwal et al. 2021, section 4.1).
 
     Args:
       scores: ``[num_seeds, num_tasks]``.
       statistic: ``([num_seeds, num_tasks]) -> float``.
-      level: of the interval.
-      num_resamples: of the bootstrap.
-      seed: of its random draws.
+      level: probability of the interval.
+      num_resamples: number of resamples.
+      seed: seed of the random draws.
 
     Raises:
       ValueError: if ``scores`` is not a matrix with values in it.
@@ -101,12 +93,10 @@ def stratified_bootstrap(
     matrix = _values(scores, level)
     if matrix.ndim != 2:
         raise ValueError(f"scores: shape {matrix.shape} given; allowed: [num_seeds, num_tasks]")
-    num_seeds, num_tasks = matrix.shape
-    draws = np.random.default_rng(seed).integers(num_seeds, size=(num_resamples, *matrix.shape))
-    columns = np.arange(num_tasks)
-    replicates = [statistic(matrix[draw, columns]) for draw in draws]
+    rng, columns = np.random.default_rng(seed), np.arange(matrix.shape[1])
+    draws = rng.integers(len(matrix), size=(num_resamples, *matrix.shape))
     tail = (1 - level) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
+    low, high = np.quantile([statistic(matrix[draw, columns]) for draw in draws], [tail, 1 - tail])
     return Estimate(float(statistic(matrix)), float(low), float(high))
 
 
@@ -121,16 +111,14 @@ def crossed_bootstrap(
     """Statistics of methods that were measured in the same tasks, with percentile intervals.
 
     Seeds and tasks are both drawn again with replacement, every seed and every task as a
-    whole: all tasks of a seed share what it has trained, so that the seeds within a task
-    are not independent of those within another, as ``stratified_bootstrap`` would have
-    it. Seeds are drawn method by method, tasks in common, so that a comparison is paired.
+    whole: all tasks of a seed share what it has trained, so that the seeds within a task are
+    not independent of those within another. Seeds are drawn method by method, tasks in
+    common, so that a comparison is paired.
 
     Args:
-      samples: one a method, ``[num_seeds, num_tasks, ...]``; seeds may differ in number.
-      statistic: of as many arrays of these shapes, ``-> [M]``.
-      level: of the intervals.
-      num_resamples: of the bootstrap.
-      seed: of its random draws.
+      samples: ``[num_seeds, num_tasks, ...]`` of each method; seeds may differ in number.
+      statistic: ``(sample of each method) -> [M]``.
+      level, num_resamples, seed: see ``stratified_bootstrap``.
 
     Returns:
       M estimates. Infinite values of a statistic count as larger or smaller than all others.
@@ -145,12 +133,13 @@ def crossed_bootstrap(
     if len(numbers) > 1:
         raise ValueError(f"samples: of {numbers} tasks; allowed: the same number in all")
     rng = np.random.default_rng(seed)
-    replicates = []
-    for _ in range(num_resamples):
+
+    def resample():
         tasks = rng.integers(numbers[0], size=numbers[0])
         seeds = [rng.integers(len(array), size=len(array)) for array in arrays]
-        drawn = [array[rows][:, tasks] for array, rows in zip(arrays, seeds, strict=True)]
-        replicates.append(statistic(*drawn))
+        return [array[rows][:, tasks] for array, rows in zip(arrays, seeds, strict=True)]
+
+    replicates = [statistic(*resample()) for _ in range(num_resamples)]
     tail = (1 - level) / 2
     # Interpolation between a number and infinity would be no number.
     lows = np.quantile(replicates, tail, axis=0, method="lower")

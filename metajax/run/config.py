@@ -204,6 +204,14 @@ def parse(text: str, overrides: Iterable[str] = (), source: str = "config") -> C
     return _resolve(sections)
 
 
+def from_dict(sections: Mapping[str, Any]) -> Config:
+    """The config of sections as ``Config.to_dict`` gives them, or nested as in a file."""
+    tables = dict(sections)
+    if held_out := tables.pop("evaluate.family", None):
+        tables["evaluate"] = {**tables["evaluate"], "family": held_out}
+    return _resolve(_sections(tables))
+
+
 def _resolve(sections: dict[str, dict[str, Any]]) -> Config:
     from metajax.algorithms import ALGORITHMS
     from metajax.tasks import FAMILIES
