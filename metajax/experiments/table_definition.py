@@ -43,19 +43,21 @@ import fnmatch
 import pathlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from metajax.core.options import OptionError, build, check, check_number, suggest
+from metajax.core.options import AtLeast, AtMost, OptionError, Options, build, check, suggest
 
 Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps", "learning-curve"]
 Better = Literal["higher", "lower"]
+Decimals = Annotated[int, AtLeast(0), AtMost(9)]
+Seeds = tuple[Annotated[int, AtLeast(0)], ...]
 VECTORS = ("per-episode", "after-steps", "learning-curve")
 PROFILES = ("quick", "full")
 DIRECTORY = pathlib.Path("benchmarks", "tables")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Layer:
+class Layer(Options):
     """One layer of a cell's settings.
 
     Attributes:
@@ -84,11 +86,11 @@ class Column(Layer):
 
     name: str
     metric: Metric | None = None
-    decimals: int | None = None
+    decimals: Decimals | None = None
     better: Better | None = None
 
     def __post_init__(self) -> None:
-        check_number("decimals", self.decimals, minimum=0, maximum=9)
+        super().__post_init__()
         check(self.metric not in VECTORS, "metric", self.metric, "one number a trial in a column")
 
 
@@ -120,15 +122,15 @@ class Row(Layer):
     untrained: bool = False
     reference: Literal["optimal-policy", "random-policy"] | None = None
     tune: dict = dataclasses.field(default_factory=dict)
-    seeds: tuple[int, ...] | None = None
+    seeds: Seeds | None = None
     columns: tuple[str, ...] = ("*",)
     published: tuple[float | tuple[float, float] | None, ...] = ()
     source: str | None = None
     overrides: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check("/" not in self.name, "name", self.name, "a name without /")
-        check_number("seeds", self.seeds, minimum=0)
         has_weights = self.config or (self.algorithm and self.train is None)
         allowed = "only beside config, or an algorithm without train"
         check(has_weights or not self.untrained, "untrained", True, allowed)
@@ -154,7 +156,7 @@ class Row(Layer):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Profile:
+class Profile(Options):
     """How much of a table is run.
 
     Attributes:
@@ -169,13 +171,13 @@ class Profile:
 
     columns: tuple[str, ...] = ("*",)
     rows: tuple[str, ...] = ("*",)
-    seeds: tuple[int, ...] = (0,)
+    seeds: Seeds = (0,)
     num_tasks: int | dict = dataclasses.field(default_factory=dict)
     num_iterations: int | dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(bool(self.seeds), "seeds", [], "at least one")
-        check_number("seeds", self.seeds, minimum=0)
 
     def size(self, option: str, *names: str) -> Any:
         """``num_tasks`` or ``num_iterations`` of a cell with these names; None as it is."""
@@ -209,7 +211,7 @@ class Table(Layer):
     title: str
     source: str
     metric: Metric
-    decimals: int = 1
+    decimals: Decimals = 1
     better: Better = "higher"
     threshold: float | None = None
     baseline: str | None = None
@@ -219,7 +221,7 @@ class Table(Layer):
     directory: pathlib.Path
 
     def __post_init__(self) -> None:
-        check_number("decimals", self.decimals, minimum=0, maximum=9)
+        super().__post_init__()
         counts = self.metric == "learning-curve"
         given = "none" if self.threshold is None else self.threshold
         allowed = "a return for a learning-curve, none for the other metrics"
