@@ -1,7 +1,7 @@
 """How fast a method learns in tasks that it has not seen: numbers of its learning curves.
 
 A learning curve is the return of the policy over the environment steps that a learner has had
-in its task. All numbers are interquartile means over tasks and seeds, with 95% intervals from
+in its task. All numbers are interquartile means over seeds and tasks, with 95% intervals from
 drawing both again.
 """
 
@@ -13,25 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metajax.experiments import statistics
-from metajax.experiments.statistics import Estimate
+from metajax.experiments.statistics import Estimate, bootstrap, interquartile_mean
 
 
 class Curves(NamedTuple):
     """The learning curves of a method.
 
     Attributes:
-      steps: ``[P + 1]``, environment steps in the task, from 0 to the whole lifetime.
+      steps: ``[P + 1]``, environment steps in the task, rising from 0 to the lifetime.
       returns: ``[num_seeds, num_tasks, P + 1]``.
     """
 
     steps: np.ndarray
     returns: np.ndarray
-
-    @property
-    def lifetime(self) -> float:
-        """Steps of the last point."""
-        return float(self.steps[-1])
 
 
 class Summary(NamedTuple):
@@ -51,28 +45,14 @@ class Summary(NamedTuple):
 
 
 def area(steps: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """Area under curves of straight lines, divided by the last step.
-
-    Args:
-      steps: ``[P + 1]``, rising from 0.
-      returns: ``[..., P + 1]``.
-
-    Returns:
-      ``[...]``, in units of the return.
-    """
+    """Area ``[...]`` under curves ``[..., P + 1]`` of straight lines, over the last step."""
     return np.trapezoid(returns, steps, axis=-1) / steps[-1]
 
 
 def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
     """The first step at which a curve of straight lines is at the threshold or above.
 
-    Args:
-      steps: ``[P + 1]``, rising.
-      curve: ``[P + 1]``, returns.
-      threshold: return.
-
-    Returns:
-      Steps; infinite if the curve stays below: its crossing is then censored.
+    Infinite if the curve stays below: its crossing is then censored.
     """
     above = np.flatnonzero(curve >= threshold)
     if not above.size:
@@ -87,12 +67,7 @@ def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
 
 def mean_curve(returns: np.ndarray) -> np.ndarray:
     """``[P + 1]``, the interquartile mean over seeds and tasks at every point."""
-    return statistics.interquartile_mean(returns, num_axes=2)
-
-
-def curve_with_interval(curves: Curves, **options: Any) -> list[Estimate]:
-    """``mean_curve`` with its interval at every point; options of ``crossed_bootstrap``."""
-    return statistics.crossed_bootstrap([curves.returns], mean_curve, **options)
+    return interquartile_mean(returns, num_axes=2)
 
 
 def summary(
@@ -108,17 +83,17 @@ def summary(
       curves: curves of the method.
       threshold: return.
       baseline: curves in the same tasks whose steps are the unit of ``ratio``.
-      options: options of ``statistics.crossed_bootstrap``.
+      options: options of ``statistics.bootstrap``.
     """
     steps = curves.steps
 
     def numbers(returns):
         scores = np.stack([area(steps, returns), returns[..., -1]], axis=-1)
-        area_, final = statistics.interquartile_mean(scores, num_axes=2)
+        area_, final = interquartile_mean(scores, num_axes=2)
         return area_, steps_to(steps, mean_curve(returns), threshold), final
 
     ratio = None if baseline is None else ratio_of_steps(curves, baseline, threshold, **options)
-    return Summary(*statistics.crossed_bootstrap([curves.returns], numbers, **options), ratio)
+    return Summary(*bootstrap([curves.returns], numbers, **options), ratio)
 
 
 def ratio_of_steps(
@@ -126,9 +101,9 @@ def ratio_of_steps(
 ) -> Estimate | None:
     """A method's steps to the threshold as a fraction of another's.
 
-    Where the baseline never reaches the threshold its whole lifetime counts: the ratio is
-    then a bound from above. It is infinite where the method does not reach it, or where the
-    baseline is there from the start. None where the numbers of tasks differ.
+    Where the baseline never reaches the threshold its whole lifetime counts: the ratio is then a
+    bound from above. It is infinite where the method does not reach it, or where the baseline is
+    there from the start. None where the numbers of tasks differ.
     """
     if curves.returns.shape[1] != baseline.returns.shape[1]:
         return None
@@ -136,10 +111,10 @@ def ratio_of_steps(
     def ratio(returns, others):
         here = steps_to(curves.steps, mean_curve(returns), threshold)
         there = steps_to(baseline.steps, mean_curve(others), threshold)
-        there = min(there, baseline.lifetime)
+        there = min(there, float(baseline.steps[-1]))
         return [here / there if there else math.inf]
 
-    return statistics.crossed_bootstrap([curves.returns, baseline.returns], ratio, **options)[0]
+    return bootstrap([curves.returns, baseline.returns], ratio, **options)[0]
 
 
 def read(records: Sequence[Mapping[str, Any]]) -> Curves:

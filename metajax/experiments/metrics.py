@@ -18,7 +18,7 @@ def reduce(
     num_episodes: int | None = None,
     optimum: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One number a task, or several.
+    """float64 ``[num_tasks]``; for metrics with many numbers ``returns`` as they are.
 
     Args:
       metric: see ``table_definition.Table``.
@@ -28,9 +28,6 @@ def reduce(
         episodes uses up ``streams * X`` of them, and all count.
       num_episodes: episodes of a trial whose ``returns`` are summed already.
       optimum: ``[num_tasks]``, expected return of an episode of the policy that knows the task.
-
-    Returns:
-      float64 ``[num_tasks]``; for metrics with many numbers ``returns`` as they are.
 
     Raises:
       OptionError: for a metric that needs an optimum where there is none.
@@ -49,22 +46,16 @@ def reduce(
 
 
 def summary(values: np.ndarray) -> dict[str, Any]:
-    """Mean, standard error and 95% interval over tasks; a single, exact value has no error."""
-    mean, error = values.mean(axis=0), standard_error(values)
-    numbers = {"mean": mean.tolist(), "standard_error": error.tolist()}
-    return {**numbers, "interval": interval(mean, error)}
+    """Mean, standard error and 95% interval over tasks; one value, an exact one, has no error."""
+    mean, error = values.mean(axis=0), np.full(values.shape[1:], np.nan)
+    if len(values) > 1:
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return with_interval(mean.tolist(), error.tolist())
 
 
-def standard_error(values: np.ndarray) -> np.ndarray:
-    """The standard error of the mean over the first axis; NaN for one value."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return values.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
-def interval(mean: Any, error: Any) -> list[Any]:
-    """Ends of the 95% interval (normal approximation), as JSON has numbers and arrays."""
-    if error is None:
-        return [None, None]
-    mean, error = np.asarray(mean), np.asarray(error)
-    return [(mean - 1.96 * error).tolist(), (mean + 1.96 * error).tolist()]
+def with_interval(mean: Any, error: Any) -> dict[str, Any]:
+    """A mean, its standard error and the ends of the 95% interval (normal approximation)."""
+    ends: list[Any] = [None, None]
+    if error is not None:
+        ends = [(np.asarray(mean) + width * np.asarray(error)).tolist() for width in (-1.96, 1.96)]
+    return {"mean": mean, "standard_error": error, "interval": ends}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metajax.experiments import learning_curves
-from metajax.experiments.learning_curves import Curves
+from metajax.experiments.learning_curves import Curves, mean_curve
+from metajax.experiments.statistics import bootstrap
 from metajax.experiments.table_results import Line, headings
 from metajax.run import plots
 from metajax.run.axes import AXES
@@ -73,7 +73,7 @@ def lifetime_curves(
             # The colours of the palette again, with another mark.
             marker = "os^D"[number // len(plots.PALETTE) % 4]
             style: dict[str, Any] = {"color": plots.colour(number), "marker": marker}
-            points = zip(*learning_curves.curve_with_interval(curves), strict=True)
+            points = zip(*bootstrap([curves.returns], mean_curve), strict=True)
             plots.band(axes, curves.steps, *points, markersize=4, label=label, **style)
         axes.axhline(threshold, color=plots.GREY, **{**plots.DASHED, "linewidth": 1})
         axes.set_xlabel(AXES["points"].label)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import rendering, table_results
+from metajax.experiments import grids, rendering, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, only, read_records
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
 from metajax.run import records
@@ -64,16 +64,14 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         return failed(str(error))
 
 
-def _show_speeds(
-    table: ThroughputTable, options: argparse.Namespace, results: pathlib.Path
-) -> int:
+def _show_speeds(table: ThroughputTable, options: argparse.Namespace, results: pathlib.Path) -> int:
     for name in ("only", "seeds"):
         if getattr(options, name):
             problem = "this table is rendered from records of metajax bench"
             raise OptionError(f"--{name}", problem)
-    grid = rendering.throughput_grid(table, results)
+    grid = throughput.grid(table, results)
     plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
-    print(json.dumps(plain) if options.json else rendering.text(grid, table.title))
+    print(json.dumps(plain) if options.json else grids.text(grid, table.title))
     return 0
 
 
@@ -125,7 +123,7 @@ def _show(
         stem = work / f"{table.name}-{options.profile}"
         try:
             work.mkdir(parents=True, exist_ok=True)
-            for ending, write in ((".md", rendering.markdown), (".tex", rendering.latex)):
+            for ending, write in ((".md", grids.markdown), (".tex", grids.latex)):
                 files.append(stem.with_name(stem.name + ending))
                 files[-1].write_text(write(grid) + "\n", encoding="utf-8")
             files += _draw(stem, table, options.profile, lines, known)
@@ -138,7 +136,7 @@ def _show(
         summary |= {"interrupted": code in _INTERRUPTED, "failed": code == 1}
         print(records.to_json(summary | {"lines": _plain(lines, grid), "files": written}))
         return code
-    print(rendering.text(grid, f"{table.title} ({table.source})"))
+    print(grids.text(grid, f"{table.title} ({table.source})"))
     print("\n".join(f"in {path}" for path in written))
     return code
 
@@ -169,7 +167,7 @@ def _draw(
     return files
 
 
-def _plain(lines: Sequence[table_results.Line], grid: rendering.Grid) -> list[dict[str, Any]]:
+def _plain(lines: Sequence[table_results.Line], grid: grids.Grid) -> list[dict[str, Any]]:
     """The lines for ``--json``."""
     shown = []
     for line in lines:

@@ -45,7 +45,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from metajax.core.options import AtLeast, AtMost, OptionError, Options, build, check, suggest
+from metajax.core.options import (
+    AtLeast,
+    AtMost,
+    OptionError,
+    Options,
+    build,
+    check,
+    kebab,
+    suggest,
+)
 
 Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps", "learning-curve"]
 Better = Literal["higher", "lower"]
@@ -58,11 +67,10 @@ DIRECTORY = pathlib.Path("benchmarks", "tables")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer(Options):
-    """One layer of a cell's settings.
+    """One layer of a cell's settings: options by section of a config.
 
     Attributes:
-      family, algorithm, evaluate: options of these sections of a config.
-      train: likewise; a row with this section is trained.
+      train: options of training; a row that has them is trained.
       finetune: options of the algorithm that take the place of those of training when the
         trained theta is measured. Another ``name`` starts them anew; the name of the trained
         algorithm returns to its options.
@@ -112,7 +120,7 @@ class Row(Layer):
       published: what a paper states for each column, or for each number of a metric that
         has many: a number, ``[number, half width]`` or ``"none"``.
       source: the paper. Default: the table's.
-      overrides: the row's settings in a column, by column.
+      overrides: the row's layer in a column, by column.
     """
 
     name: str
@@ -163,10 +171,10 @@ class Profile(Options):
       columns: columns that are run. Default: all.
       rows: rows and ROW/COLUMN cells that are run. Default: all.
       seeds: seeds of methods that are trained.
-      num_tasks: held-out tasks, a number or one for each pattern of rows or ROW/COLUMN.
-        Default: what the layers set.
-      num_iterations: training, likewise; an equal ``decay-iterations`` of the algorithm
-        becomes equal to it.
+      num_tasks: number of held-out tasks, or numbers by row or ROW/COLUMN. Default: what the
+        layers set.
+      num_iterations: likewise of training; ``decay-iterations`` of the algorithm that are
+        equal stay equal.
     """
 
     columns: tuple[str, ...] = ("*",)
@@ -180,10 +188,10 @@ class Profile(Options):
         check(bool(self.seeds), "seeds", [], "at least one")
 
     def size(self, option: str, *names: str) -> Any:
-        """``num_tasks`` or ``num_iterations`` of a cell with these names; None as it is."""
+        """``num_tasks`` or ``num_iterations`` of a cell of these names; None if not set."""
         given = getattr(self, option)
-        by_pattern = given if isinstance(given, dict) else {"*": given}
-        return next((by_pattern[one] for one in reversed(by_pattern) if chosen([one], *names)), None)
+        sizes = given if isinstance(given, dict) else {"*": given}
+        return next((sizes[one] for one in reversed(sizes) if chosen([one], *names)), None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -202,7 +210,6 @@ class Table(Layer):
       better: which numbers are.
       threshold: return of a learning curve to which steps are counted.
       baseline: row whose steps are the unit of the other rows' steps.
-      columns, rows: the table.
       profiles: ``quick`` and ``full``.
       directory: directory of its file.
     """
@@ -289,7 +296,13 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")
     given["rows"] = _each(Row, given.get("rows"), f"{name}.rows")
-    given["profiles"] = _profiles(given.get("profiles"), f"{name}.profiles")
+    profiles = given.get("profiles", {})
+    for profile in (*profiles, *PROFILES):
+        _known(f"{name}.profiles.{profile}", [profile], PROFILES)
+        if profile not in profiles:
+            problem = "is missing; an empty one runs the whole table"
+            raise OptionError(f"{name}.profiles.{profile}", problem)
+    given["profiles"] = _by_name(Profile, profiles, f"{name}.profiles")
     table = build(Table, {**given, "name": name, "directory": directory}, name, toml=True)
     _check(table)
     return table
@@ -307,28 +320,20 @@ def _each(cls: type[_T], given: Any, where: str, key: str = "name") -> tuple[_T,
     """A list of TOML tables, each called by its name in messages."""
     if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
         raise OptionError(where, f"a list of tables is needed; write [[{where.split('.')[-1]}]]")
-    called = [str(one.get(key, number)) for number, one in enumerate(given, start=1)]
-    for one in called:
-        if key == "name" and called.count(one) > 1:
-            raise OptionError(f"{where}.{one}", "is there twice; names must differ")
-    pairs = zip(called, given, strict=True)
-    return tuple(build(cls, one, f"{where}.{name}", toml=True) for name, one in pairs)
+    named: dict[str, Any] = {}
+    for number, one in enumerate(given, start=1):
+        name = str(one.get(key, number))
+        if name in named:
+            raise OptionError(f"{where}.{name}", f"is there twice; {key}s must differ")
+        named[name] = one
+    return tuple(_by_name(cls, named, where).values())
 
 
-def _profiles(given: Any, where: str) -> dict[str, Profile]:
-    if not isinstance(given, dict):
-        raise OptionError(where, "is missing; write [profiles.quick] and [profiles.full]")
-    for name in (*given, *PROFILES):
-        _known(f"{where}.{name}", [name], PROFILES)
-        if name not in given:
-            raise OptionError(f"{where}.{name}", "is missing; an empty one runs the whole table")
-    return {name: _build(Profile, one, f"{where}.{name}") for name, one in given.items()}
-
-
-def _build(cls: type[_T], given: Any, where: str) -> _T:
-    if not isinstance(given, dict):
-        raise OptionError(where, f"{given!r} is not a table")
-    return build(cls, given, where, toml=True)
+def _by_name(cls: type[_T], given: Mapping[str, Any], where: str) -> dict[str, _T]:
+    for name, one in given.items():
+        if not isinstance(one, dict):
+            raise OptionError(f"{where}.{name}", f"{one!r} is not a table")
+    return {name: build(cls, one, f"{where}.{name}", toml=True) for name, one in given.items()}
 
 
 def _check(table: Table) -> None:
@@ -338,14 +343,12 @@ def _check(table: Table) -> None:
         raise OptionError(f"{table.name}.columns", f'metric "{table.metric}" has none of its own')
     if table.is_vector and any(row.tune for row in table.rows):
         raise OptionError(f"{table.name}.metric", "a row is tuned, which needs one number a trial")
-    if table.baseline is not None:
-        _known(f"{table.name}.baseline", [table.baseline], rows)
+    _known(f"{table.name}.baseline", [table.baseline] if table.baseline else [], rows)
     for row in table.rows:
         where = f"{table.name}.rows.{row.name}"
         _known(f"{where}.columns", row.columns, columns)
         _known(f"{where}.overrides", row.overrides, columns)
-        for name, layer in row.overrides.items():
-            _build(Layer, layer, f"{where}.overrides.{name}")
+        _by_name(Layer, row.overrides, f"{where}.overrides")
         if row.published and not table.is_vector and len(row.published) != len(columns):
             raise OptionError(
                 f"{where}.published",
@@ -354,12 +357,11 @@ def _check(table: Table) -> None:
             )
     cells = [*rows, *(f"{row}/{column}" for row in rows for column in columns)]
     for name, profile in table.profiles.items():
-        where = f"{table.name}.profiles.{name}"
-        _known(f"{where}.columns", profile.columns, columns)
-        _known(f"{where}.rows", profile.rows, cells)
-        for option in ("num_tasks", "num_iterations"):
+        allowed = {"columns": columns, "rows": cells, "num_tasks": cells, "num_iterations": cells}
+        for option, names in allowed.items():
             given = getattr(profile, option)
-            _known(f"{where}.{option}", given if isinstance(given, dict) else (), cells)
+            patterns = () if isinstance(given, int) else given
+            _known(f"{table.name}.profiles.{name}.{kebab(option)}", patterns, names)
 
 
 def _known(where: str, patterns: Iterable[str], allowed: Iterable[str]) -> None:

@@ -111,7 +111,9 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             continue
         about["records"] = of_columns = [found.get((row.name, name), []) for name in names]
         if table.metric == "learning-curve":
-            values = _of_curves(table, of_columns[0], [] if row.name == table.baseline else baseline)
+            values = _of_curves(
+                table, of_columns[0], [] if row.name == table.baseline else baseline
+            )
             result.append(Line(row.label, "measured", values, **about))
             continue
         label, kind = row.label, "reference" if row.reference else "measured"

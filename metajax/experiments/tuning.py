@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from metajax.core.options import OptionError
-from metajax.experiments.metrics import interval
+from metajax.experiments.metrics import with_interval
 from metajax.run.config import Config
-
-Totals = Callable[[Any], np.ndarray]
 
 
 def options_with(config: Config, option: str, value: Any) -> Any:
@@ -20,14 +18,11 @@ def options_with(config: Config, option: str, value: Any) -> Any:
     return dataclasses.replace(config.algorithm.options, **{option.replace("-", "_"): value})
 
 
-def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Totals:
-    """The total reward of the untrained algorithm with each value of an option.
+def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[[Any], np.ndarray]:
+    """``key -> [num_values, num_tasks]``, total rewards of an untrained algorithm.
 
-    All values at once where the option may be traced, else one after another. Every value
+    All values of the option at once where it may be traced, else one after another. Every value
     meets the same tasks with the same randomness, those of ``evaluate(algorithm, key, ...)``.
-
-    Returns:
-      ``key -> [num_values, num_tasks]``, the sum over each task's ``Trial.returns``.
     """
     import jax
     import jax.numpy as jnp
@@ -36,11 +31,11 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Totals:
     from metajax.evaluation import evaluate
 
     algorithm, held_out = config.build()
-    chosen = config.evaluate
     sizes: dict[str, Any] = {
-        name: getattr(chosen, name) for name in ("num_adaptations", "num_streams", "explore")
+        name: getattr(config.evaluate, name)
+        for name in ("num_adaptations", "num_streams", "explore")
     }
-    name = option.replace("-", "_")
+    num_tasks, name = config.evaluate.num_tasks, option.replace("-", "_")
     typed = [getattr(options_with(config, option, value), name) for value in values]
 
     def build(value):
@@ -48,10 +43,11 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Totals:
         return one, one.init(jax.random.key(config.train.seed)).theta
 
     def one_by_one(key):
-        made = [build(value) for value in typed]
-        more = {"num_tasks": chosen.num_tasks, **sizes}
-        evaluations = [evaluate(one, key, theta, held_out, **more) for one, theta in made]
-        return np.stack([one.returns.sum(axis=1) for one in evaluations])
+        of_values = (
+            evaluate(one, key, theta, held_out, num_tasks=num_tasks, **sizes)
+            for one, theta in map(build, typed)
+        )
+        return np.stack([one.returns.sum(axis=1) for one in of_values])
 
     if any(isinstance(value, str | bool | None | tuple) for value in typed):
         return one_by_one
@@ -62,12 +58,11 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Totals:
 
         def of_value(value):
             one, theta = build(value)
-            trial = one.adapt(key_trial, theta, task, family=held_out, **sizes)
-            return jnp.sum(trial.returns)
+            return one.adapt(key_trial, theta, task, family=held_out, **sizes).returns.sum()
 
         return jax.vmap(of_value)(grid)
 
-    layout = TaskMap.padded(chosen.num_tasks)
+    layout = TaskMap.padded(num_tasks)
     at_once = jax.jit(
         lambda grid, key: layout.collect(of_task, grid, jax.random.split(key, layout.num_tasks))
     )
@@ -95,19 +90,15 @@ def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
       The record with ``mean``, ``standard_error``, ``interval``, ``tuned.value`` and
       ``tuned.as_published``; the same record where nothing is tuned.
     """
-    tuned = record.get("tuned")
-    if not tuned:
+    if not (tuned := record.get("tuned")):
         return record
-    sign = 1 if better == "higher" else -1
-    here, separate, values = tuned["on_evaluation"], tuned["on_separate"], tuned["values"]
-    best, index = (
-        int(np.argmax(sign * np.asarray(one["mean"], np.float64))) for one in (here, separate)
-    )
 
-    def numbers(of_value):
-        mean, error = (here[name][of_value] for name in ("mean", "standard_error"))
-        return {"mean": mean, "standard_error": error, "interval": interval(mean, error)}
+    def best(trials):
+        means = np.asarray(tuned[trials]["mean"], np.float64)
+        index = int(np.argmax(means if better == "higher" else -means))
+        numbers = (tuned["on_evaluation"][name][index] for name in ("mean", "standard_error"))
+        return tuned["values"][index], with_interval(*numbers)
 
-    published = {"value": values[best], **numbers(best)}
-    tuned = {**tuned, "value": values[index], "as_published": published}
-    return {**record, **numbers(index), "tuned": tuned}
+    (value, numbers), (published, others) = best("on_separate"), best("on_evaluation")
+    as_published = {"value": published, **others}
+    return {**record, **numbers, "tuned": {**tuned, "value": value, "as_published": as_published}}

@@ -117,7 +117,12 @@ def _draw_trajectories(
     lines = _lines(ways.shape[1], axis)
     marks: dict[str, dict[str, Any]] = {
         "start": {"marker": "s", "color": "black", "markersize": 5},
-        "goal": {"marker": "*", "color": plots.PALETTE[1], "markersize": 12, "markeredgecolor": "white"},
+        "goal": {
+            "marker": "*",
+            "color": plots.PALETTE[1],
+            "markersize": 12,
+            "markeredgecolor": "white",
+        },
     }
     shared = {"sharex": True, "sharey": True}
     with plots.panels(path, len(ways), (2.5, 2.5), **shared) as (whole, every):
