@@ -14,12 +14,15 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from metajax import __version__
 from metajax.core.options import OptionError, kebab, suggest
 from metajax.run import extensions, records
 from metajax.run.console import command, failed
+
+if TYPE_CHECKING:
+    from metajax.run.config import Config
 
 _EXAMPLES = """\
 examples:
@@ -30,6 +33,20 @@ examples:
   metajax table rl2-bandits --profile quick
   metajax --import my_tasks train my_config.toml
   metajax list
+"""
+
+_BENCH = """\
+examples:
+  metajax bench --num-tasks 40 --streams 20 --horizon 100
+  metajax bench --sweep --json --plot throughput.png
+  metajax bench --set outer=trpo --set fisher-tasks=8
+
+Every line of --json has env_steps_per_second (median over the repeats, _min and _max
+beside it), compile_seconds, fraction_of_matmul_ceiling (arithmetic that an iteration
+needs, over the rate of matrix products at the same precision measured in between; null where it is
+not counted), peak_memory_bytes (of memory_source: the devices, or on a CPU the whole
+process, of which baseline_memory_bytes were in use before), the setting and the
+environment.
 """
 
 # Settings of the evaluation that have an option of their own, and its placeholder.
@@ -46,8 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         imports, arguments = _imports(arguments)
         extensions.load(imports)
-        if arguments[:1] == ["bench"]:
-            return _bench(arguments[1:])
         options = _parsed(arguments)
         return options.run(options)
     except SystemExit as exit:  # argparse has printed its help or a mistake
@@ -121,14 +136,13 @@ def _train(options: argparse.Namespace) -> int:
     from metajax.run.directory import RunDirectory
     from metajax.run.loggers import check_installed
 
-    run = RunDirectory(options.run_dir or _default_run_dir(options))
+    config = None if options.config is None else configs.load(options.config, options.set)
+    run = RunDirectory(options.run_dir or _default_run_dir(options, config))
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
-    if options.config is None:
+    if config is None:
         config = run.read_config(options.set)
-    else:
-        config = configs.load(options.config, options.set)
     check_installed(config.train)
     prepare_jax(options.cache)
     from metajax.run.commands import train_command
@@ -136,16 +150,13 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    from metajax.run import config as configs
-
-    if options.config is None:
+def _default_run_dir(options: argparse.Namespace, config: Config | None) -> pathlib.Path:
+    if config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
         )
         raise OptionError("CONFIG", f"is missing; {hint}")
-    seed = configs.load(options.config, options.set).train.seed
-    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{seed}"
+    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -201,11 +212,10 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(arguments: Sequence[str]) -> int:
-    prepare_jax(cache=True)
-    from metajax.experiments import throughput
+def _bench(options: argparse.Namespace) -> int:
+    from metajax.experiments.throughput import bench_command
 
-    return throughput.main(arguments) or 0
+    return bench_command(options)
 
 
 def prepare_jax(cache: bool) -> None:
@@ -272,7 +282,9 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     listing = add("list", _list, "algorithms and task families, with their options")
     listing.add_argument("name", nargs="?", help="only this algorithm, family or section")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
-    add("bench", None, "measure throughput; metajax bench --help shows its options")
+    _bench_arguments(
+        add("bench", _bench, "measure environment steps a second, end to end", epilog=_BENCH)
+    )
     return parser, commands.choices
 
 
@@ -372,6 +384,48 @@ def _table_arguments(parser: argparse.ArgumentParser) -> None:
         "--tables", metavar="DIR", default="benchmarks/tables", help="where definitions are"
     )
     _common_arguments(parser)
+
+
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--algorithm", metavar="NAME", default="maml", help="default: maml")
+    add("--family", metavar="NAME", default="point-navigation", help="default: point-navigation")
+    add("--num-tasks", metavar="N", type=_count, nargs="+", help="one or more; default: 40")
+    add("--streams", metavar="E", type=_count, help="episodes of a task and adaptation")
+    add("--horizon", metavar="T", type=_count, help="steps of an episode")
+    add("--inner-steps", metavar="K", type=int, help="adaptations")
+    add("--hidden-sizes", metavar="UNITS", type=_count, nargs="+", help="layers of the MLP")
+    add(
+        "--set",
+        metavar="OPTION=VALUE",
+        action="append",
+        default=[],
+        help="any option of the algorithm, or family.OPTION=VALUE; may be given many times",
+    )
+    add("--sweep", action="store_true", help="numbers of tasks from N to 16,384")
+    add("--iterations", metavar="I", type=_count, help="meta-iterations of one call")
+    add("--repeats", metavar="R", type=_count, default=5, help="timed calls; default: 5")
+    add(
+        "--devices",
+        metavar="D",
+        type=_count,
+        help="devices that share the tasks; on a CPU host devices, one for each core by default",
+    )
+    add("--seed", type=int, default=0, help="default: 0")
+    text = (
+        "Python file with yardstick(family, options) -> (init, step) to be timed in turns with it"
+    )
+    add("--yardstick", metavar="FILE", help=text)
+    add("--json", action="store_true", help="print one JSON object a line")
+    add("--output", metavar="PATH", help="also append the records to this file")
+    add("--plot", metavar="PATH", help="draw speed and memory over the number of tasks")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: at least 1")
+    return value
 
 
 def _common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -198,7 +198,7 @@ def _report(
         files = [str(path) for path in measured.files]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
-    from metajax.experiments import tables
+    from metajax.run import tables
 
     print(tables.adaptation_table(measured.evaluation, measured.baseline))
     print("\n".join(f"wrote {path}" for path in measured.files))

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from metajax.experiments.axes import AXES
+from metajax.run.axes import AXES
 
 
 class Display:

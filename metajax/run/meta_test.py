@@ -169,7 +169,7 @@ def draw(
       to the last adaptation or episode (not of lifetimes, whose chunks are pieces of
       episodes).
     """
-    from metajax.run import plots
+    from metajax.run import plots, trajectories
 
     paths = [run.pictures["adaptation"]]
     plots.adaptation_curve(
@@ -180,7 +180,7 @@ def draw(
         key = jax.random.fold_in(evaluation_key(config), 1)
         # A continuing trial has no adaptations; its axis counts episodes.
         number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
-        plots.trajectories(paths[-1], algorithm, key, theta, held_out, number)
+        trajectories.draw(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.pictures["training"])

@@ -7,6 +7,7 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from metajax.algorithms.common.lifetimes import LifetimeOptions
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import optax
 
     from metajax.core.algorithm import MetaAlgorithm, Outer
-    from metajax.core.family import TaskFamily
+    from metajax.core.arithmetic import Arithmetic
+    from metajax.core.family import Spec, TaskFamily
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
@@ -126,6 +128,33 @@ class QBased(WithTorso, LifetimeOptions):
         in_budget = max(1, int(self.buffer_budget // replay.num_bytes))
         tested = min(default_block(), _LIFETIMES, in_budget)
         return self.composed(problem, rule, microbatch=self.microbatch or tested)
+
+    def lifetime_arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of ``num_tasks`` lifetimes.
+
+        ``forward`` of every transition; for each replayed transition ``gradient`` and a
+        ``forward`` of each next observation by the target network, with double Q-learning
+        another by the values. None where they are not counted: a network in Python.
+        """
+        if self.network is not None:
+            return None
+        from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+
+        inputs, outputs = sizes(spec)
+        each = layer_products([inputs, *self.hidden_sizes, outputs + self.dueling])
+        # The first adaptation whose buffer holds enough, counted from 1.
+        needed = max(self.n_step, math.ceil(self.learning_starts / self.num_streams))
+        first = max(1, math.ceil(needed / self.num_steps))
+        updates = max(0, self.num_adaptations - first + 1) * self.updates
+        targets = self.n_step * (1 + self.double) * each.forward
+        steps = (self.num_adaptations + 1) * self.num_streams * self.num_steps
+        return Arithmetic(
+            rollouts=float(self.num_tasks * steps * each.forward),
+            adaptation=float(
+                self.num_tasks * updates * self.batch_size * (each.gradient + targets)
+            ),
+            meta_gradient=0.0,
+        )
 
     def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
         """How theta improves; each algorithm has its own."""

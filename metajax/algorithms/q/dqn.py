@@ -31,6 +31,9 @@ class DQN(QBased):
         fresh = {"start": lambda key, theta: values.init(key)} if self.fresh_weights else {}
         return super().learner(family, replay, **{**fresh, **changes})
 
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
+
     def outer_rule(self, problem, layout):
         from metajax import outer
 

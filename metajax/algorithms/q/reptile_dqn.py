@@ -26,6 +26,9 @@ class ReptileDQN(MetaOptimized, QBased):
     learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
+
     def outer_rule(self, problem, layout):
         from metajax import outer
 

@@ -34,7 +34,7 @@ class TrialItem(NamedTuple):
 
 def post_adaptation(
     problem: Problem,
-    loss: Loss,
+    loss: Loss = losses.policy_gradient_loss,
     *,
     terms: Terms | None = None,
     derivative: str = "exact",
