@@ -1,4 +1,4 @@
-"""Losses, advantages and baselines, one concept a file."""
+"""Losses, returns, advantages and baselines."""
 
 from metajax.losses.actor_critic import actor_critic_loss
 from metajax.losses.advantages import (

@@ -1,4 +1,4 @@
-"""Targets of action values."""
+"""On-policy lambda targets."""
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +14,23 @@ def lambda_targets(
     discount: float | jax.Array,
     lambda_: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """Mixed n-step returns of stretches of experience, which may span episodes.
+    """Lambda returns over sequences that may span episodes.
 
-    ``G_t = r_t + discount ((1 - lambda) v_t + lambda G_{t+1})``, with ``v_t`` alone after
-    the last step of the stretch and where a time limit cut the episode, and ``r_t`` alone
-    where it terminated.
+    ``G_t = r_t + discount ((1 - lambda) v_t + lambda G_{t+1})``; ``r_t + discount v_t`` at
+    truncations and at the last step of the sequence; ``r_t`` at termination.
 
     Args:
-      r_t: ``[T, ...]`` rewards.
-      terminated, truncated: ``[T, ...]``, how an episode ended with that step.
-      v_t: ``[T, ...]``, value of where each step led before any reset.
-      discount: per step.
-      lambda_: 0 gives one-step targets, 1 those of as many steps as there are.
+      r_t: ``[T, ...]``, rewards.
+      terminated, truncated: ``[T, ...]``, ends of episodes.
+      v_t: ``[T, ...]``, values of the states after each step, before any reset.
+      discount: Discount per step.
+      lambda_: 0 gives one-step targets, 1 the longest available n-step targets.
 
     Returns:
-      ``[T, ...]``, differentiable in all that is real.
+      ``[T, ...]``, differentiable in all real arguments.
 
-    Source: Sutton and Barto (2018), section 12.1; Watkins' cut at exploratory actions is
-    left out, as usual in deep Q-learning.
+    Source: Sutton and Barto (2018), section 12.1. Deviation: traces are not cut at
+    exploratory actions (Watkins), as usual in deep Q-learning.
     """
     on_policy = jnp.ones_like(r_t)
     return per_decision_returns(r_t, terminated, truncated, v_t, on_policy, discount, lambda_)

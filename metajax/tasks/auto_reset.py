@@ -1,4 +1,4 @@
-"""Families from three functions: the step that resets itself is derived."""
+"""Auto-reset: a ``TaskFamily`` from ``sample``, ``reset`` and ``advance``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
 def or_restart(
     state: Tree, timestep: TimeStep, first_state: Tree, first: TimeStep
 ) -> tuple[Tree, TimeStep]:
-    """What a step led to or, where it ended the episode, the start of the next one."""
+    """The outcome of a step, replaced by the start of the next episode where this one ended.
+
+    Reward, ends and final observation stay those of the step.
+
+    Args:
+      state, timestep: Outcome of ``TaskFamily.advance``.
+      first_state, first: Outcome of ``TaskFamily.reset``.
+    """
 
     # lax.select, unlike jnp.where, refuses to promote: an environment whose
     # state changes its dtype fails here and not in the scan around it.
@@ -30,24 +37,22 @@ def with_auto_reset(
     reset: Callable[[Key, Tree], tuple[Tree, TimeStep]],
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
 ) -> TaskFamily:
-    """A ``TaskFamily`` whose ``step`` starts the next episode of the same task.
+    """A ``TaskFamily`` with a ``step`` that starts the next episode of the same task.
 
-    ``step`` computes a reset at every step and selects, since under ``vmap``
-    both sides of a condition run anyway. Where the reset draws random numbers
-    that can cost more than the step itself, so code that needs one episode only
-    should use ``advance``. A reset without randomness costs nothing.
+    ``step`` computes a reset at every step and selects, because ``vmap`` evaluates both
+    sides of a condition anyway. A reset that draws random numbers can cost more than the
+    step itself; code that needs a single episode should call ``advance``. A deterministic
+    reset is free.
 
     Args:
-      spec: what is static about the family.
+      spec: Static description of the family.
       sample: ``(key) -> task``.
       reset: ``(key, task) -> (state, timestep)``.
-      advance: ``(key, task, state, action) -> (state, timestep)``, one transition
-        without any reset. States and timesteps must have the shapes and dtypes
-        of those that ``reset`` returns.
+      advance: ``(key, task, state, action) -> (state, timestep)``, one transition without
+        any reset. State and timestep must keep the shapes and dtypes that ``reset`` returns.
 
     Returns:
-      The family. Its ``step`` splits the key it is given: ``advance`` receives
-      the first half.
+      The family. ``step`` splits its key in two and passes the first half to ``advance``.
     """
 
     def step(key, task, state, action):
