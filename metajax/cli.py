@@ -32,6 +32,9 @@ examples:
   metajax list
 """
 
+# Settings of the evaluation that have an option of their own, and its placeholder.
+_MEASURED = {"num-tasks": "N", "num-adaptations": "K", "num-streams": "E", "seed": "SEED"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code.
@@ -123,8 +126,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
     if options.config is None:
-        text = run.read_config().to_toml()
-        config = configs.parse(text, options.set, source=str(run.config))
+        config = run.read_config(options.set)
     else:
         config = configs.load(options.config, options.set)
     check_installed(config.train)
@@ -147,13 +149,12 @@ def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from metajax.run import config as configs
     from metajax.run.directory import RunDirectory
 
     run = RunDirectory(options.run_dir)
     overrides = [
         f"evaluate.{name}={getattr(options, name.replace('-', '_'))}"
-        for name in ("num-tasks", "num-adaptations", "num-streams", "seed")
+        for name in _MEASURED
         if getattr(options, name.replace("-", "_")) is not None
     ]
     if options.mode:
@@ -162,8 +163,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if not one.startswith("evaluate."):
             raise OptionError(f"--set {one}", "allowed: evaluate.NAME=VALUE; the rest was trained")
     overrides += options.set
-    text = run.read_config().to_toml()
-    config = configs.parse(text, overrides, source=str(run.config))
+    config = run.read_config(overrides)
     prepare_jax(options.cache)
     from metajax.run.commands import evaluate_command
 
@@ -303,14 +303,17 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    from metajax.run import catalogue
+    from metajax.run import config as configs
+
     parser.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
     parser.add_argument(
         "--checkpoint", metavar="N", type=int, help="which checkpoint; by default the last"
     )
-    parser.add_argument("--num-tasks", metavar="N", help="held-out tasks")
-    parser.add_argument("--num-adaptations", metavar="K", help="adaptations in each")
-    parser.add_argument("--num-streams", metavar="E", help="episodes before each adaptation")
-    parser.add_argument("--seed", metavar="SEED", help="of the held-out tasks")
+    for option in catalogue.options_of(configs.EvaluateOptions):
+        if option["name"] in _MEASURED:
+            text = f"{option['doc']} ({catalogue.allowed(option)})"
+            parser.add_argument(f"--{option['name']}", metavar=_MEASURED[option["name"]], help=text)
     parser.add_argument(
         "--mode", action="store_true", help="measure the policy's mode, not sampled actions"
     )

@@ -249,7 +249,7 @@ def main(argument: str) -> int:
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        extensions.load()
+        extensions.load(options.pop("imports"))
         record = measure(options.pop("config"), **options)
     except OptionError as error:
         print(error, file=sys.stderr)

@@ -44,7 +44,15 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
-from metajax.core.options import OptionError, build, check, check_number, suggest
+from metajax.core.options import (
+    AtLeast,
+    AtMost,
+    OptionError,
+    build,
+    check,
+    check_number,
+    suggest,
+)
 
 Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps", "learning-curve"]
 VECTORS = ("per-episode", "after-steps", "learning-curve")
@@ -87,7 +95,7 @@ class Column(Layer):
     decimals: int | None = None
 
     def __post_init__(self) -> None:
-        check_number("decimals", self.decimals, minimum=0, maximum=9)
+        check_number("decimals", self.decimals, AtLeast(0), AtMost(9))
         check(self.metric not in VECTORS, "metric", self.metric, "one number a trial in a column")
 
 
@@ -128,7 +136,7 @@ class Row(Layer):
 
     def __post_init__(self) -> None:
         check("/" not in self.name, "name", self.name, "a name without /")
-        check_number("seeds", self.seeds, minimum=0)
+        check_number("seeds", self.seeds, AtLeast(0))
         allowed = "only beside config, or an algorithm without train"
         has_weights = self.config or (self.algorithm and self.train is None)
         check(has_weights or not self.untrained, "untrained", True, allowed)
@@ -182,7 +190,7 @@ class Profile(Layer):
 
     def __post_init__(self) -> None:
         check(bool(self.seeds), "seeds", [], "at least one")
-        check_number("seeds", self.seeds, minimum=0)
+        check_number("seeds", self.seeds, AtLeast(0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,7 +229,7 @@ class Table(Layer):
     directory: pathlib.Path
 
     def __post_init__(self) -> None:
-        check_number("decimals", self.decimals, minimum=0, maximum=9)
+        check_number("decimals", self.decimals, AtLeast(0), AtMost(9))
         counts = self.metric == "learning-curve"
         given = "none" if self.threshold is None else self.threshold
         allowed = "a return for a learning-curve, none for the other metrics"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from metajax.core.options import OptionError
 from metajax.experiments import tables
-from metajax.run import records
+from metajax.run import extensions, records
 
 SWEEP = (40, 64, 256, 1024, 4096, 16384)
 _EXAMPLES = """\
@@ -173,6 +173,7 @@ def run_measurement(
       MeasurementError: if it failed otherwise; its last words are in the message.
     """
     argument = {"config": toml, "iterations": iterations, "repeats": repeats, "seed": seed}
+    argument["imports"] = extensions.loaded()
     done = subprocess.run(
         [sys.executable, "-m", "metajax.experiments.measurement", json.dumps(argument)],
         env=_environment(devices),

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, check, check_number
 
 POSITIONS = ("none", "rotary", "relative")
 
@@ -58,7 +58,7 @@ class CausalAttention(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "key_size", "value_size", "context", "max_distance"):
-            check_number(name, getattr(self, name), minimum=1)
+            check_number(name, getattr(self, name), AtLeast(1))
         check(self.positions in POSITIONS, "positions", self.positions, ", ".join(POSITIONS))
         if self.positions == "rotary":
             check(self.key_size % 2 == 0, "key_size", self.key_size, "an even number, for rotary")

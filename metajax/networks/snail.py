@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, check, check_number
 from metajax.networks.attention import CausalAttention
 from metajax.networks.cached_layers import Memory, empty_memory, step_layers
 
@@ -95,8 +95,8 @@ class SNAIL(nn.Module):
     blocks: tuple[tuple[Any, ...], ...] = (("tc", 32), ("tc", 32), ("attention", 32, 32))
 
     def __post_init__(self) -> None:
-        check_number("length", self.length, minimum=1)
-        check_number("input_size", self.input_size, minimum=1)
+        check_number("length", self.length, AtLeast(1))
+        check_number("input_size", self.input_size, AtLeast(1))
         allowed = " or ".join(str((kind, *names)) for kind, names in _BLOCKS.items())
         for kind, *sizes in self.blocks:
             fits = kind in _BLOCKS and len(sizes) == len(_BLOCKS[kind])

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, check, check_number
 from metajax.networks.attention import CausalAttention, KeysAndValues
 from metajax.networks.cached_layers import Memory, empty_memory, step_layers
 
@@ -97,7 +97,7 @@ class Transformer(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("context", "num_layers", "num_heads", "size", "mlp_size", "max_distance"):
-            check_number(name, getattr(self, name), minimum=1)
+            check_number(name, getattr(self, name), AtLeast(1))
         check(self.positions in _POSITIONS, "positions", self.positions, " or ".join(_POSITIONS))
         # Rotary positions rotate pairs of features of a head.
         unit = self.num_heads * (2 if self.positions == "rotary" else 1)

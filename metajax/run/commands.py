@@ -13,7 +13,7 @@ from metajax.core.options import OptionError
 from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
 from metajax.run import checkpoints, loop, meta_test, records
-from metajax.run.config import Config, parse, toml_value
+from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
 
@@ -116,12 +116,11 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
 
 def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
     """The config of an evaluation, which may have had settings of its own."""
-    sections = record["config"]
-    held_out = {**sections["family"], **sections.get("evaluate.family", {})}
-    settings = {f"family.{name}": one for name, one in held_out.items() if name != "name"}
-    settings |= sections["evaluate"]
-    overrides = [f"evaluate.{name}={toml_value(value)}" for name, value in settings.items()]
-    return parse(config.to_toml(), overrides)
+    evaluated = record["config"]
+    held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
+    del held_out["name"]
+    sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
+    return from_dict({**config.to_dict(), **sections})
 
 
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:

@@ -89,8 +89,8 @@ class RunDirectory:
                     "--overwrite, or choose another directory",
                 )
 
-    def read_config(self) -> Config:
-        """The config of the run here.
+    def read_config(self, overrides: Iterable[str] = ()) -> Config:
+        """The config of the run here, with ``"section.option=value"`` changed.
 
         Raises:
           OptionError: where there is no run, or its config cannot be used.
@@ -101,7 +101,7 @@ class RunDirectory:
             raise OptionError(
                 str(self.path), "is not a run directory: it has no readable config.toml"
             ) from None
-        return parse(text, source=str(self.config))
+        return parse(text, overrides, source=str(self.config))
 
     def is_claimed(self) -> bool:
         """Whether a process is training here."""

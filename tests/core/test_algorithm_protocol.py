@@ -101,15 +101,31 @@ def test_options_of_the_family_may_be_traced():
 
 
 def test_traced_options_are_kept_in_no_cache(line):
+    """And the compiled programs of other algorithms stay there."""
     key = jax.random.key(0)
-    _, concrete = metajax.train(toys.make("joint", line, learning_rate=0.1), key, 1)
+    joint = toys.make("joint", line, learning_rate=0.1)
+    _, concrete = metajax.train(joint, key, 1)
+    kept = dict(training._kept)
+    program = kept[joint, 1]
 
     def run(learning_rate):
         return metajax.train(toys.make("joint", line, learning_rate=learning_rate), key, 1)[1]
 
     histories = jax.vmap(run)(jnp.array([0.1, 0.2]))
-    assert training._block.cache_info().currsize == 0
+    assert training._kept == kept
     np.testing.assert_allclose(histories["returns"][0], concrete["returns"], rtol=1e-5)
+    metajax.train(joint, key, 1)
+    assert training._kept[joint, 1] is program
+    assert program._cache_size() == 1
+
+
+def test_only_so_many_programs_are_kept(line, monkeypatch):
+    monkeypatch.setattr(training, "_kept", {})
+    monkeypatch.setattr(training, "_MOST_KEPT", 2)
+    joint = toys.make("joint", line)
+    for num_iterations in (1, 2, 3):
+        metajax.train(joint, jax.random.key(0), num_iterations)
+    assert [length for _, length in training._kept] == [2, 3]
 
 
 def test_a_spec_of_lists_and_arrays_has_a_hash():

@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 from metajax.experiments.table_definition import Table, load
 
 TABLE = """
@@ -57,7 +57,7 @@ evaluate = { num-tasks = 6 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Toys:
+class Toys(Options):
     """Numbers.
 
     Attributes:
@@ -66,12 +66,9 @@ class Toys:
       known: whether it is known what the best policy returns.
     """
 
-    num_episodes: int = 2
+    num_episodes: Count = 2
     spread: float = 0.0
     known: bool = True
-
-    def __post_init__(self) -> None:
-        check_number("num_episodes", self.num_episodes, minimum=1)
 
     def build(self) -> Any:
         import jax

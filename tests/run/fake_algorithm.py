@@ -17,7 +17,7 @@ import time
 import types
 from typing import Any, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options, Positive
 
 CONFIG = """
 [family]
@@ -37,17 +37,14 @@ num-tasks = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FakeFamily:
+class FakeFamily(Options):
     """Numbers to guess.
 
     Attributes:
       scale: how far apart they are.
     """
 
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("scale", self.scale, above=0)
+    scale: Positive = 1.0
 
     @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self) -> Any:
@@ -65,7 +62,7 @@ class FakeFamily:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fake:
+class Fake(Options):
     """Guesses numbers.
 
     Attributes:
@@ -78,18 +75,13 @@ class Fake:
       network: (Python only).
     """
 
-    num_tasks: int = 4
-    rate: float = 0.1
+    num_tasks: Count = 4
+    rate: Positive = 0.1
     kind: Literal["good", "bad"] = "good"
-    sizes: tuple[int, ...] = (2, 2)
+    sizes: tuple[Count, ...] = (2, 2)
     nan_at: int | None = None
     nan_in: Literal["theta", "loss"] = "theta"
     network: Any = dataclasses.field(default=None, metadata={"api": True})
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        check_number("sizes", self.sizes, minimum=1)
-        check_number("rate", self.rate, above=0)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self, family: Any) -> Any:

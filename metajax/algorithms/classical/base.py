@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import Count, OptionError, Options, Positive
 
 if TYPE_CHECKING:
     import jax
@@ -19,36 +19,32 @@ Ties = Literal["first", "random"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classical:
+class Classical(Options):
     """Options of every method that is not trained.
 
     Theta is ``()``. ``metajax.train`` leaves it so and reports returns of fresh trials.
 
     Attributes:
-      ties: among equally good actions, that of the lowest number ("first") or each as
-        likely as the others ("random"). If not given, what reproduces the tables of Duan
-        et al. (2016): "first" for BEB, for rules of bandits, and for greedy and
-        epsilon-greedy on arms that pay 1 or nothing; "random" for all else that plans.
-      num_tasks: N, fresh tasks that an iteration of ``train`` reports on.
-      num_episodes: of a trial; what the family says if not given.
-      microbatch: tasks that run as one block; chosen by itself.
-      devices: that share the tasks; all that divide their number by default.
+      ties: Choice among equally good actions: "first", the one of the lowest number, or "random",
+        each as likely as the others. Default: the choice that reproduces the tables of Duan et
+        al. (2016): "first" for BEB, for rules of bandits, and for greedy and epsilon-greedy on
+        arms that pay 1 or nothing; "random" for all other methods that plan.
+      num_tasks: Number of fresh tasks N that an iteration of ``train`` reports on.
+      num_episodes: Number of episodes in a trial. Default: the family's.
+      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
     ties: Ties | None = None
-    num_tasks: int = 100
-    num_episodes: int | None = None
-    microbatch: int | None = None
-    devices: int | None = None
+    num_tasks: Count = 100
+    num_episodes: Count | None = None
+    microbatch: Count | None = None
+    devices: Count | None = None
 
     learns: ClassVar[bool] = False
     name: ClassVar[str]
     usual_ties: ClassVar[Ties] = "first"
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        for name in ("num_episodes", "microbatch", "devices"):
-            check_number(name, getattr(self, name), minimum=1)
 
     def rule(self, spec: Spec) -> Rule:
         """How the method rates actions.
@@ -171,25 +167,20 @@ class TabularMethod(Classical):
     rewards of mean 0 where their tasks have mean 1.
 
     Attributes:
-      prior_mean: of the expected reward of a state and action, which is Gaussian.
-      prior_precision: one over its variance.
-      noise_precision: one over the variance that it believes a reward has given its
-        expectation. Where a family's is not 1 it needs to be told.
-      dirichlet_prior: concentration of each next state.
+      prior_mean: Mean of the belief about the expected reward of a state and action, a Gaussian.
+      prior_precision: Precision (one over the variance) of the belief about an expected reward.
+      noise_precision: Precision of a reward given its expectation, as the method believes. The
+        method must be told where a family's is not 1.
+      dirichlet_prior: Concentration of each next state in the belief about transitions.
     """
 
     prior_mean: float = 0.0
-    prior_precision: float = 1.0
-    noise_precision: float = 1.0
-    dirichlet_prior: float = 1.0
+    prior_precision: Positive = 1.0
+    noise_precision: Positive = 1.0
+    dirichlet_prior: Positive = 1.0
 
     random: ClassVar[bool] = False
     usual_ties: ClassVar[Ties] = "random"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("prior_precision", "noise_precision", "dirichlet_prior"):
-            check_number(name, getattr(self, name), above=0)
 
     def rule(self, spec):
         from metajax import inner

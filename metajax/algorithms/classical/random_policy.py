@@ -10,7 +10,7 @@ from metajax.algorithms.classical.base import Classical
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomPolicy(Classical):
-    """Every action as likely as any other, on families of discrete actions.
+    """Random policy: every discrete action as likely as any other.
 
     Its mode, which ``explore=False`` measures, is always to take the first.
     """

@@ -5,37 +5,39 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Options, check
 
 if TYPE_CHECKING:
     from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Lifetimes:
+class Lifetimes(Options):
     """Options of every algorithm whose trials are lifetimes.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, environments that run side by side in a task.
-      num_steps: T, steps of each between two adaptations.
-      lifetime: transitions of a trial, over all streams.
-      num_points: measurements of a trial, evenly over its lifetime after the first.
-      microbatch: tasks that one block of the program works on; chosen by itself.
-      devices: that share the tasks; all that divide their number by default.
+      num_tasks: Number of tasks N in a meta-batch.
+      num_streams: Number of environments E that run side by side in a task.
+      num_steps: Number of steps T of each environment between two adaptations.
+      lifetime: Length of a trial in transitions, all environments together; a multiple of
+        ``num_steps * num_streams``.
+      num_points: Number of measurements of a trial after the first, evenly spaced over its
+        lifetime.
+      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
-    num_tasks: int = 64
-    num_streams: int = 10
-    num_steps: int = 1
-    lifetime: int = 10_000
-    num_points: int = 10
-    microbatch: int | None = None
-    devices: int | None = None
+    num_tasks: Count = 64
+    num_streams: Count = 10
+    num_steps: Count = 1
+    lifetime: Count = 10_000
+    num_points: Count = 10
+    microbatch: Count | None = None
+    devices: Count | None = None
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(Lifetimes):
-            check_number(field.name, getattr(self, field.name), minimum=1)
+        super().__post_init__()
         chunk = self.num_steps * self.num_streams
         check(
             self.lifetime % chunk == 0,

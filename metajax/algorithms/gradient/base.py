@@ -7,11 +7,19 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import API, OptionError, check_number
+from metajax.core.options import (
+    API,
+    AtLeast,
+    Count,
+    Fraction,
+    NonNegative,
+    OptionError,
+    Positive,
+)
 
 if TYPE_CHECKING:
     from metajax.core.layout import TaskMap
@@ -23,60 +31,55 @@ class GradientBased(MetaOptimized, WithTorso):
     """Options of every algorithm that adapts by policy-gradient steps.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, episodes of a task before each adaptation.
-      horizon: T, steps; the family's episode length if not given.
-      inner_steps: K, adaptations of a trial, each on fresh episodes.
-      inner_lr: step size of the adaptation; a list gives a rate for each gradient
-        step of a trial, and the last one holds from then on.
-      inner_clip: largest norm of an inner gradient; none for no clipping.
-      inner: an optax transformation or ``(key, theta, phi, chunk) -> phi`` instead
-        of SGD with ``inner_lr`` (Python only).
-      updates_per_step: steps of the inner rule on each chunk.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
-        instead of the MLP; a value network is another one of the kind (Python only).
-      head_scale: of the policy's last kernel at the start, relative to Glorot's.
-      initial_std: initial standard deviation of continuous actions.
-      min_std: its floor.
-      baseline: of the advantages: a linear fit to each chunk, a value network that
-        adapts with the policy, or none.
-      discount: per step.
-      gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
-      normalize_advantages: within each task.
-      microbatch: tasks whose rollouts run as one block; chosen by itself.
-      gradient_microbatch: tasks whose meta-gradients are one block, likewise.
-      devices: that share the tasks; all that divide their number by default.
+      num_tasks: Number of tasks N in a meta-batch.
+      num_streams: Number of episodes E collected in a task before each adaptation.
+      horizon: Length T of an episode in steps. Default: the family's episode length.
+      inner_steps: Number of adaptations K in a trial, each on fresh episodes.
+      inner_lr: Step size of the adaptation. A list gives one for each gradient step of a trial;
+        its last entry holds for all further steps.
+      inner_clip: Largest global norm of an inner gradient; "none" for no clipping.
+      inner: Inner rule used instead of SGD with ``inner_lr``: an optax transformation, or a
+        function ``(key, theta, phi, chunk) -> phi`` (Python only).
+      updates_per_step: Number of gradient steps on each chunk.
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, used instead of
+        the MLP. A value network is a second module of the same kind (Python only).
+      head_scale: Scale of the policy's last kernel at initialisation, relative to Glorot's.
+      initial_std: Standard deviation of continuous actions at initialisation.
+      min_std: Lower limit of the standard deviation of continuous actions.
+      baseline: Baseline of the advantages: "linear", a linear fit to each chunk; "value", a
+        value network that adapts with the policy; or "none".
+      discount: Discount per step.
+      gae_lambda: Lambda of generalised advantage estimation; 1 is Monte Carlo.
+      normalize_advantages: Whether advantages are normalised within each task.
+      microbatch: Number of tasks whose rollouts run as one block. Default: chosen automatically.
+      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
+        automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
-    num_tasks: int = 40
-    num_streams: int = 20
-    horizon: int | None = None
-    inner_steps: int = 1
-    inner_lr: float | tuple[float, ...] = 0.1
-    inner_clip: float | None = None
+    num_tasks: Count = 40
+    num_streams: Count = 20
+    horizon: Count | None = None
+    inner_steps: Annotated[int, AtLeast(0)] = 1
+    inner_lr: NonNegative | tuple[NonNegative, ...] = 0.1
+    inner_clip: Positive | None = None
     inner: Any = dataclasses.field(default=None, metadata=API)
-    updates_per_step: int = 1
-    hidden_sizes: tuple[int, ...] = (100, 100)
-    head_scale: float = 1.0
-    initial_std: float = 1.0
-    min_std: float = 1e-6
+    updates_per_step: Count = 1
+    hidden_sizes: tuple[Count, ...] = (100, 100)
+    head_scale: Positive = 1.0
+    initial_std: Positive = 1.0
+    min_std: Positive = 1e-6
     baseline: Literal["linear", "value", "none"] = "linear"
-    discount: float = 0.99
-    gae_lambda: float = 1.0
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 1.0
     normalize_advantages: bool = True
-    microbatch: int | None = None
-    gradient_microbatch: int | None = None
-    devices: int | None = None
+    microbatch: Count | None = None
+    gradient_microbatch: Count | None = None
+    devices: Count | None = None
 
     def __post_init__(self) -> None:
-        self.check_meta_optimizer()
-        self.check_torso()
-        for name in ("num_tasks", "num_streams", "updates_per_step"):
-            check_number(name, getattr(self, name), minimum=1)
-        for name in ("horizon", "microbatch", "gradient_microbatch", "devices"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("inner_steps", self.inner_steps, minimum=0)
-        check_number("inner_lr", self.inner_lr, minimum=0)
+        super().__post_init__()
         if self.inner is not None and (
             hasattr(self.inner_lr, "dtype") or self.inner_lr != type(self).inner_lr
         ):
@@ -84,10 +87,6 @@ class GradientBased(MetaOptimized, WithTorso):
             raise OptionError("inner_lr", problem)
         if isinstance(self.inner_lr, tuple) and not self.inner_lr:
             raise OptionError("inner_lr", "is empty; allowed: a number, or one for each step")
-        for name in ("inner_clip", "head_scale", "initial_std", "min_std"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("discount", "gae_lambda"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.

@@ -6,57 +6,53 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import Count, NonNegative, OptionError, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAML(GradientBased):
-    """MAML: initial weights from which a few policy-gradient steps adapt.
+    """MAML (Finn et al. 2017): initial weights from which a few policy-gradient steps adapt.
 
     Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
     deep networks", algorithm 3. Deviations: the outer step is a choice, and
     advantages are normalised within each task.
 
     Attributes:
-      outer: "policy-gradient" takes one optimiser step from fresh trials, "ppo"
-        several passes of the clipped surrogate (with ``surrogate = "lvc"`` this is
-        ProMP without its KL term), "trpo" a trust region as in the paper, which
-        chooses its step by itself and leaves the options of the optimiser unused.
-      surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
-        derive; "lvc" and "dice" correct the Hessian of the expected update;
-        "emaml" adds the credit of the pre-adaptation samples.
-      every_step: train for the mean return after 0..K steps, not after the last alone.
-      remat: recompute each adaptation in the backward pass, so that memory does
-        not grow with ``inner_steps``.
-      entropy_coefficient: weight of the adapted policy's entropy.
-      clip: of the ratio, for "ppo".
-      num_epochs, num_minibatches: passes over the trials of "ppo".
-      max_divergence: KL radius of "trpo", nats.
-      cg_iterations: of "trpo".
-      fisher_tasks: tasks that "trpo" estimates its Fisher matrix on; all if none.
+      outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; "ppo", several
+        passes of the clipped surrogate (with ``surrogate = "lvc"`` ProMP without its KL term);
+        or "trpo", the trust region of the paper, which leaves the optimiser's options unused.
+      surrogate: Inner loss, which decides how sampling enters the meta-gradient: "score" as
+        derived by Finn et al.; "lvc" and "dice", with a corrected Hessian of the expected
+        update; "emaml", with the credit of the pre-adaptation samples.
+      every_step: Whether to train for the mean return after 0 to K adaptations, not after the
+        last alone.
+      remat: Whether to recompute each adaptation in the backward pass, so that memory does not
+        grow with ``inner_steps``.
+      entropy_coefficient: Weight of the adapted policy's entropy.
+      clip: Clipping range of the ratio in "ppo".
+      num_epochs: Number of passes over the trials in "ppo".
+      num_minibatches: Number of meta-updates in each pass of "ppo".
+      max_divergence: Radius of the trust region of "trpo", KL in nats.
+      cg_iterations: Number of conjugate-gradient iterations of "trpo".
+      fisher_tasks: Number of tasks on which "trpo" estimates its Fisher matrix. Default: all.
     """
 
     outer: Literal["policy-gradient", "ppo", "trpo"] = "policy-gradient"
     surrogate: Literal["score", "dice", "lvc", "emaml"] = "score"
     every_step: bool = False
     remat: bool = False
-    entropy_coefficient: float = 0.0
-    clip: float = 0.2
-    num_epochs: int = 4
-    num_minibatches: int = 1
-    max_divergence: float = 0.01
-    cg_iterations: int = 10
-    fisher_tasks: int | None = None
+    entropy_coefficient: NonNegative = 0.0
+    clip: Positive = 0.2
+    num_epochs: Count = 4
+    num_minibatches: Count = 1
+    max_divergence: Positive = 0.01
+    cg_iterations: Count = 10
+    fisher_tasks: Count | None = None
 
     first_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_epochs", "num_minibatches", "cg_iterations", "fisher_tasks"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("entropy_coefficient", self.entropy_coefficient, minimum=0)
-        for name in ("clip", "max_divergence"):
-            check_number(name, getattr(self, name), above=0)
         if self.surrogate == "emaml" and self.outer != "policy-gradient":
             raise OptionError(
                 "surrogate", '"emaml" is not possible here; it needs outer "policy-gradient"'

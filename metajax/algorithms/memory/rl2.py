@@ -6,12 +6,12 @@ import dataclasses
 from typing import Literal
 
 from metajax.algorithms.memory.base import MemoryBased
-from metajax.core.options import check_number
+from metajax.core.options import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RL2(MemoryBased):
-    """RL2: a recurrent policy over whole trials.
+    """RL2 (Duan et al. 2016; Wang et al. 2016): a recurrent policy over whole trials.
 
     Source: Duan et al. (2016), "RL2: fast reinforcement learning via slow
     reinforcement learning"; Wang et al. (2016), "Learning to reinforcement learn",
@@ -19,21 +19,15 @@ class RL2(MemoryBased):
     policy and value share their memory here.
 
     Attributes:
-      memory_cell: of the recurrent memory.
-      hidden_size: of its hidden state.
-      readout_size: units of a layer before the memory and of one after it, which the input
-        of the step can ask (``metajax.networks.GatedReadout``); none for neither, as in the
-        papers.
+      memory_cell: Cell of the recurrent memory.
+      hidden_size: Size of the hidden state.
+      readout_size: Units of a layer before the memory and of a layer after it, which the step's
+        input gates (``metajax.networks.GatedReadout``). Default: neither layer, as in the papers.
     """
 
     memory_cell: Literal["gru", "lstm"] = "gru"
-    hidden_size: int = 128
-    readout_size: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("hidden_size", "readout_size"):
-            check_number(name, getattr(self, name), minimum=1)
+    hidden_size: Count = 128
+    readout_size: Count | None = None
 
     def own_memory(self, num_steps):
         from metajax import networks

@@ -7,12 +7,19 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from metajax.algorithms.common.lifetimes import Lifetimes
 from metajax.algorithms.common.optimizers import inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import (
+    AtLeast,
+    Count,
+    Fraction,
+    NonNegative,
+    OptionError,
+    Positive,
+)
 
 if TYPE_CHECKING:
     import jax
@@ -33,67 +40,53 @@ class QBased(WithTorso, Lifetimes):
     """Options of every algorithm whose learner adapts by Q-learning.
 
     Attributes:
-      updates: gradient steps of an adaptation.
-      batch_size: transitions (stretches of n_step) of a gradient step.
-      buffer_size: transitions that a task's replay buffer holds.
-      buffer_budget: bytes that all buffers of a device may take together.
-      learning_starts: transitions before the first gradient step.
-      n_step: steps of a target.
-      double: choose the next action by the values, rate it by the target network.
-      dueling: a value and advantages instead of one output an action.
-      inner_optimizer: of the values.
-      inner_lr: its learning rate.
-      inner_clip: largest norm of a gradient; none for no clipping.
-      discount: per step.
-      huber_delta: where the loss turns from squares to absolute values, in units of the
-        values.
-      target_rate: how far the target network moves at an update of it; 1 copies.
-      target_period: gradient steps between two of those.
-      exploration: by epsilon alone, or "boltzmann" with epsilon on top.
-      epsilon: probability of a uniformly random action, at the start and at the end.
-      epsilon_steps: transitions over which it falls linearly.
-      temperature: of "boltzmann", in units of the values.
+      updates: Number of gradient steps in an adaptation.
+      batch_size: Number of transitions (n-step stretches) in the batch of a gradient step.
+      buffer_size: Number of transitions in a task's replay buffer.
+      buffer_budget: Largest size in bytes of all replay buffers on a device together.
+      learning_starts: Number of transitions before the first gradient step.
+      n_step: Number of steps n in a target.
+      double: Whether the online network chooses the next action of a target, as in double DQN.
+      dueling: Whether the network has a value and advantages instead of one output per action.
+      inner_optimizer: Optimiser of the network.
+      inner_lr: Step size of the network's optimiser.
+      inner_clip: Largest global norm of a gradient; "none" for no clipping.
+      discount: Discount per step.
+      huber_delta: Temporal-difference error at which the loss turns from squared to absolute, in
+        units of return.
+      target_rate: Fraction of the way from the target network to the network in an update of
+        the target; 1 copies the network.
+      target_period: Number of gradient steps between two updates of the target network.
+      exploration: Exploration of the actor: "epsilon-greedy", or "boltzmann" with epsilon on top.
+      epsilon: Probability of a uniformly random action, at the start and at the end.
+      epsilon_steps: Number of transitions over which epsilon changes linearly.
+      temperature: Temperature of "boltzmann", in units of return.
     """
 
     # Not 0 where something differentiates through the updates.
     adam_floor: ClassVar[float] = 0.0
     fewer_buffers: ClassVar[str] = ". A smaller microbatch has fewer at once"
 
-    updates: int = 1
-    batch_size: int = 128
-    buffer_size: int = 10_000
-    buffer_budget: float = 8e9
-    learning_starts: int = 1000
-    n_step: int = 1
+    updates: Count = 1
+    batch_size: Count = 128
+    buffer_size: Count = 10_000
+    buffer_budget: Annotated[float, AtLeast(1)] = 8e9
+    learning_starts: Annotated[int, AtLeast(0)] = 1000
+    n_step: Count = 1
     double: bool = True
     dueling: bool = False
-    hidden_sizes: tuple[int, ...] = (120, 84)
+    hidden_sizes: tuple[Count, ...] = (120, 84)
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    inner_lr: float = 2.5e-4
-    inner_clip: float | None = None
-    discount: float = 0.99
-    huber_delta: float = 100.0
-    target_rate: float = 1.0
-    target_period: int = 50
+    inner_lr: NonNegative = 2.5e-4
+    inner_clip: Positive | None = None
+    discount: Fraction = 0.99
+    huber_delta: Positive = 100.0
+    target_rate: Fraction = 1.0
+    target_period: Count = 50
     exploration: Literal["epsilon-greedy", "boltzmann"] = "epsilon-greedy"
-    epsilon: tuple[float, float] = (1.0, 0.05)
-    epsilon_steps: int = 5000
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_torso()
-        for name in (
-            *("updates", "batch_size", "buffer_size", "buffer_budget", "n_step"),
-            *("target_period", "epsilon_steps"),
-        ):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("learning_starts", self.learning_starts, minimum=0)
-        check_number("inner_lr", self.inner_lr, minimum=0)
-        for name in ("huber_delta", "temperature", "inner_clip"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("discount", "target_rate", "epsilon"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
+    epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
+    epsilon_steps: Count = 5000
+    temperature: Positive = 1.0
 
     @property
     def num_trials(self) -> int:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
-from metajax.core.options import check, check_number
+from metajax.core.options import (
+    Above,
+    Below,
+    Count,
+    Fraction,
+    NonNegative,
+    check,
+    check_number,
+)
 
 if TYPE_CHECKING:
     from metajax.core.types import Outer
@@ -40,22 +48,22 @@ class MetaGradients(MetaOptimized):
     """Options of algorithms that learn settings online.
 
     Attributes:
-      learned: names of the settings that are. They start from their option's value, where
-        the others stay.
-      window: adaptations that a meta-gradient goes through.
-      derivative: "exact-remat" recomputes adaptations in the backward pass: memory flat in
-        the window.
-      reference_discount: per step, of the loss that settings are learned for.
-      learning_rate: of the meta-update, in units of logits and logarithms.
+      learned: Names of the learned settings, each of which starts from its option's value. The
+        other settings stay at theirs.
+      window: Number of adaptations that a meta-gradient goes through.
+      derivative: Meta-gradient: "exact", or "exact-remat", the same with adaptations recomputed
+        in the backward pass, so that memory does not grow with ``window``.
+      reference_discount: Discount per step of the loss that settings are learned for.
+      learning_rate: Step size of the meta-update, in logits and logarithms of the settings.
     """
 
     learnable: ClassVar[tuple[str, ...]] = ()
 
     learned: tuple[str, ...] = ()
-    window: int = 4
+    window: Count = 4
     derivative: Literal["exact", "exact-remat"] = "exact"
-    reference_discount: float = 0.99
-    learning_rate: float = 1e-2
+    reference_discount: Fraction = 0.99
+    learning_rate: NonNegative = 1e-2
 
     @property
     def schedules(self) -> tuple[str, ...]:
@@ -64,16 +72,13 @@ class MetaGradients(MetaOptimized):
 
     def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
         """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
-        self.check_meta_optimizer()
-        check_number("window", self.window, minimum=1)
-        check_number("reference_discount", self.reference_discount, minimum=0, maximum=1)
         allowed = f"names among {', '.join(self.learnable)}, each once"
         known = set(self.learned) <= set(self.learnable)
         once = len(set(self.learned)) == len(self.learned) > 0
         check(known and once, "learned", self.learned, allowed)
         for name in self.learned:
-            below = {"below": 1} if name in _PROBABILITIES else {}
-            check_number(name, starts[name], above=0, **below)
+            below = (Below(1),) if name in _PROBABILITIES else ()
+            check_number(name, starts[name], Above(0), *below)
         check(
             self.window < num_adaptations,
             "window",

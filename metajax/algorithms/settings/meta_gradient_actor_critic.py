@@ -10,7 +10,7 @@ from metajax.algorithms.common.lifetimes import Lifetimes
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Fraction, NonNegative, Positive, check
 
 if TYPE_CHECKING:
     import jax
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
-    """Discount, lambda and loss coefficients of actor-critic, learned while it learns.
+    """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
     is positive. Phi is an actor-critic: weights, optimiser, count of steps. A meta-iteration
@@ -36,23 +36,24 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
     in the large experiments of the former, values and policy are not told the settings.
 
     Attributes:
-      learned: names of the settings that are, among inner_lr, discount, gae_lambda,
-        value_coefficient and entropy_coefficient.
-      num_tasks: N, lifetimes that go on side by side.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, for the policy
-        and for the value, instead of the MLP (Python only).
-      inner_optimizer: of the weights.
-      inner_lr: its learning rate.
-      inner_clip: largest norm of its gradient; none for no clipping.
-      discount: per step.
-      state_discount: the discount is one of the state that a step leads to: the sigmoid of
-        ``discount``'s logit and a linear function of its observation, which begins at 0. For
-        one-hot observations that is a table, and metrics show it; of others they show what
-        each feature would make by itself.
-      gae_lambda: of advantages and of the targets of the value.
-      value_coefficient: weight of half the squared error of the value.
-      entropy_coefficient: weight of the policy's entropy, nats.
-      reference_lambda: lambda of the loss that settings are learned for.
+      learned: Names of the learned settings, among inner_lr, discount, gae_lambda,
+        value_coefficient and entropy_coefficient. Each starts from its option's value; the other
+        settings stay at theirs.
+      num_tasks: Number of lifetimes N that go on side by side.
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, one for the policy
+        and one for the value, used instead of the MLP (Python only).
+      inner_optimizer: Optimiser of the weights.
+      inner_lr: Step size of the weights' optimiser.
+      inner_clip: Largest global norm of a gradient of the weights; "none" for no clipping.
+      discount: Discount per step.
+      state_discount: Whether the discount depends on the state that a step leads to: the sigmoid
+        of ``discount``'s logit plus a linear function of the observation, which starts at 0. For
+        one-hot observations that is a table, shown by the metrics; for others the metrics show
+        the discount of each feature alone.
+      gae_lambda: Lambda of the advantages and of the targets of the value.
+      value_coefficient: Weight of half the squared error of the value.
+      entropy_coefficient: Weight of the policy's entropy, in nats.
+      reference_lambda: Lambda of the loss that settings are learned for.
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
@@ -61,30 +62,24 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
     )
 
     learned: tuple[str, ...] = ("discount", "gae_lambda")
-    window: int = 1
-    num_tasks: int = 16
-    num_streams: int = 8
-    num_steps: int = 20
-    lifetime: int = 64_000
+    window: Count = 1
+    num_tasks: Count = 16
+    num_streams: Count = 8
+    num_steps: Count = 20
+    lifetime: Count = 64_000
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
-    inner_lr: float = 1e-3
-    inner_clip: float | None = None
-    discount: float = 0.99
+    inner_lr: NonNegative = 1e-3
+    inner_clip: Positive | None = None
+    discount: Fraction = 0.99
     state_discount: bool = False
-    gae_lambda: float = 0.95
-    value_coefficient: float = 0.5
-    entropy_coefficient: float = 0.01
-    reference_lambda: float = 1.0
+    gae_lambda: Fraction = 0.95
+    value_coefficient: NonNegative = 0.5
+    entropy_coefficient: NonNegative = 0.01
+    reference_lambda: Fraction = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_torso()
-        for name in ("inner_lr", "value_coefficient", "entropy_coefficient"):
-            check_number(name, getattr(self, name), minimum=0)
-        check_number("inner_clip", self.inner_clip, above=0)
-        for name in ("discount", "gae_lambda", "reference_lambda"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
         starts = {name: getattr(self, name) for name in self.learnable}
         self.check_meta(starts, self.num_adaptations)
         check(

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 from metajax.algorithms.common.optimizers import ADAM_FLOOR
 from metajax.algorithms.q.base import QBased
 from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
-from metajax.core.options import check
+from metajax.core.options import Count, Fraction, check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaGradientDQN(MetaGradients, QBased):
-    """Learning rate, discount, exploration, ... of DQN, learned while it learns.
+    """Meta-gradients (Xu et al. 2018) of DQN: its settings learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
     is positive. All of a DQN is phi. A meta-iteration lets ``num_tasks`` lifetimes go on by
@@ -29,11 +29,14 @@ class MetaGradientDQN(MetaGradients, QBased):
     place of actor-critic. They learn discount and lambda; the other settings are ours.
 
     Attributes:
-      learned: names of the settings that are, among inner_lr, discount, epsilon (the one that
-        is reached after ``epsilon_steps``), mix, huber_delta and target_rate.
-      mix: lambda of the n-step targets.
-      per_task: each of the lifetimes that go on side by side has settings of its own, which
-        the next one in its place takes over. Trials use the mean of the raw numbers.
+      learned: Names of the learned settings, among inner_lr, discount, epsilon (the value reached
+        after ``epsilon_steps``), mix, huber_delta and target_rate. Each starts from its option's
+        value; the other settings stay at theirs.
+      num_tasks: Number of lifetimes N that go on side by side.
+      mix: Lambda of the n-step targets.
+      per_task: Whether each of the lifetimes that go on side by side has settings of its own,
+        handed on to the next lifetime in its place. Trials use the mean of their logits and
+        logarithms.
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
@@ -43,15 +46,15 @@ class MetaGradientDQN(MetaGradients, QBased):
         *("mix", "huber_delta", "target_rate"),
     )
 
-    num_tasks: int = 16
-    num_steps: int = 10
-    updates: int = 10
-    n_step: int = 3
-    mix: float = 0.9
-    target_rate: float = 0.02
-    target_period: int = 1
+    num_tasks: Count = 16
+    num_steps: Count = 10
+    updates: Count = 10
+    n_step: Count = 3
+    mix: Fraction = 0.9
+    target_rate: Fraction = 0.02
+    target_period: Count = 1
     learned: tuple[str, ...] = learnable
-    window: int = 1
+    window: Count = 1
     per_task: bool = False
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, check_number
 from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
 from metajax.tasks.adapters import gymnax_environment as build
 from metajax.tasks.adapters.casts import cast, conform, replace, scalar
@@ -91,7 +91,7 @@ def from_gymnax(
       >>> timestep.observation.shape
       (4,)
     """
-    check_number("episodes_per_trial", episodes_per_trial, minimum=1)
+    check_number("episodes_per_trial", episodes_per_trial, AtLeast(1))
     # A family may be built inside a trace, but its static parts must be concrete.
     with jax.ensure_compile_time_eval():
         env = build.environment(env)

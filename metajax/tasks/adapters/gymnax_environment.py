@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.environment import Environment
 
-from metajax.core.options import OptionError, check, check_number, suggest
+from metajax.core.options import AtLeast, OptionError, check, check_number, suggest
 from metajax.core.types import Box, Discrete, Key, Spec, Tree
 from metajax.tasks.adapters.casts import common_dtypes, conform, field_names, replace, scalar
 
@@ -116,7 +116,7 @@ def nominal_params(env: Any, params: Any, sample_params: SampleParams | None) ->
 def time_limit(nominal: Any, episode_length: int | None, sample_params: SampleParams | None) -> int:
     """Time limit in steps: ``episode_length`` if given, else that of the parameters."""
     if episode_length is not None:
-        check_number("episode_length", episode_length, minimum=1)
+        check_number("episode_length", episode_length, AtLeast(1))
         return int(episode_length)
     limit = getattr(nominal, "max_steps_in_episode", None)
     # The base class of all parameters has the placeholder 1, a limit that nobody set.

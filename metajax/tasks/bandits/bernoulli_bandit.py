@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BernoulliBandit:
+class BernoulliBandit(Options):
     """Bernoulli bandit (Duan et al. 2016): each arm pays 1 with its own unknown probability.
 
     The probabilities are independent and uniform in [0, 1]; a pull that does not pay 1 pays
@@ -26,12 +26,8 @@ class BernoulliBandit:
       num_pulls: Pulls per trial, each an episode of one step.
     """
 
-    num_arms: int = 5
-    num_pulls: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("num_arms", self.num_arms, minimum=1)
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_arms: Count = 5
+    num_pulls: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means)``."""

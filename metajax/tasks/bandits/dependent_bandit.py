@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
@@ -17,7 +17,7 @@ EXPECTED_BEST = {"independent": 2 / 3, "uniform": 3 / 4, **BETTER_ARM}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DependentBandit:
+class DependentBandit(Options):
     """Dependent bandit (Wang et al. 2016): two arms, where one can tell about the other.
 
     The arms pay 1 with probabilities p and q, else 0. With ``dependence="independent"`` p
@@ -33,10 +33,7 @@ class DependentBandit:
     """
 
     dependence: Literal["independent", "uniform", "easy", "medium", "hard"] = "uniform"
-    num_pulls: int = 100
-
-    def __post_init__(self) -> None:
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_pulls: Count = 100
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means [2])``."""

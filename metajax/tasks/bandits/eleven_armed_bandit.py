@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
@@ -17,7 +17,7 @@ HINT_SCALE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ElevenArmedBandit:
+class ElevenArmedBandit(Options):
     """Informative-arm bandit (Wang et al. 2016): a poor arm reveals which of ten arms is rich.
 
     One of the first ten arms, drawn uniformly, is the target and pays 5; the other nine pay
@@ -32,10 +32,7 @@ class ElevenArmedBandit:
       num_pulls: Pulls per trial, each an episode of one step.
     """
 
-    num_pulls: int = 5
-
-    def __post_init__(self) -> None:
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_pulls: Count = 5
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means [11])``, the means being the rewards."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check_number
+from metajax.core.options import Above, Below, Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GaussianBandit:
+class GaussianBandit(Options):
     """Gaussian bandit: each arm pays Gaussian rewards around its own unknown mean.
 
     The means of the arms are independent draws from one Gaussian prior.
@@ -26,18 +26,11 @@ class GaussianBandit:
       reward_std: Standard deviation of a reward around the mean of its arm.
     """
 
-    num_arms: int = 5
-    num_pulls: int = 10
-    prior_mean: float = 0.0
-    prior_std: float = 1.0
-    reward_std: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("num_arms", self.num_arms, minimum=1)
-        check_number("num_pulls", self.num_pulls, minimum=1)
-        check_number("prior_mean", self.prior_mean, above=-math.inf, below=math.inf)
-        check_number("prior_std", self.prior_std, above=0, below=math.inf)
-        check_number("reward_std", self.reward_std, above=0, below=math.inf)
+    num_arms: Count = 5
+    num_pulls: Count = 10
+    prior_mean: Annotated[float, Above(-math.inf), Below(math.inf)] = 0.0
+    prior_std: Annotated[float, Above(0), Below(math.inf)] = 1.0
+    reward_std: Annotated[float, Above(0), Below(math.inf)] = 1.0
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means)``."""

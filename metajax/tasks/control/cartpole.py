@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Above, Below, Count, Options, check
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CartPole:
+class CartPole(Options):
     """CartPole (Barto et al. 1983) with randomised physics: masses, length, gravity, force.
 
     gymnax's CartPole-v1. Each task scales gravity, the masses of cart and pole, the length
@@ -27,15 +27,14 @@ class CartPole:
       episode_length: Time limit in steps.
     """
 
-    scale_range: tuple[float, float] = (0.5, 1.5)
+    scale_range: Annotated[tuple[float, float], Above(0), Below(math.inf)] = (0.5, 1.5)
     mirrored: bool = False
-    episode_length: int = 200
+    episode_length: Count = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.scale_range
-        check_number("scale_range", self.scale_range, above=0, below=math.inf)
         check(low <= high, "scale_range", self.scale_range, "the lower factor first")
-        check_number("episode_length", self.episode_length, minimum=1)
 
     def build(self) -> TaskFamily:
         """The family; ``task.params`` are the ``EnvParams`` of gymnax."""

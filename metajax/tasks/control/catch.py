@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options, check_number
 
 if TYPE_CHECKING:
     import jax
@@ -28,7 +28,7 @@ class CatchTask(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Catch:
+class Catch(Options):
     """Catch (Osband et al. 2020) with unknown controls: catch a falling ball with a paddle.
 
     gymnax's Catch-bsuite. A ball falls one row per step from the top row, in a column drawn
@@ -55,17 +55,15 @@ class Catch:
       num_episodes: Episodes per trial.
     """
 
-    rows: int = 10
-    columns: int = 5
-    wind: float = 0.0
-    num_episodes: int = 10
+    rows: Annotated[int, AtLeast(2)] = 10
+    columns: Annotated[int, AtLeast(2)] = 5
+    wind: Fraction = 0.0
+    num_episodes: Count = 10
 
     def __post_init__(self) -> None:
-        check_number("rows", self.rows, minimum=2)
+        super().__post_init__()
         # From the middle the paddle gets to every column in time.
-        check_number("columns", self.columns, minimum=2, maximum=2 * self.rows - 1)
-        check_number("wind", self.wind, minimum=0, maximum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+        check_number("columns", self.columns, AtLeast(2), AtMost(2 * self.rows - 1))
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``CatchTask(meaning, wind)``."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DarkRoom:
+class DarkRoom(Options):
     """Dark room (Laskin et al. 2022): find a hidden goal cell from the centre of a room.
 
     A step that ends on the goal pays 1, any other step 0. The goal is uniform over all
@@ -32,16 +32,11 @@ class DarkRoom:
       num_episodes: Episodes per trial.
     """
 
-    size: int = 9
+    size: Annotated[int, AtLeast(2)] = 9
     reward: Literal["dense", "sparse"] = "dense"
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 20
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 20
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``GoalTask(goal)``."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FourRooms:
+class FourRooms(Options):
     """Four rooms (Sutton et al. 1999): find a hidden goal in a known map, on slippery floors.
 
     gymnax's FourRooms-misc with a goal that is drawn once per task, uniformly over all open
@@ -31,14 +31,9 @@ class FourRooms:
       num_episodes: Episodes per trial.
     """
 
-    fail_prob: float = 1 / 3
-    episode_length: int = 500
-    num_episodes: int = 2
-
-    def __post_init__(self) -> None:
-        check_number("fail_prob", self.fail_prob, minimum=0, maximum=0.75)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    fail_prob: Annotated[float, AtLeast(0), AtMost(0.75)] = 1 / 3
+    episode_length: Count = 500
+    num_episodes: Count = 2
 
     def build(self) -> TaskFamily:
         """The family; ``task.fields["goal"]`` is the row and column of the goal."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
@@ -14,7 +14,7 @@ REWARD = (1.0, -0.1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GridNavi:
+class GridNavi(Options):
     """GridNavi (Zintgraf et al. 2020): find a hidden goal cell from the corner of a room.
 
     A step that ends on the goal pays 1, also while staying there; any other step pays -0.1.
@@ -34,15 +34,10 @@ class GridNavi:
       num_episodes: Episodes per trial.
     """
 
-    size: int = 5
+    size: Annotated[int, AtLeast(3)] = 5
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 15
-    num_episodes: int = 4
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=3)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 15
+    num_episodes: Count = 4
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``GoalTask(goal)``."""

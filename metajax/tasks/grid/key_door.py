@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
     import jax
@@ -40,7 +40,7 @@ class KeyDoorState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeyDoor:
+class KeyDoor(Options):
     """Dark key-to-door (Grigsby et al. 2024): find a hidden key, then a hidden door.
 
     The first step that ends on the key pays 1 and picks it up; the first later step that
@@ -64,16 +64,11 @@ class KeyDoor:
       num_episodes: Episodes per trial.
     """
 
-    size: int = 9
+    size: Annotated[int, AtLeast(2)] = 9
     start: Literal["random", "centre"] = "random"
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 50
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 50
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``KeyDoorTask(start, key, door)``."""

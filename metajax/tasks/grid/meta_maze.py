@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaMaze:
+class MetaMaze(Options):
     """Meta-maze (Miconi et al. 2019): revisit a hidden goal, each time from a random cell.
 
     gymnax's MetaMaze-misc with a goal that is drawn once per task, uniformly over all open
@@ -33,12 +33,8 @@ class MetaMaze:
         goal.
     """
 
-    episode_length: int = 200
-    num_episodes: int = 1
-
-    def __post_init__(self) -> None:
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 200
+    num_episodes: Count = 1
 
     def build(self) -> TaskFamily:
         """The family; ``task.fields["goal"]`` is the row and column of the goal."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
@@ -16,7 +16,7 @@ TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PointNavigation:
+class PointNavigation(Options):
     """2D navigation (Finn et al. 2017): reach a hidden goal from the distance reward alone.
 
     Goals are uniform in the square [-0.5, 0.5]^2. A point starts at the origin and moves by
@@ -30,10 +30,7 @@ class PointNavigation:
       episode_length: Time limit in steps.
     """
 
-    episode_length: int = 100
-
-    def __post_init__(self) -> None:
-        check_number("episode_length", self.episode_length, minimum=1)
+    episode_length: Count = 100
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``PointTask(goal)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Options, Positive, check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SparsePointRobot:
+class SparsePointRobot(Options):
     """Sparse point robot (Rakelly et al. 2019): find a goal on a half-circle, paid only nearby.
 
     Goals lie on the upper half of the unit circle. A point starts at the origin and moves
@@ -37,16 +37,14 @@ class SparsePointRobot:
     """
 
     reward: Literal["sparse", "dense"] = "sparse"
-    goal_radius: float = 0.2
-    episode_length: int = 20
-    num_goals: int | None = None
+    goal_radius: Positive = 0.2
+    episode_length: Count = 20
+    num_goals: Count | None = None
     split: Literal["all", "train", "test"] = "all"
-    num_test_goals: int = 20
+    num_test_goals: Count = 20
 
     def __post_init__(self) -> None:
-        check_number("goal_radius", self.goal_radius, above=0)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_goals", self.num_goals, minimum=1)
+        super().__post_init__()
         if self.split == "all":
             return
         check(
@@ -57,7 +55,7 @@ class SparsePointRobot:
         )
         assert self.num_goals is not None
         check(
-            0 < self.num_test_goals < self.num_goals,
+            self.num_test_goals < self.num_goals,
             "num_test_goals",
             self.num_test_goals,
             f"a number from 1 to num_goals - 1 = {self.num_goals - 1}",

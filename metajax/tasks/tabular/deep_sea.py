@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
     from metajax.core.types import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepSea:
+class DeepSea(Options):
     """Deep sea (Osband et al. 2020): exploration that needs ``size`` right moves in a row.
 
     gymnax's DeepSea-bsuite, deterministic, with the meaning of the two actions drawn once
@@ -32,12 +32,8 @@ class DeepSea:
       num_episodes: Episodes per trial.
     """
 
-    size: int = 10
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    size: Annotated[int, AtLeast(2)] = 10
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; ``task.fields["action_mapping"]`` is the action that goes right."""

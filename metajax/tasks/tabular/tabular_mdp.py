@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import Above, Below, Count, Options
 
 if TYPE_CHECKING:
     import jax
@@ -41,7 +41,7 @@ class TabularState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TabularMdp:
+class TabularMdp(Options):
     """Random tabular MDP (Duan et al. 2016): unknown transitions and Gaussian rewards.
 
     Transition probabilities of each state and action are Dirichlet(1, ..., 1). Rewards are
@@ -60,16 +60,11 @@ class TabularMdp:
       reward_mean: Mean of the prior over expected rewards.
     """
 
-    num_states: int = 10
-    num_actions: int = 5
-    episode_length: int = 10
-    num_episodes: int = 10
-    reward_mean: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("num_states", "num_actions", "episode_length", "num_episodes"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("reward_mean", self.reward_mean, above=-math.inf, below=math.inf)
+    num_states: Count = 10
+    num_actions: Count = 5
+    episode_length: Count = 10
+    num_episodes: Count = 10
+    reward_mean: Annotated[float, Above(-math.inf), Below(math.inf)] = 1.0
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``TabularTask(transition, reward)``."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options
 
 if TYPE_CHECKING:
     import jax
@@ -38,7 +38,7 @@ class TwoStepState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TwoStep:
+class TwoStep(Options):
     """Two-step task (Wang et al. 2018): credit for a reward depends on the transition to it.
 
     An episode has two steps. In state 0 the first action leads to state 1 and the second to
@@ -60,16 +60,10 @@ class TwoStep:
       switch_probability: Probability per episode that the rich and the poor state swap.
     """
 
-    num_episodes: int = 100
-    common_probability: float = 0.8
-    reward_probability: float = 0.9
-    switch_probability: float = 0.025
-
-    def __post_init__(self) -> None:
-        check_number("num_episodes", self.num_episodes, minimum=1)
-        check_number("common_probability", self.common_probability, minimum=0.5, maximum=1)
-        check_number("reward_probability", self.reward_probability, minimum=0.5, maximum=1)
-        check_number("switch_probability", self.switch_probability, minimum=0, maximum=1)
+    num_episodes: Count = 100
+    common_probability: Annotated[float, AtLeast(0.5), AtMost(1)] = 0.8
+    reward_probability: Annotated[float, AtLeast(0.5), AtMost(1)] = 0.9
+    switch_probability: Fraction = 0.025
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``TwoStepTask(rich)``."""

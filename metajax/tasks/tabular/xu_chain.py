@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, Count, NonNegative, Options, check
 
 if TYPE_CHECKING:
     import jax
@@ -34,7 +34,7 @@ class ChainState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class XuChain:
+class XuChain(Options):
     """Signal-and-noise chain (Xu et al. 2018): a Markov reward process for learned discounts.
 
     There is one action; only values can be learned. An episode visits all states in order
@@ -58,21 +58,20 @@ class XuChain:
       num_episodes: Episodes per trial.
     """
 
-    num_states: int = 10
+    num_states: Annotated[int, AtLeast(2)] = 10
     signal: float = 0.1
-    noise_std: float = 1.0
+    noise_std: NonNegative = 1.0
     order: Literal["halves", "alternating"] = "halves"
-    num_episodes: int = 100
+    num_episodes: Count = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(
-            self.num_states >= 2 and self.num_states % 2 == 0,
+            self.num_states % 2 == 0,
             "num_states",
             self.num_states,
             "an even number of at least 2",
         )
-        check_number("noise_std", self.noise_std, minimum=0)
-        check_number("num_episodes", self.num_episodes, minimum=1)
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``ChainTask(noisy)``."""
