@@ -10,6 +10,7 @@ from metajax.losses.advantages import (
 )
 from metajax.losses.baseline import linear_feature_values
 from metajax.losses.off_policy import (
+    lambda_targets,
     next_step_returns,
     per_decision_returns,
     retrace_targets,
@@ -22,7 +23,6 @@ from metajax.losses.policy_gradient import (
     score_surrogate,
 )
 from metajax.losses.recursion import backward_sums
-from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "actor_critic_loss",

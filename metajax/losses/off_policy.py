@@ -1,4 +1,4 @@
-"""Off-policy value targets: per-decision importance sampling, V-trace and Retrace.
+"""Value targets: lambda returns and their off-policy forms, among them V-trace and Retrace.
 
 Arguments are sequences ``[T, ...]``, time first, which may span episodes. ``v_t`` is the
 value of the state after each step, before any reset. Targets bootstrap from ``v_t`` alone at
@@ -59,6 +59,25 @@ def per_decision_returns(
     known = jnp.where(cut, v_t, (1 - lambda_) * v_t)
     terms = ratio * (r_t + discount * jnp.where(terminated, 0, known))
     return backward_sums(terms, ratio * discount * lambda_ * ~(cut | terminated))
+
+
+def lambda_targets(
+    r_t: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    v_t: jax.Array,
+    discount: Number,
+    lambda_: Number = 1.0,
+) -> jax.Array:
+    """Lambda returns: ``per_decision_returns`` on policy, with ratios of 1.
+
+    With lambda 1 these are the longest available n-step returns.
+
+    Source: Sutton and Barto (2018), section 12.1. Deviation: traces are not cut at
+    exploratory actions (Watkins), as usual in deep Q-learning.
+    """
+    on_policy = jnp.ones_like(r_t)
+    return per_decision_returns(r_t, terminated, truncated, v_t, on_policy, discount, lambda_)
 
 
 def vtrace_targets(

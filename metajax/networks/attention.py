@@ -13,13 +13,10 @@ POSITIONS = ("none", "rotary", "relative")
 
 
 class KeysAndValues(NamedTuple):
-    """Cache of one stream: ring buffers of S slots.
-
-    Step t is kept in slot ``t mod S`` until step ``t + S`` overwrites it.
+    """Cache of one stream: ring buffers with slot ``t mod S`` for step t.
 
     Attributes:
-      keys: ``[H, S, K]``, without the first axis for a single head.
-      values: ``[H, S, V]``, without the first axis for a single head.
+      keys, values: ``[H, S, K]`` and ``[H, S, V]``, without the axis H for a single head.
     """
 
     keys: jax.Array
@@ -143,9 +140,6 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
     Args:
       x: ``[..., K]``, K even.
       position: Array that broadcasts to the shape of ``x`` without its last axis.
-
-    Returns:
-      An array of the shape of ``x``.
     """
     half = x.shape[-1] // 2
     frequency = 10000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)

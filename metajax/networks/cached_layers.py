@@ -31,16 +31,9 @@ def step_layers(
     features: jax.Array,
     join: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> tuple[jax.Array, Memory]:
-    """One step of one stream through all layers.
+    """One step of one stream: ``features [F]`` through all layers, and the next memory.
 
-    Args:
-      layers: Bound modules with ``step(cache, time, features) -> (output, cache)``.
-      memory: Memory before the step.
-      features: ``[F]``, input of the first layer.
-      join: ``(features, output) -> features``, input of the next layer.
-
-    Returns:
-      The last features and the next memory.
+    ``join(features, output)`` gives the features for the next layer.
     """
     caches = []
     for layer, cache in zip(layers, memory.layers, strict=True):

@@ -57,9 +57,6 @@ def resize(
     Args:
       weights: Weights of the largest network, from ``QNetwork.init``.
       num_units, num_layers: Size of the smaller network; may be traced.
-
-    Returns:
-      Weights of the same structure.
     """
 
     def scaled(layer, factor):

@@ -1,28 +1,46 @@
-"""Auto-reset: a ``TaskFamily`` from ``sample``, ``reset`` and ``advance``."""
+"""Building blocks of families: time steps, and a ``step`` that resets itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
+
+
+def time_step(
+    observation: jax.Array,
+    reward: jax.Array | float = 0.0,
+    *,
+    terminated: jax.Array | bool = False,
+    truncated: jax.Array | bool = False,
+) -> TimeStep:
+    """The result of ``advance`` or, by default, of ``reset``, before any auto-reset.
+
+    Args:
+      observation: ``[O]``, also the final observation.
+      reward: Scalar, cast to float32.
+      terminated, truncated: Bool scalars.
+    """
+    reward = jnp.asarray(reward, jnp.float32)
+    ends = jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
+    return TimeStep(observation, reward, *ends, final_observation=observation)
 
 
 def or_restart(
     state: Tree, timestep: TimeStep, first_state: Tree, first: TimeStep
 ) -> tuple[Tree, TimeStep]:
-    """The outcome of a step, replaced by the start of the next episode where this one ended.
-
-    Reward, ends and final observation stay those of the step.
+    """The result of a step, with state and observation of a reset if the episode ended.
 
     Args:
-      state, timestep: Outcome of ``TaskFamily.advance``.
-      first_state, first: Outcome of ``TaskFamily.reset``.
+      state, timestep: Result of ``TaskFamily.advance``.
+      first_state, first: Result of ``TaskFamily.reset``.
     """
 
-    # lax.select, unlike jnp.where, refuses to promote: an environment whose
-    # state changes its dtype fails here and not in the scan around it.
+    # lax.select, unlike jnp.where, refuses to promote: an environment that changes the dtype
+    # of its state fails here and not in the scan around it.
     def select(fresh: jax.Array, ended: jax.Array) -> jax.Array:
         return jax.lax.select(timestep.done, fresh, ended)
 

@@ -12,8 +12,7 @@ from metajax.core.options import AtLeast, check_number
 from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
 from metajax.tasks.adapters import gymnax_environment as build
 from metajax.tasks.adapters.casts import cast, conform, replace, scalar
-from metajax.tasks.auto_reset import with_auto_reset
-from metajax.tasks.timesteps import time_step
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
 class GymnaxTask(NamedTuple):
@@ -127,20 +126,12 @@ def from_gymnax(
 
 
 class _Adapter(NamedTuple):
-    """The functions of a family over a gymnax environment.
-
-    Attributes:
-      env: The environment.
-      fields: Names of the state fields that belong to the task.
-      draw_params: ``(key) -> EnvParams`` of a new task, with array leaves.
-      dtypes: Dtype of every leaf of a state.
-      encode: ``raw observation -> float32 array``.
-    """
+    """The functions of a family over ``env``, from its settled arguments."""
 
     env: Any
     fields: tuple[str, ...]
     draw_params: Callable[[Key], Tree]
-    dtypes: Tree
+    dtypes: Tree  # of a state
     encode: Callable[[Any], jax.Array]
 
     def sample(self, key: Key) -> GymnaxTask:

@@ -79,8 +79,10 @@ def _defines(env: Any, method: str) -> bool:
 
 @functools.cache
 def _make(env_id: str) -> Any:
-    # gymnax compiles anew for every instance, so each id gets a single one.
-    return gymnax.make(env_id)[0]
+    # gymnax compiles anew for every instance, so each id gets a single one, of concrete arrays
+    # even inside a trace.
+    with jax.ensure_compile_time_eval():
+        return gymnax.make(env_id)[0]
 
 
 def never_terminates(env: Any) -> bool:

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.types import Discrete, Key, Spec, Tabular, TaskFamily
-from metajax.tasks.auto_reset import with_auto_reset
-from metajax.tasks.timesteps import time_step
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
 class BanditTask(NamedTuple):

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.core.types import Discrete, Spec, TaskFamily
-from metajax.tasks.auto_reset import with_auto_reset
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 from metajax.tasks.tabular.arrivals import with_exact_returns
-from metajax.tasks.timesteps import time_step
 
 # Stay, up, right, down, left; a position is (x, y).
 MOVES = np.array([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)], np.int32)
@@ -52,7 +51,7 @@ def position_features(size: int, observation: str) -> tuple[int, Callable[[jax.A
 
     Args:
       size: Side of the room in cells.
-      observation: ``"coordinates"`` for x and y scaled to [-1, 1], or ``"one-hot"`` for
+      observation: "coordinates" for x and y scaled to [-1, 1], or "one-hot" for
         the cell index ``x * size + y``, one-hot of length ``size**2``.
 
     Returns:

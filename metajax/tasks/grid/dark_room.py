@@ -25,9 +25,9 @@ class DarkRoom(Options):
 
     Attributes:
       size: Side of the room in cells.
-      reward: ``"dense"`` pays for every step on the goal, ``"sparse"`` once per episode.
-      observation: Encoding of the position: ``"coordinates"`` for x and y scaled to
-        [-1, 1], ``"one-hot"`` for the cell.
+      reward: "dense" pays for every step on the goal, "sparse" once per episode.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
       episode_length: Time limit in steps.
       num_episodes: Episodes per trial.
     """

@@ -40,20 +40,26 @@ class FourRooms(Options):
         import numpy as np
 
         from metajax.tasks.adapters.gymnax import from_gymnax
-        from metajax.tasks.grid.gymnax_maze import load_maze, with_goal_returns
+        from metajax.tasks.adapters.gymnax_environment import environment
+        from metajax.tasks.grid.gymnax_maze import with_goal_returns
 
-        maze = load_maze("FourRooms-misc", start="pos_fixed")
-        params = maze.env.default_params.replace(fail_prob=self.fail_prob, resample_goal_pos=True)
-        middle = (len(maze.is_open) - 1) / 2
+        env = environment("FourRooms-misc")
+        middle = (len(env.env_map) - 1) / 2
         family = from_gymnax(
-            maze.env,
-            params=params,
+            env,
+            params=env.default_params.replace(fail_prob=self.fail_prob, resample_goal_pos=True),
             episode_length=self.episode_length,
             episodes_per_trial=self.num_episodes,
             # The raw observation is position and goal, two numbers each.
             transform_observation=lambda raw: (raw[:2] - middle) / (middle - 1),
             name="four-rooms",
         )
-        # A uniform random move is the intended one in a quarter of the cases.
-        slip = self.fail_prob * 4 / 3
-        return with_goal_returns(family, maze, 1.0, np.zeros(maze.is_open.size), slip)
+        return with_goal_returns(
+            family,
+            env,
+            start=env.pos_fixed,
+            reward=1.0,
+            respawn=np.zeros(env.env_map.size),
+            # A uniform random move is the intended one in a quarter of the cases.
+            slip=self.fail_prob * 4 / 3,
+        )

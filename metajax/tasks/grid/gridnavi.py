@@ -28,8 +28,8 @@ class GridNavi(Options):
 
     Attributes:
       size: Side of the room in cells.
-      observation: Encoding of the position: ``"coordinates"`` for x and y scaled to
-        [-1, 1], ``"one-hot"`` for the cell.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
       episode_length: Time limit in steps.
       num_episodes: Episodes per trial.
     """

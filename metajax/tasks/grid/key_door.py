@@ -56,10 +56,10 @@ class KeyDoor(Options):
 
     Attributes:
       size: Side of the room in cells.
-      start: ``"random"`` draws the first cell once per task, ``"centre"`` starts all tasks
+      start: "random" draws the first cell once per task, "centre" starts all tasks
         in the centre.
-      observation: Encoding of the position: ``"coordinates"`` for x and y scaled to
-        [-1, 1], ``"one-hot"`` for the cell.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
       episode_length: Time limit in steps.
       num_episodes: Episodes per trial.
     """
@@ -76,9 +76,8 @@ class KeyDoor(Options):
         import jax.numpy as jnp
 
         from metajax.core.types import Discrete, Spec
-        from metajax.tasks.auto_reset import with_auto_reset
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
         from metajax.tasks.grid.base import MOVES, move, position_features
-        from metajax.tasks.timesteps import time_step
 
         num_features, observe_position = position_features(self.size, self.observation)
 

@@ -38,16 +38,25 @@ class MetaMaze(Options):
 
     def build(self) -> TaskFamily:
         """The family; ``task.fields["goal"]`` is the row and column of the goal."""
-        from metajax.tasks.adapters.gymnax import from_gymnax
-        from metajax.tasks.grid.gymnax_maze import load_maze, with_goal_returns
+        import numpy as np
 
-        maze = load_maze("MetaMaze-misc", start="center_position")
+        from metajax.tasks.adapters.gymnax import from_gymnax
+        from metajax.tasks.adapters.gymnax_environment import environment
+        from metajax.tasks.grid.gymnax_maze import with_goal_returns
+
+        env = environment("MetaMaze-misc")
+        is_open = np.asarray(env.env_map)
         family = from_gymnax(
-            maze.env,
+            env,
             episode_length=self.episode_length,
             episodes_per_trial=self.num_episodes,
             transform_observation=lambda raw: raw.at[-1].divide(self.episode_length),
             name="meta-maze",
         )
-        respawn = maze.is_open.ravel() / maze.is_open.sum()
-        return with_goal_returns(family, maze, maze.env.default_params.reward, respawn)
+        return with_goal_returns(
+            family,
+            env,
+            start=env.center_position,
+            reward=env.default_params.reward,
+            respawn=is_open.ravel() / is_open.sum(),
+        )

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.core.types import Box, Key, Spec, TaskFamily
-from metajax.tasks.auto_reset import with_auto_reset
-from metajax.tasks.timesteps import time_step
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 MAX_MOVE = 0.1
 

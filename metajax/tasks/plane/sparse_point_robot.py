@@ -27,7 +27,7 @@ class SparsePointRobot(Options):
     ``num_goals=100, split="test"`` on the sparse reward.
 
     Attributes:
-      reward: ``"sparse"`` as above, or ``"dense"`` for minus the distance.
+      reward: "sparse" as above, or "dense" for minus the distance.
       goal_radius: Largest distance to the goal that pays the sparse reward.
       episode_length: Time limit in steps.
       num_goals: Size of a fixed set of goals at equal angles from 0 to pi. Default: no

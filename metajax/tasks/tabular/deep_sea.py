@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeepSea(Options):
-    """Deep sea (Osband et al. 2020): exploration that needs ``size`` right moves in a row.
+    """Deep sea (Osband et al. 2020): exploration that needs a run of right moves.
 
     gymnax's DeepSea-bsuite, deterministic, with the meaning of the two actions drawn once
     per task and independently for every cell. The agent starts in the upper left cell of a

@@ -72,8 +72,7 @@ class TabularMdp(Options):
         import jax.numpy as jnp
 
         from metajax.core.types import Discrete, Spec, Tabular
-        from metajax.tasks.auto_reset import with_auto_reset
-        from metajax.tasks.timesteps import time_step
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         shape = (self.num_states, self.num_actions)
         spec = Spec(

@@ -71,8 +71,7 @@ class TwoStep(Options):
         import jax.numpy as jnp
 
         from metajax.core.types import Discrete, Spec, TaskFamily
-        from metajax.tasks.auto_reset import or_restart
-        from metajax.tasks.timesteps import time_step
+        from metajax.tasks.auto_reset import or_restart, time_step
 
         common, pays = self.common_probability, self.reward_probability
         best = common * pays + (1 - common) * (1 - pays)

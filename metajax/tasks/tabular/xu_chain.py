@@ -53,7 +53,7 @@ class XuChain(Options):
       num_states: Number of states, S, and of steps per episode.
       signal: Reward of a signal state.
       noise_std: Standard deviation of the reward of a noise state.
-      order: Position of the noise states: ``"halves"`` for the first half, ``"alternating"``
+      order: Position of the noise states: "halves" for the first half, "alternating"
         for odd states.
       num_episodes: Episodes per trial.
     """
@@ -79,8 +79,7 @@ class XuChain(Options):
         import jax.numpy as jnp
 
         from metajax.core.types import Discrete, Spec
-        from metajax.tasks.auto_reset import with_auto_reset
-        from metajax.tasks.timesteps import time_step
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         size = self.num_states
         expected = self.signal * size / 2
