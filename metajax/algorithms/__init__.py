@@ -80,7 +80,7 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
     if not isinstance(family, TaskFamily):
         raise OptionError(
             "family",
-            f"{family!r} is no TaskFamily; allowed: one of metajax.tasks.make or "
+            f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "
             'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
         )
     return made.build(family)

@@ -346,7 +346,7 @@ def test_an_inner_rule_that_is_none_is_refused(line):
 
 
 def test_a_name_is_no_family():
-    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is no TaskFamily"):
+    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):
         metajax.make("maml", "cartpole")  # type: ignore[arg-type]
 
 

@@ -51,7 +51,7 @@ class SparsePointRobot(Options):
             self.num_goals is not None,
             "split",
             self.split,
-            '"all", since without num_goals the goals are no fixed set to split',
+            '"all", since without num_goals there is no fixed set to split',
         )
         assert self.num_goals is not None
         check(
