@@ -87,6 +87,7 @@ def post_adaptation(
         return value + more, {"loss": value + more, **report}
 
     def divergence(item, old, new):
+        assert actor is not None
         return losses.masked_mean(actor.divergence(old, new), item.query.mask)
 
     return Objective(
