@@ -12,15 +12,7 @@ import optax
 
 from metajax import losses
 from metajax.core.family import Tree
-from metajax.core.types import (
-    Actor,
-    ActorOutput,
-    AnnotateFn,
-    Chunk,
-    Learner,
-    Outputs,
-    unannotated,
-)
+from metajax.core.types import Actor, ActorOutput, AnnotateFn, Chunk, Learner, Outputs, unannotated
 from metajax.inner.descent import Rule, as_rule, descent
 from metajax.networks import ValueNetwork, categorical, exploring, over_steps
 from metajax.networks.distributions import Distribution
