@@ -19,6 +19,7 @@ from metajax.inner.q.q_update import QSettings, QState, QUpdate, q_update
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
 from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
+from metajax.inner.supervised import supervised
 
 __all__ = [
     "EVERYTHING",
@@ -60,6 +61,7 @@ __all__ = [
     "reinforce",
     "scoring_learner",
     "step_sizes",
+    "supervised",
     "value_learner",
     "visit_hash",
     "windows_of",

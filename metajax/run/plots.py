@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metajax.experiments.axes import AXES
+from metajax.experiments.axes import AXES, score_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,12 +66,12 @@ def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluati
             low, high = evaluation.interval()
             axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(steps, evaluation.mean(), "o-", color=colour, markersize=5, label=label)
-        axis = next(iter(lines.values())).axis
+        axis, score = next((one.axis, one.score) for one in lines.values())
         if axis == "adaptations":
             most = max(evaluation.num_adaptations for evaluation in lines.values())
             axes.set_xticks(range(most + 1))
         axes.set_xlabel(AXES[axis].label)
-        axes.set_ylabel("return (undiscounted)")
+        axes.set_ylabel(score_label(score))
         num_tasks = sorted({len(evaluation.returns) for evaluation in lines.values()})
         tasks = " / ".join(str(number) for number in num_tasks)
         axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
@@ -174,7 +174,10 @@ def _episode_ways(
 
 
 def learning_curves(
-    path: Path, runs: Mapping[str, Sequence[Metrics]], axis: str = "adaptations"
+    path: Path,
+    runs: Mapping[str, Sequence[Metrics]],
+    axis: str = "adaptations",
+    score: str = "return",
 ) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
@@ -183,6 +186,7 @@ def learning_curves(
       runs: by label, for each seed the records of its run (with ``iteration`` and
         ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
       axis: what the returns of a trial count, see ``Evaluation``.
+      score: what they are, likewise.
     """
     words = AXES[axis]
     with _figure(path, (6.4, 4.0)) as figure:
@@ -201,7 +205,7 @@ def learning_curves(
                 before = _smooth(values[..., 0]).mean(axis=0)
                 axes.plot(steps, before, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set_xlabel("meta-iteration")
-        axes.set_ylabel("return on training tasks (undiscounted)")
+        axes.set_ylabel(f"{score_label(score)}, training tasks")
         if any(len(seed[0]["returns"]) > 1 for seeds in runs.values() for seed in seeds):
             axes.plot([], [], color=_GREY, linewidth=1.2, linestyle=(0, (3, 2)), label=words.first)
         figure.legend(loc="outside upper center", ncols=len(runs) + 1)

@@ -14,7 +14,6 @@ from metajax.core.options import build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.family import TaskFamily
     from metajax.tasks.adapters.gymnax import default_params as default_params
     from metajax.tasks.adapters.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
@@ -47,6 +46,7 @@ FAMILIES = Registry(
         "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
         "pendulum": "metajax.tasks.control.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.plane.point_navigation:PointNavigation",
+        "sinusoid": "metajax.tasks.supervised.sinusoid:Sinusoid",
         "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
         "two-step": "metajax.tasks.tabular.two_step:TwoStep",
@@ -62,7 +62,7 @@ _LAZY = {
 }
 
 
-def make(name: str, **options: Any) -> TaskFamily:
+def make(name: str, **options: Any) -> Any:
     """The family of that name.
 
     Args:
@@ -71,7 +71,7 @@ def make(name: str, **options: Any) -> TaskFamily:
         ``make("cartpole", mirrored=True)``.
 
     Returns:
-      The ``TaskFamily``.
+      the ``TaskFamily``, or the ``DataFamily`` for labelled examples.
 
     Raises:
       OptionError: a ``ValueError`` that names the family or option that is
