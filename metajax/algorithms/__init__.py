@@ -41,6 +41,7 @@ ALGORITHMS = Registry(
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
+        "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",

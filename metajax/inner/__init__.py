@@ -6,6 +6,7 @@ from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
 from metajax.inner.memory import MemoryPolicy, memory_learner
+from metajax.inner.metric import prototypes
 from metajax.inner.partition import EVERYTHING, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.inner.q.context import Windows, windows_of, with_context
@@ -56,6 +57,7 @@ __all__ = [
     "policy_actor",
     "policy_outputs",
     "propensity",
+    "prototypes",
     "q_learner",
     "q_update",
     "reinforce",

@@ -41,6 +41,7 @@ FAMILIES = Registry(
         "eleven-armed-bandit": "metajax.tasks.bandits.eleven_armed_bandit:ElevenArmedBandit",
         "four-rooms": "metajax.tasks.grid.four_rooms:FourRooms",
         "gaussian-bandit": "metajax.tasks.bandits.gaussian_bandit:GaussianBandit",
+        "gaussian-blobs": "metajax.tasks.supervised.gaussian_blobs:GaussianBlobs",
         "gridnavi": "metajax.tasks.grid.gridnavi:GridNavi",
         "key-door": "metajax.tasks.grid.key_door:KeyDoor",
         "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
