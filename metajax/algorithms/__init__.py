@@ -28,6 +28,7 @@ ALGORITHMS = Registry(
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "meta-gradient-actor-critic": (

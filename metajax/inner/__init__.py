@@ -5,6 +5,7 @@ from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.metric import prototypes
 from metajax.inner.partition import EVERYTHING, Partition, part
@@ -49,7 +50,10 @@ __all__ = [
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
+    "init_lstm_rule",
     "learned_exploration",
+    "log_and_sign",
+    "lstm_rule",
     "memory_learner",
     "meta_q_learner",
     "off_policy_actor",

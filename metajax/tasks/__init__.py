@@ -47,6 +47,7 @@ FAMILIES = Registry(
         "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
         "pendulum": "metajax.tasks.control.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.plane.point_navigation:PointNavigation",
+        "quadratics": "metajax.tasks.supervised.quadratics:Quadratics",
         "sinusoid": "metajax.tasks.supervised.sinusoid:Sinusoid",
         "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
