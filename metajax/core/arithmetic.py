@@ -1,4 +1,4 @@
-"""Arithmetic of a meta-iteration, counted by hand; algorithms' options have a method ``arithmetic``.
+"""Arithmetic of a meta-iteration, counted by hand by the method ``arithmetic`` of options.
 
 ``compiled.cost_analysis()`` counts the body of a loop once, and rollouts, task blocks and
 adaptations are loops, so it cannot be asked. Only matrix products of the policy are counted:
