@@ -1,4 +1,4 @@
-"""Losses, advantages and baselines, one concept a file."""
+"""Losses, returns, advantages and baselines."""
 
 from metajax.losses.actor_critic import actor_critic_loss
 from metajax.losses.advantages import (
@@ -26,6 +26,7 @@ from metajax.losses.of_outputs import (
     value_error,
 )
 from metajax.losses.off_policy import (
+    lambda_targets,
     next_step_returns,
     per_decision_returns,
     retrace_targets,
@@ -37,8 +38,8 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
+from metajax.losses.prediction import cross_entropy, prediction_loss, squared_error
 from metajax.losses.recursion import backward_sums
-from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "actor_critic_loss",
@@ -46,6 +47,7 @@ __all__ = [
     "behaviour_loss",
     "clipped_loss",
     "clipped_surrogate",
+    "cross_entropy",
     "dice_loss",
     "dice_surrogate",
     "entropy",
@@ -61,12 +63,14 @@ __all__ = [
     "normalize",
     "per_decision_returns",
     "policy_gradient_loss",
+    "prediction_loss",
     "ratio_loss",
     "retrace_targets",
     "return_error",
     "returns_to_go",
     "score_loss",
     "score_surrogate",
+    "squared_error",
     "temporal_difference_loss",
     "term",
     "total_of",

@@ -313,8 +313,8 @@ class Shaped(nn.Module):
         (Shaped((2,)), r"Shaped gives features of shape \(2,\) .* allowed: \(2, F\)"),
         (Shaped((1, 4)), r"Shaped gives features of shape \(1, 4\)"),
         (Shaped((2, 1, 4)), r"Shaped gives features of shape \(2, 1, 4\)"),
-        (Torso, r"Torso is no module; did you mean Torso\(\)\?"),
-        (3, "3 is no module; allowed: an instance of a flax.linen.Module"),
+        (Torso, r"Torso is not a module; did you mean Torso\(\)\?"),
+        (3, "3 is not a module; allowed: an instance of a flax.linen.Module"),
     ],
 )
 def test_a_network_that_gives_something_else_is_refused(name, network, message):
@@ -351,7 +351,7 @@ def test_an_inner_rule_that_is_none_is_refused(line):
 
 
 def test_a_name_is_no_family():
-    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is no TaskFamily"):
+    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):
         metajax.make("maml", "cartpole")  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ import pytest
 import quadratic
 
 from metajax import outer
+from metajax.algorithms.gradient.meta_sgd import MetaSGD
 from metajax.composition import compose
 from metajax.core.layout import Layout
 from metajax.core.replay import DERIVATIVES
@@ -104,15 +105,10 @@ def test_meta_sgd_learns_its_rates():
     """``dL/da = -K (1-a)^(2K-1) mean((w-c)^2)`` a coordinate, with a rate of its own."""
     family, num_adaptations = quadratic.family(), 3
 
-    def rule(theta):
-        return optax.stateless(
-            lambda gradients, _: jax.tree.map(lambda g: -theta["rate"] * g, gradients)
-        )
-
-    learner = quadratic.learner(rule=rule, partition=part("start"))
+    learner = quadratic.learner(rule=MetaSGD().inner_rule(), partition=part("weights"))
     theta = {
-        "start": learner.init(jax.random.key(0)),
-        "rate": jnp.array([0.1, 0.3, 0.5]),
+        "weights": learner.init(jax.random.key(0)),
+        "rates": jnp.array([0.1, 0.3, 0.5]),
     }
     problem = quadratic.problem(learner, num_adaptations)
     objective = outer.post_adaptation(problem, quadratic.loss)
@@ -121,12 +117,12 @@ def test_meta_sgd_learns_its_rates():
     gradient = _estimates({"maml": estimator}, theta, key)["maml"]
     keys = jax.random.split(key, NUM_TASKS)
     tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
-    offset, left = theta["start"] - tasks, 1 - theta["rate"]
+    offset, left = theta["weights"] - tasks, 1 - theta["rates"]
     np.testing.assert_allclose(
-        gradient["rate"],
+        gradient["rates"],
         -num_adaptations * left ** (2 * num_adaptations - 1) * jnp.mean(offset**2, axis=0),
         rtol=1e-12,
     )
     np.testing.assert_allclose(
-        gradient["start"], left ** (2 * num_adaptations) * offset.mean(axis=0), rtol=1e-12
+        gradient["weights"], left ** (2 * num_adaptations) * offset.mean(axis=0), rtol=1e-12
     )

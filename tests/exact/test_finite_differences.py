@@ -15,6 +15,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metajax import inner, losses, networks, outer, tasks
+from metajax.algorithms import ALGORITHMS
 from metajax.core.replay import replay
 from metajax.data.fresh import fresh
 
@@ -73,6 +74,17 @@ def test_exact_meta_gradient(name, baseline):
     family = FAMILIES[name]()
     learner = _learner(family, baseline=baseline)
     objective = _objective(family, learner, entropy_coefficient=0.1)
+    theta, item = _collect(objective, learner)
+    _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
+
+
+@pytest.mark.parametrize("name", ["anil", "cavia", "meta-sgd"])
+def test_exact_meta_gradient_of_a_part_that_adapts(name):
+    """The value network too, and in Meta-SGD the rates."""
+    family = FAMILIES["gaussian"]()
+    options = ALGORITHMS.get(name)(hidden_sizes=(5, 4), activation="tanh", baseline="value")
+    learner = options.learner(family)
+    objective = _objective(family, learner, loss=losses.policy_gradient_loss)
     theta, item = _collect(objective, learner)
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 
