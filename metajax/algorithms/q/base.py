@@ -190,7 +190,11 @@ class QBased(WithTorso, LifetimeOptions):
         """
         from metajax import inner
 
-        arguments = {
+        return inner.q_learner(self.values(family), replay, **{**self.arguments(), **changes})
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``metajax.inner.q_learner``, and of learners that are made of it."""
+        return {
             "optimizer": self.inner_rule(),
             "settings": self.settings,
             "boltzmann": self.exploration == "boltzmann",
@@ -198,7 +202,6 @@ class QBased(WithTorso, LifetimeOptions):
             "updates": self.updates,
             "target_period": self.target_period,
         }
-        return inner.q_learner(self.values(family), replay, **{**arguments, **changes})
 
     def inner_rule(self) -> optax.GradientTransformation:
         """The optimiser of the values, without its learning rate."""
