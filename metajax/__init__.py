@@ -8,7 +8,7 @@ loaded when they are first used, so that ``import metajax`` is quick.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "make": "metajax.algorithms",
