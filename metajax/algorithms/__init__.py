@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
+        "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
@@ -37,6 +39,7 @@ ALGORITHMS = Registry(
         "meta-gradient-dqn": "metajax.algorithms.settings.meta_gradient_dqn:MetaGradientDQN",
         "meta-policy": "metajax.algorithms.gradient.meta_policy:MetaPolicy",
         "meta-q-learning": "metajax.algorithms.q.meta_q_learning:MetaQLearning",
+        "meta-sgd": "metajax.algorithms.gradient.meta_sgd:MetaSGD",
         "meta-value": "metajax.algorithms.gradient.meta_value:MetaValue",
         "opsrl": "metajax.algorithms.classical.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
@@ -48,6 +51,9 @@ ALGORITHMS = Registry(
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",
         "reptile-dqn": "metajax.algorithms.q.reptile_dqn:ReptileDQN",
         "rl2": "metajax.algorithms.memory.rl2:RL2",
+        "rl2-reward-prediction": (
+            "metajax.algorithms.memory.reward_prediction:RL2RewardPrediction"
+        ),
         "snail": "metajax.algorithms.memory.snail:SNAIL",
         "thompson-sampling": "metajax.algorithms.classical.thompson_sampling:ThompsonSampling",
         "transformer": "metajax.algorithms.memory.transformer:Transformer",

@@ -375,10 +375,10 @@ def _all_processes(number: int) -> bool:
     return number % jax.process_count() == 0
 
 
-def _devices(number: int) -> list[jax.Device]:
+def _devices(number: int) -> list[Any]:
     """The first devices of every process, as many of each."""
     each = max(1, number // jax.process_count())
-    taken: dict[int, list[jax.Device]] = {}
+    taken: dict[int, list[Any]] = {}
     for device in jax.devices():
         mine = taken.setdefault(device.process_index, [])
         if len(mine) < each:

@@ -135,7 +135,7 @@ class Problem(NamedTuple):
             returns = returns[even_points(number, self.num_points)]
         return Trial(
             returns=returns,
-            env_steps=jnp.sum(measured.count, dtype=jnp.int32) + last.count,
+            env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps,
             phi=life.phi,
             support=support,
             query=query,
@@ -156,6 +156,7 @@ class Problem(NamedTuple):
         num_adaptations: int | None = None,
         num_streams: int | None = None,
         explore: bool = True,
+        records: tuple[str, ...] = (),
     ) -> Problem:
         """The same kind of trial with other settings, as a meta-test asks for.
 
@@ -164,6 +165,7 @@ class Problem(NamedTuple):
           num_adaptations: K. Default: the present number.
           num_streams: E. Default: the present number.
           explore: Measure sampled actions; otherwise measure the mode of the policy.
+          records: Optional fields of chunks to record beside those the actor asks for.
 
         Raises:
           OptionError: for a family of other spaces, or impossible sizes.
@@ -172,9 +174,13 @@ class Problem(NamedTuple):
             check_same_spaces(family, self.family)
         if self.rebuild is None:
             raise OptionError("rebuild", "is missing; give the Problem one, as metajax.fresh does")
+        learner = self.learner
+        if records and learner.actor is not None:
+            wanted = tuple({**dict.fromkeys(learner.actor.records), **dict.fromkeys(records)})
+            learner = learner._replace(actor=learner.actor._replace(records=wanted))
         return self.rebuild(
             self.family if family is None else family,
-            self.learner,
+            learner,
             num_adaptations=self.num_adaptations if num_adaptations is None else num_adaptations,
             num_streams=self.num_streams if num_streams is None else num_streams,
             explore=explore,

@@ -17,7 +17,7 @@ from metajax.inner.q.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.q.off_policy_actor import off_policy_actor
 from metajax.inner.q.propensity import Propensity, effective_sample_size, propensity
 from metajax.inner.q.q_learning import q_learner
-from metajax.inner.q.q_update import QSettings, QState, QUpdate, q_update
+from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
 from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
@@ -63,7 +63,6 @@ __all__ = [
     "propensity",
     "prototypes",
     "q_learner",
-    "q_update",
     "reinforce",
     "scoring_learner",
     "step_sizes",

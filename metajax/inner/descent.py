@@ -1,5 +1,6 @@
 """The learner that adapts by gradient steps: any loss, any rule, any part of the weights."""
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def descent(
 
     def begin(key, theta):
         fast = partition.split(theta) if start is None else start(key, theta)
-        return DescentState(fast, _made(rule, theta).init(fast))
+        return DescentState(fast, made(rule, theta).init(fast))
 
     def update(key, theta, phi, data):
         known = data if prepare is None else prepare(theta, weights_of(theta, phi), data)
@@ -75,7 +76,7 @@ def descent(
             return loss(theta, predict(partition.merge(theta, fast), known), known)
 
         value, gradients = jax.value_and_grad(objective)(phi.fast)
-        steps, state = _made(rule, theta).update(
+        steps, state = made(rule, theta).update(
             gradients,
             phi.rule,
             phi.fast,
@@ -120,14 +121,29 @@ def as_rule(inner: optax.GradientTransformation | Rule) -> Rule:
             f"{getattr(inner, '__name__', inner)} does not fit; allowed: an optax transformation "
             "such as optax.sgd(0.1), or a function theta -> optax transformation",
         )
+    needed = [
+        one
+        for one in inspect.signature(inner).parameters.values()
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if len(needed) != 1:
+        names = ", ".join(one.name for one in needed)
+        raise OptionError(
+            "inner", f"takes ({names}); allowed: a function of theta -> optax transformation"
+        )
     return inner
 
 
-def _made(rule: Rule, theta: Tree) -> optax.GradientTransformationExtraArgs:
-    made = rule(theta)
-    if not isinstance(made, optax.GradientTransformation):
+def made(rule: Rule, theta: Tree) -> optax.GradientTransformationExtraArgs:
+    """The transformation of a rule, which takes extra arguments.
+
+    Raises:
+      OptionError: for a rule that gives something else.
+    """
+    found = rule(theta)
+    if not isinstance(found, optax.GradientTransformation):
         raise OptionError(
             "inner",
-            f"returns {type(made).__name__}; allowed: an optax transformation, for every theta",
+            f"returns {type(found).__name__}; allowed: an optax transformation, for every theta",
         )
-    return optax.with_extra_args_support(made)
+    return optax.with_extra_args_support(found)

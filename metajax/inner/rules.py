@@ -9,7 +9,7 @@ from jax.core import Tracer
 
 from metajax.core.family import Tree
 from metajax.core.options import OptionError
-from metajax.inner.descent import Rule
+from metajax.inner.descent import Rule, made
 
 
 def step_sizes(rates: float | jax.Array | Sequence[float]) -> optax.Schedule:
@@ -58,7 +58,7 @@ def check_differentiable(rule: Rule, theta: Tree, fast: Tree) -> None:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), tree)
 
     theta, fast = zeros(theta), zeros(fast)
-    transformation = optax.with_extra_args_support(rule(theta))
+    transformation = made(rule, theta)
 
     def moved(gradients):
         steps, _ = transformation.update(gradients, transformation.init(fast), fast)

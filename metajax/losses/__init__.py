@@ -1,4 +1,4 @@
-"""Losses, advantages and baselines, one concept a file."""
+"""Losses, returns, advantages and baselines."""
 
 from metajax.losses.actor_critic import actor_critic_loss
 from metajax.losses.advantages import (
@@ -26,6 +26,7 @@ from metajax.losses.of_outputs import (
     value_error,
 )
 from metajax.losses.off_policy import (
+    lambda_targets,
     next_step_returns,
     per_decision_returns,
     retrace_targets,
@@ -39,7 +40,6 @@ from metajax.losses.policy_gradient import (
 )
 from metajax.losses.prediction import cross_entropy, prediction_loss, squared_error
 from metajax.losses.recursion import backward_sums
-from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "actor_critic_loss",

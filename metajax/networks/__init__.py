@@ -1,4 +1,4 @@
-"""Flax modules, action distributions and the policies made of them."""
+"""Flax modules, action distributions, policies and value networks."""
 
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring

@@ -1,4 +1,4 @@
-"""What every network of a user's own has to be."""
+"""Checks of networks passed in by users."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from metajax.core.options import OptionError
 
 
 def check_network(network: Any, spec: Spec | DataSpec) -> None:
-    """Checks a torso, by tracing it: a module from observations ``[B, O]`` to features ``[B, F]``.
+    """Checks a torso by tracing it: a module from observations ``[B, O]`` to ``[B, F]``.
 
     Args:
-      network: that was given.
-      spec: gives the observation shape.
+      network: Object to check.
+      spec: Spec with the observation shape.
 
     Raises:
-      OptionError: for anything else.
+      OptionError: If ``network`` is not such a module.
     """
     if not isinstance(network, nn.Module):
         name = getattr(network, "__name__", repr(network))
         meant = f"did you mean {name}()? " if isinstance(network, type) else ""
         raise OptionError(
-            "network", f"{name} is no module; {meant}allowed: an instance of a flax.linen.Module"
+            "network", f"{name} is not a module; {meant}allowed: an instance of a flax.linen.Module"
         )
     one = spec.input_shape if isinstance(spec, DataSpec) else spec.observation_shape
     shape = (2, *one)

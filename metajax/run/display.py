@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, plain lines anywhere else."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 import time
 from typing import Any
 
-from metajax.experiments.axes import AXES
+from metajax.run.axes import AXES
 
 
 class Display:
-    """Plain lines: the first block, then at most one line every ``interval`` seconds.
+    """Progress as plain lines: the first and last block, and one per ``interval`` between.
 
     Args:
-      start: iterations done before.
-      total: iterations in all.
-      axis: what returns count, see ``Evaluation``.
-      score: what they are, likewise.
-      interval: seconds.
+      start: Iterations done before this process.
+      total: Iterations in all.
+      axis: Axis of the returns, see ``Evaluation``.
+      score: Name of the returns, likewise.
+      interval: Shortest time between two lines, in seconds.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Display:
         """Shows the state of the run.
 
         Args:
-          iteration: iterations done.
-          returns: of the last iteration, ``[K + 1]`` along the axis.
-          rate: environment steps a second.
+          iteration: Iterations done.
+          returns: Returns of the last iteration, ``[K + 1]`` along the axis; None if absent.
+          rate: Environment steps per second.
         """
         now = time.monotonic()
         if now < self._next and iteration < self.total:
@@ -63,7 +63,7 @@ class Display:
         print(text, file=sys.stderr, flush=True)
 
     def _left(self, now: float, iteration: int) -> str:
-        # The first block compiles, so that its speed says nothing of the rest.
+        # The first block includes compilation, so its speed does not predict the rest.
         if self._began is None:
             self._began = (now, iteration)
         began, first = self._began
@@ -74,7 +74,7 @@ class Display:
 
 
 class Bar(Display):
-    """A bar by rich; see ``Display``."""
+    """Progress as a bar by rich; see ``Display``."""
 
     def __enter__(self) -> Bar:
         from rich.console import Console
@@ -105,7 +105,7 @@ class Bar(Display):
 
 
 def display(start: int, total: int, axis: str, score: str) -> Display:
-    """The display that fits standard error; see ``Display``."""
+    """The display for standard error: ``Bar`` on a terminal, else ``Display``."""
     return (Bar if sys.stderr.isatty() else Display)(start, total, axis, score)
 
 

@@ -1,8 +1,8 @@
-"""Task families: what a trial can be about.
+"""Task families, by name.
 
-Every family is a frozen dataclass of options in a file of its own, with
-``build() -> TaskFamily``, and one line in ``FAMILIES``. Importing them costs
-nothing: JAX and gymnax are imported by ``build``, after the options are checked.
+Each family is a frozen dataclass of options with ``build() -> TaskFamily``, in its own
+file, and one line in ``FAMILIES``. Importing this package is cheap: only ``build`` imports
+JAX and gymnax, after the options have been checked.
 """
 
 from __future__ import annotations
@@ -65,25 +65,22 @@ _LAZY = {
 
 
 def make(name: str, **options: Any) -> Any:
-    """The family of that name.
+    """The family registered as ``name``.
 
     Args:
-      name: one of ``metajax.tasks.list()``.
-      **options: fields of the family's options, for example
-        ``make("cartpole", mirrored=True)``.
-
-    Returns:
-      the ``TaskFamily``, or the ``DataFamily`` for labelled examples.
+      name: One of ``metajax.tasks.list()``.
+      **options: Options of the family, for example ``make("cartpole", mirrored=True)``;
+        ``metajax list NAME`` prints them with their defaults.
 
     Raises:
-      OptionError: a ``ValueError`` that names the family or option that is
-        unknown or impossible, and what is allowed.
+      OptionError: A ``ValueError`` for an unknown family, an unknown option, or a value
+        out of range; it names the option and what is allowed.
     """
     return build(FAMILIES.get(name), options, where="family").build()
 
 
 def list() -> builtins.list[str]:
-    """Names of all families that ``make`` knows."""
+    """Names that ``make`` accepts, sorted."""
     return [*FAMILIES.names()]
 
 

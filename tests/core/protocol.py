@@ -12,7 +12,8 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
-from metajax.core.types import MetaAlgorithm, MetaState, TaskFamily
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import TaskFamily
 from metajax.evaluation import Evaluation
 
 KEY, TEST_KEY = 0, 1

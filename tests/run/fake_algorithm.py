@@ -133,7 +133,7 @@ def report() -> dict[str, types.ModuleType]:
     parts = {
         "records": types.ModuleType("metajax.run.records"),
         "plots": types.ModuleType("metajax.run.plots"),
-        "tables": types.ModuleType("metajax.experiments.tables"),
+        "tables": types.ModuleType("metajax.run.tables"),
     }
     vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):

@@ -23,7 +23,8 @@ from metajax.core.options import (
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
-    from metajax.core.family import DataFamily, Family, TaskFamily
+    from metajax.core.arithmetic import Arithmetic, LayerProducts
+    from metajax.core.family import DataFamily, Family, Spec, TaskFamily
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
@@ -154,6 +155,34 @@ class GradientBased(MetaOptimized, WithTorso):
             self.devices,
             num_minibatches=self.minibatches,
         )
+
+    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of one meta-iteration on a family of this spec.
+
+        With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
+        ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
+        ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
+        counted: a network or an inner rule in Python, a value network.
+        """
+        from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+
+        inputs, outputs = sizes(spec)
+        each = layer_products([inputs, *self.hidden_sizes, outputs])
+        updates = self.inner_steps * self.updates_per_step
+        outer = self.outer_products(each, updates)
+        own = self.network is not None or self.inner is not None
+        if outer is None or own or self.baseline == "value":
+            return None
+        samples = self.num_tasks * self.num_streams * (self.horizon or spec.episode_length)
+        return Arithmetic(
+            rollouts=float(samples * (self.inner_steps + 1) * each.forward),
+            adaptation=float(samples * updates * each.gradient),
+            meta_gradient=float(samples * outer),
+        )
+
+    def outer_products(self, each: LayerProducts, updates: int) -> float | None:
+        """Operations a sample that differentiating trials of ``updates`` adds to them."""
+        raise NotImplementedError
 
     def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
         """How the initial weights improve; each algorithm has its own."""

@@ -87,6 +87,12 @@ class MAML(GradientBased):
     def inner_surrogate(self) -> str:
         return self.surrogate
 
+    def outer_products(self, each, updates):
+        # Several updates from one batch, and terms beside the policy gradient, are not counted.
+        if self.outer != "policy-gradient" or self.surrogate == "emaml" or self.every_step:
+            return None
+        return each.gradient + updates * (0 if self.first_order else each.second_order)
+
     @property
     def derivative(self) -> str:
         """How the meta-gradient goes through the adaptations."""

@@ -30,6 +30,9 @@ class Reptile(GradientBased):
     learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
+    def outer_products(self, each, updates):
+        return 0.0
+
     def outer_rule(self, problem, layout):
         from metajax import outer
 

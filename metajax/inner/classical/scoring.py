@@ -1,7 +1,6 @@
-"""The learner of classical methods: it rates the actions and takes the best.
+"""The learner of classical methods: score all actions and take the best.
 
-Nothing is trained. What a method has learnt of its task are the statistics of the
-trial, its memory.
+Nothing is trained. The memory holds the statistics of the trial.
 """
 
 from collections.abc import Callable
@@ -18,14 +17,14 @@ from metajax.networks.distributions import categorical, exploring
 
 
 class Rule(NamedTuple):
-    """How a method rates actions.
+    """A scoring rule for actions.
 
     Attributes:
-      memory: ``() -> memory``, the statistics before anything is seen.
-      score: ``(noise, memory, seen) -> (scores [A], memory)``: takes in what ``seen``
-        tells of the decision before, then rates the actions for this one.
-      noise: ``(key) ->`` the randomness of one rating; None for a method whose scores
-        follow from the trial alone.
+      memory: ``() -> memory``, the statistics at the start of a trial.
+      score: ``(noise, memory, seen) -> (scores [A], memory)``: update the statistics with
+        the outcome of the last decision, then score the actions for the next one.
+      noise: ``(key) -> noise``, the randomness of one call of ``score``; None for a
+        deterministic rule.
     """
 
     memory: Callable[[], Tree]
@@ -36,20 +35,22 @@ class Rule(NamedTuple):
 def scoring_learner(
     spec: Spec, rule: Rule, *, exploration: float | jax.Array = 0.0, ties: str = "first"
 ) -> Learner:
-    """Takes the action of the highest score, or now and then any.
+    """A learner that takes the action with the highest score, or explores.
 
-    ``theta`` and ``phi`` are ``()``, and nothing can be differentiated. The action
-    distribution is categorical, its parameters are logits ``[A]``. Where the scores are
-    random (posterior samples), the probability of an action is that of being the best
-    under the posterior, which has no closed form: log-probabilities, entropies and the
-    logits of ``predict`` are then NaN.
+    ``theta`` and ``phi`` are ``()``, and nothing is differentiable. The action distribution
+    is categorical with logits ``[A]``. With random scores (posterior samples) the probability
+    of an action is its posterior probability of being the best, which has no closed form:
+    log-probabilities, entropies and the logits of ``predict`` are then NaN.
 
     Args:
-      spec: of a family with ``Discrete`` actions.
-      rule: the method.
-      exploration: probability of a uniformly random action.
-      ties: among equal scores, the action of the lowest number ("first") or each as
-        likely as the others ("random").
+      spec: Spec of a family with ``Discrete`` actions.
+      rule: Scoring rule.
+      exploration: Probability of a uniformly random action.
+      ties: Choice among equal scores: ``"first"`` for the lowest action, ``"random"`` for a
+        uniform choice.
+
+    Raises:
+      OptionError: For another value of ``ties``.
     """
     check(ties in ("first", "random"), "ties", ties, "first or random")
     assert isinstance(spec.action_space, Discrete)

@@ -34,7 +34,7 @@ class TrialItem(NamedTuple):
 
 def post_adaptation(
     problem: Problem,
-    loss: Loss,
+    loss: Loss = losses.policy_gradient_loss,
     *,
     terms: Terms | None = None,
     derivative: str = "exact",
@@ -89,6 +89,7 @@ def post_adaptation(
         return value + more, {"loss": value + more, **report}
 
     def divergence(item, old, new):
+        assert actor is not None
         return losses.masked_mean(actor.divergence(old, new), item.query.mask)
 
     return Objective(

@@ -149,7 +149,7 @@ def live(
     after, query = problem.advance(noise, theta, life)
     last = source.measure(after.source, query)
     older = Lifetime(after, lifetime.age + window + 1)
-    count = jnp.sum(measured.count, dtype=jnp.int32) + last.count
+    count = jnp.sum(measured.steps, dtype=jnp.int32) + last.steps
     item = Window(lifetime.life.phi, support, query, key_adapt)
     return older, item, {"returns": last.score[None], "env_steps": count}
 
