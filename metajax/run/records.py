@@ -28,25 +28,25 @@ def environment() -> dict[str, Any]:
     """What a result depends on besides its settings.
 
     Returns:
-      ``revision`` (the git commit of the package's source, or None outside a
-      checkout) and ``dirty`` (whether the package differs from it); ``device``,
-      ``backend`` and ``num_devices`` of jax; ``platform``, ``processor`` and
-      ``num_cores`` (that this process may use) of the machine; ``versions`` by name.
+      ``revision`` (the git commit of the package's source, None outside a checkout) and
+      ``dirty`` (whether the package differs from it); ``device``, ``backend`` and
+      ``num_devices`` of jax; ``platform``, ``processor`` and ``num_cores`` (that this process
+      may use) of the machine; ``versions`` by name.
     """
     import jax
 
     revision, dirty = _revision()
-    device = jax.devices()[0]
+    device, processor = jax.devices()[0], _processor()
     return {
         "revision": revision,
         "dirty": dirty,
-        "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "device": processor if device.platform == "cpu" else device.device_kind,
         "backend": device.platform,
         "num_devices": jax.device_count(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor,
         "num_cores": num_cores(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
     }
 
 
@@ -58,7 +58,7 @@ def num_cores() -> int:
 
 
 def place(environment: Mapping[str, Any]) -> str:
-    """In words, what a result was computed on: ``"AMD EPYC, 2 cores"``, ``"8 x NVIDIA H200"``."""
+    """A machine in words: ``"AMD EPYC, 2 cores"``, ``"8 x NVIDIA H200"``."""
     device = environment.get("device") or "a device that is not recorded"
     if environment.get("backend") == "cpu":
         return f"{device}, {environment.get('num_cores')} cores"
@@ -67,15 +67,11 @@ def place(environment: Mapping[str, Any]) -> str:
 
 
 def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
-    """Adds a record as one line, all of it or nothing.
+    """Adds a record as one line, all of it or nothing; creates the file and its directory.
 
-    Processes may append to one file at the same time. Numbers that JSON does not
-    know (NaN, infinity) are written as null, numpy arrays as lists. A last line that
-    a killed process has not finished makes way.
-
-    Args:
-      path: the file; it and its directory are created if missing.
-      record: one object.
+    Processes may append to one file at the same time. Numbers that JSON does not know (NaN,
+    infinity) are written as null, numpy arrays as lists. A last line that a killed process has
+    not finished makes way.
 
     Raises:
       OSError: if it cannot be written, with the records before it untouched.
@@ -88,28 +84,19 @@ def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        size, lacks_end = _kept(file)
+        size = os.fstat(file).st_size
+        last = os.pread(file, size, 0).rpartition(b"\n")[2]
+        if last and _is_json(last):
+            line = b"\n" + line
+        else:
+            size -= len(last)
         os.ftruncate(file, size)
-        line = b"\n" + line if lacks_end else line
         if os.write(file, line) < len(line):
             os.ftruncate(file, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _kept(file: int) -> tuple[int, bool]:
-    """How many bytes of a file are records, and whether the last one lacks its line's end."""
-    size = os.fstat(file).st_size
-    if not size or os.pread(file, 1, size - 1) == b"\n":
-        return size, False
-    last = os.pread(file, size, 0).rpartition(b"\n")[2]
-    try:
-        json.loads(last)
-    except ValueError:
-        return size - len(last), False
-    return size, True
 
 
 def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
@@ -124,24 +111,20 @@ def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{path}: not text ({error.reason})") from None
     except OSError as error:
         raise Unreadable(f"{path} cannot be read ({error.strerror})") from None
     records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise Unreadable(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise Unreadable(f"{path}, line {number}: not a JSON object")
-        records.append(record)
+    for number, line in enumerate([*lines, last] if _is_json(last) else lines, start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise Unreadable(f"{path}, line {number}: not JSON ({error})") from None
+            if not isinstance(records[-1], dict):
+                raise Unreadable(f"{path}, line {number}: not a JSON object")
     return records
 
 
@@ -150,18 +133,21 @@ def to_json(record: Any) -> str:
     return json.dumps(plain(record), allow_nan=False)
 
 
+def _is_json(text: str | bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _revision() -> tuple[str | None, bool | None]:
     package = pathlib.Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(package), *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=20,
-        ).stdout.strip()
+        command = ["git", "-C", str(package), *arguments]
+        how: dict[str, Any] = {"check": True, "capture_output": True, "text": True, "timeout": 20}
+        return subprocess.run(command, stdin=subprocess.DEVNULL, **how).stdout.strip()
 
     try:
         # An installed copy may lie inside somebody else's repository.
@@ -172,24 +158,18 @@ def _revision() -> tuple[str | None, bool | None]:
         return None, None
 
 
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            module = sys.modules.get(name)
-            versions[name] = str(getattr(module, "__version__", "unknown"))
-    return versions
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
 
 
-@functools.cache
 def _processor() -> str:
     """The processor's name as the machine gives it."""
     try:
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -14,7 +14,8 @@ import pytest
 
 from metajax import inner, losses, networks
 from metajax.core import problem as trial
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 
 T, E, S, A = 5, 3, 2, 2
 GAMMA, RATE = 0.9, 0.3
@@ -234,7 +235,7 @@ def test_derivatives_through_the_adaptation(name, kind):
 
     def loss(theta):
         phi, _ = trial.replay(learner, learner.adapt, theta, support, key)
-        outputs = learner.unroll(theta, phi, (), chunk)
+        outputs = learner.predict(theta, phi, chunk)
         return jnp.sum(jnp.sin(outputs.value) + outputs.log_prob)
 
     exact, numeric = _finite_difference(loss, theta)

@@ -1,0 +1,94 @@
+"""Tables for a terminal, and numbers in words."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from metajax.run.axes import AXES
+
+if TYPE_CHECKING:
+    from metajax.evaluation import Evaluation
+
+Row = Sequence[str]
+
+
+def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
+    """Returns, or other scores, after 0..K adaptations, one line each.
+
+    Columns: the number of gradient steps (episodes of a continuing trial, transitions of a
+    lifetime), the mean return over tasks, the ends of its 95% interval, and what the step
+    gained; with a baseline (the same steps from weights that were not trained) also its mean
+    and how much lower it is.
+    """
+    rows = []
+    means, (lows, highs) = evaluation.mean(), evaluation.interval()
+    positions = evaluation.positions
+    for index, (value, low, high) in enumerate(zip(means, lows, highs, strict=True)):
+        gain = "" if index == 0 else f"{value - means[index - 1]:+.2f}"
+        rows.append([f"{positions[index]:,}", f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
+    title = f"{evaluation.score.capitalize()} on {len(evaluation.returns)} held-out tasks"
+    if evaluation.score == "return":
+        title += ", sampled actions" if evaluation.explore else ", the policy's mode"
+    headers = [AXES[evaluation.axis].unit, f"mean {evaluation.score}", "95% interval", "gain"]
+    if baseline is not None:
+        headers += ["random init.", "difference"]
+        for row, value, other in zip(rows, means, baseline.mean(), strict=True):
+            row += [f"{other:.2f}", f"{value - other:+.2f}"]
+    return text(headers, rows, title)
+
+
+def text(headers: Row, rows: Sequence[Row], title: str | None = None) -> str:
+    """A table: words to the left, numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name, number in zip(headers, are_numbers(headers, rows), strict=True):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # As wide as it must be: a table in a log must not depend on the terminal.
+    console = Console(file=io.StringIO(), width=240, color_system=None, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().rstrip().splitlines()
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def are_numbers(headers: Row, rows: Sequence[Row]) -> list[bool]:
+    """Whether each column holds numbers only (or nothing) below its header.
+
+    Raises:
+      ValueError: where a row has more or fewer cells than there are headers.
+    """
+    for row in rows:
+        if len(row) != len(headers):
+            raise ValueError(f"rows: {len(row)} cells given; allowed: {len(headers)}, as headers")
+
+    def is_number(cell: str) -> bool:
+        return not cell or cell in ("–", "-") or cell.lstrip("+-−*±>").lstrip()[:1].isdigit()
+
+    cells = [[row[index] for row in rows] for index in range(len(headers))]
+    return [any(column) and all(map(is_number, column)) for column in cells]
+
+
+def count(number: float) -> str:
+    """A large number in words that fit a table: ``160,000``, ``12.3 million``."""
+    if number >= 0.9995e9:  # 999.7 million are 1 billion in three digits
+        return f"{number / 1e9:.3g} billion"
+    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a table: ``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
