@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
-from metajax.core.family import Key, TaskFamily, Tree
+from metajax.core.family import Family, Key, TaskFamily, Tree
 from metajax.core.layout import Layout
 from metajax.core.options import OptionError
 from metajax.core.problem import even_points
@@ -28,6 +28,8 @@ class Evaluation(NamedTuple):
       env_steps: transitions that happened, over all tasks.
       steps: ``[P + 1]``, how many transitions of its task a learner had adapted to at
         each of the "points"; None on the other axes.
+      score: Name of what ``returns`` hold: "return", or for labelled examples "accuracy" or
+        "negative squared error".
     """
 
     returns: np.ndarray
@@ -35,6 +37,7 @@ class Evaluation(NamedTuple):
     explore: bool
     env_steps: int
     steps: np.ndarray | None = None
+    score: str = "return"
 
     @property
     def num_adaptations(self) -> int:
@@ -64,7 +67,7 @@ class Evaluation(NamedTuple):
 @functools.lru_cache(maxsize=32)
 def _meta_test(
     algorithm: MetaAlgorithm,
-    family: TaskFamily,
+    family: Family,
     layout: Layout,
     num_adaptations: int | None,
     num_streams: int | None,
@@ -94,7 +97,7 @@ def evaluate(
     algorithm: MetaAlgorithm,
     key: Key,
     theta: Tree,
-    family: TaskFamily | None = None,
+    family: Family | None = None,
     *,
     num_tasks: int = 100,
     num_adaptations: int | None = None,
@@ -147,6 +150,7 @@ def evaluate(
         explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
         steps=None if steps is None else np.asarray(steps[0], np.int64),
+        score=algorithm.family.spec.score,
     )
 
 
@@ -157,7 +161,7 @@ def _steps_at_points(trial: Trial) -> np.ndarray:
     return np.asarray(adapted * num_steps * num_streams, np.int32)
 
 
-def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray | None:
+def optimal_returns(key: Key, family: Family, num_tasks: int) -> np.ndarray | None:
     """What the best policy that knows the task expects, in the tasks of an evaluation.
 
     Args:
@@ -167,7 +171,7 @@ def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray 
       ``[num_tasks]``, the expected return of one episode; None where the family
       cannot tell.
     """
-    optimal = family.spec.optimal_return
+    optimal = family.spec.optimal_return if isinstance(family, TaskFamily) else None
     if optimal is None:
         return None
 

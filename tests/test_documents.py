@@ -13,7 +13,7 @@ import pytest
 import metajax
 from metajax import cli
 from metajax.algorithms import ALGORITHMS
-from metajax.experiments import table_definition, throughput
+from metajax.experiments import table_definition
 from metajax.run import config
 from metajax.tasks import FAMILIES
 
@@ -45,10 +45,6 @@ def _commands() -> list[str]:
 @pytest.mark.parametrize("command", _commands())
 def test_commands_are_understood(command):
     words = shlex.split(command.replace("quick|full", "quick"), comments=True)[1:]
-    if words[0] == "bench":
-        parser, words = throughput._parser(), words[1:]
-        parser.parse_args([word.replace("PICTURE", "a.png") for word in words])
-        return
     modules, words = cli._imports(words)
     options: argparse.Namespace = cli._parsed(words)
     ours = getattr(options, "tables", None) == "benchmarks/tables"

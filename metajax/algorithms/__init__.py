@@ -30,6 +30,7 @@ ALGORITHMS = Registry(
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "meta-gradient-actor-critic": (
@@ -44,6 +45,7 @@ ALGORITHMS = Registry(
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
+        "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",

@@ -1,4 +1,4 @@
-"""Arithmetic of a meta-iteration, counted by hand by a method of the algorithms' options.
+"""Arithmetic of a meta-iteration, counted by hand by the method ``arithmetic`` of options.
 
 ``compiled.cost_analysis()`` counts the body of a loop once, and rollouts, task blocks and
 adaptations are loops, so it cannot be asked. Only matrix products of the policy are counted:
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from metajax.core.family import Spec
+    from metajax.core.types import Spec
 
 
 class Arithmetic(NamedTuple):
@@ -68,7 +68,7 @@ def layer_products(widths: Sequence[int]) -> LayerProducts:
 
 def sizes(spec: Spec) -> tuple[int, int]:
     """Inputs and outputs of a policy: observations flat, a number for each action."""
-    from metajax.core.family import Box
+    from metajax.core.types import Box
 
     space = spec.action_space
     outputs = len(space.low) if isinstance(space, Box) else space.num_actions

@@ -112,6 +112,11 @@ class Spec:
             if value is not None and not isinstance(value, Tracer):
                 object.__setattr__(self, name, float(value))
 
+    @property
+    def score(self) -> str:
+        """Name of the score of a trial."""
+        return "return"
+
 
 class TimeStep(NamedTuple):
     """Output of the environment after a reset or a step, for one stream.
@@ -220,6 +225,11 @@ class DataSpec:
     input_shape: tuple[int, ...]
     num_outputs: int
     classes: bool = False
+
+    @property
+    def score(self) -> str:
+        """Name of the score of a trial."""
+        return "accuracy" if self.classes else "negative squared error"
 
 
 class DrawFn(Protocol):

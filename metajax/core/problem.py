@@ -135,7 +135,7 @@ class Problem(NamedTuple):
             returns = returns[even_points(number, self.num_points)]
         return Trial(
             returns=returns,
-            env_steps=jnp.sum(measured.count, dtype=jnp.int32) + last.count,
+            env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps,
             phi=life.phi,
             support=support,
             query=query,

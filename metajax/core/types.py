@@ -12,7 +12,7 @@ An absent part is ``None``; a state without contents is ``()``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -51,7 +51,7 @@ class ActorOutput(NamedTuple):
     action: jax.Array
     mode: jax.Array
     log_prob: jax.Array
-    value: jax.Array | None = None
+    value: Any = None
 
 
 class Chunk(NamedTuple):
@@ -82,12 +82,12 @@ class Chunk(NamedTuple):
     truncated: jax.Array
     mask: jax.Array
     log_prob: jax.Array
-    value: jax.Array | None = None
-    final_value: jax.Array | None = None
-    next_observation: jax.Array | None = None
-    advantage: jax.Array | None = None
-    target: jax.Array | None = None
-    scale: jax.Array | None = None
+    value: Any = None
+    final_value: Any = None
+    next_observation: Any = None
+    advantage: Any = None
+    target: Any = None
+    scale: Any = None
 
     @property
     def done(self) -> jax.Array:
@@ -114,10 +114,10 @@ class Outputs(NamedTuple):
     distribution: Tree
     log_prob: jax.Array
     entropy: jax.Array
-    value: jax.Array | None = None
-    target: jax.Array | None = None
-    expected_value: jax.Array | None = None
-    features: jax.Array | None = None
+    value: Any = None
+    target: Any = None
+    expected_value: Any = None
+    features: Any = None
 
 
 class MemoryFn(Protocol):
@@ -244,11 +244,11 @@ class Measured(NamedTuple):
       score: Scalar, the score of the learner that met the chunk (undiscounted return; for
         labelled examples accuracy, or minus the loss), or ``[episodes]`` for a chunk that is
         a whole trial.
-      count: Int32, transitions or examples in the chunk.
+      steps: Int32, transitions or examples in the chunk.
     """
 
     score: jax.Array
-    count: jax.Array
+    steps: jax.Array
 
 
 class OpenFn(Protocol):

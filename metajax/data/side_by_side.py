@@ -32,7 +32,7 @@ def side_by_side(problem: Problem, num_tasks: int) -> Problem:
 
     def measure(states, chunk):
         found = jax.vmap(source.measure)(states, _parted(chunk, num_tasks))
-        return Measured(jnp.mean(found.score, axis=0), jnp.sum(found.count))
+        return Measured(jnp.mean(found.score, axis=0), jnp.sum(found.steps))
 
     def noise(key, tasks):
         return jax.vmap(source.noise)(jax.random.split(key, num_tasks), tasks)

@@ -5,7 +5,9 @@ from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
+from metajax.inner.metric import prototypes
 from metajax.inner.partition import EVERYTHING, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.inner.q.context import Windows, windows_of, with_context
@@ -19,6 +21,7 @@ from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
 from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
+from metajax.inner.supervised import supervised
 
 __all__ = [
     "EVERYTHING",
@@ -47,7 +50,10 @@ __all__ = [
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
+    "init_lstm_rule",
     "learned_exploration",
+    "log_and_sign",
+    "lstm_rule",
     "memory_learner",
     "meta_q_learner",
     "off_policy_actor",
@@ -55,10 +61,12 @@ __all__ = [
     "policy_actor",
     "policy_outputs",
     "propensity",
+    "prototypes",
     "q_learner",
     "reinforce",
     "scoring_learner",
     "step_sizes",
+    "supervised",
     "value_learner",
     "visit_hash",
     "windows_of",

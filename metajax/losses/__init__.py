@@ -38,6 +38,7 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
+from metajax.losses.prediction import cross_entropy, prediction_loss, squared_error
 from metajax.losses.recursion import backward_sums
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "behaviour_loss",
     "clipped_loss",
     "clipped_surrogate",
+    "cross_entropy",
     "dice_loss",
     "dice_surrogate",
     "entropy",
@@ -61,12 +63,14 @@ __all__ = [
     "normalize",
     "per_decision_returns",
     "policy_gradient_loss",
+    "prediction_loss",
     "ratio_loss",
     "retrace_targets",
     "return_error",
     "returns_to_go",
     "score_loss",
     "score_surrogate",
+    "squared_error",
     "temporal_difference_loss",
     "term",
     "total_of",

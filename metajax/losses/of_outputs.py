@@ -110,7 +110,9 @@ def following_returns(outputs: Outputs, chunk: Chunk, discount: float | jax.Arra
 
 def total_of(*parts: tuple[float | jax.Array, Loss]) -> Loss:
     """The weighted sum of losses."""
-    return lambda outputs, data: sum(weight * loss(outputs, data) for weight, loss in parts)
+    return lambda outputs, data: jnp.asarray(
+        sum(weight * loss(outputs, data) for weight, loss in parts)
+    )
 
 
 def term(loss: Loss) -> Term:

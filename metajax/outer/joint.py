@@ -49,7 +49,7 @@ def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> O
             points = even_points(number - 1, problem.num_points)
         info = {
             "returns": measured.score[jax.numpy.asarray(points)],
-            "env_steps": metrics.over_rows({"env_steps": measured.count})["env_steps"],
+            "env_steps": metrics.over_rows({"env_steps": measured.steps})["env_steps"],
         }
         assert learner.weights is not None
         return learner.weights(theta, carry.phi), carry, info

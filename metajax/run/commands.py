@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 
 from metajax.core.algorithm import MetaAlgorithm
-from metajax.core.family import TaskFamily
+from metajax.core.family import Family
 from metajax.core.options import OptionError
 from metajax.evaluation import Evaluation
 from metajax.run import checkpoints, loop, meta_test, records
@@ -168,7 +168,7 @@ def _measure(
     run: RunDirectory,
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Any,
     iteration: int,
 ) -> _Measured:

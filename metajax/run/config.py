@@ -45,7 +45,7 @@ from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm
-    from metajax.core.family import TaskFamily
+    from metajax.core.family import Family
 
 SECTIONS = ("family", "algorithm", "train", "evaluate")
 
@@ -128,7 +128,7 @@ class Config:
     evaluate: EvaluateOptions
     held_out: Named
 
-    def build(self) -> tuple[MetaAlgorithm, TaskFamily]:
+    def build(self) -> tuple[MetaAlgorithm, Family]:
         """The algorithm on its family, and the held-out family; imports jax.
 
         Raises:

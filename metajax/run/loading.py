@@ -6,7 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
-from metajax.core.family import TaskFamily
+from metajax.core.family import Family
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
@@ -24,7 +24,7 @@ class LoadedRun(NamedTuple):
     """
 
     algorithm: MetaAlgorithm
-    family: TaskFamily
+    family: Family
     state: MetaState
     iteration: int
     config: Config

@@ -84,8 +84,9 @@ def train_run(
         checkpoints.remove(run.checkpoints, later)
     last = run.cut_metrics(start)
     loggers = open_loggers(run, config, start)
+    score = algorithm.family.spec.score
     with (
-        display(start, config.train.num_iterations, algorithm.axis) as screen,
+        display(start, config.train.num_iterations, algorithm.axis, score) as screen,
         Interruption(lambda number: screen.message(_announcement(number))) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metajax.run.axes import AXES
+from metajax.run.axes import AXES, score_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,11 +127,11 @@ def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluati
         for number, (label, one) in enumerate(lines.items()):
             style: dict[str, Any] = {"color": colour(number), "markersize": 5, "label": label}
             band(axes, one.positions, one.mean(), *one.interval(), style="o-", **style)
-        axis = next(iter(lines.values())).axis
+        axis, score = next((one.axis, one.score) for one in lines.values())
         if axis == "adaptations":
             axes.set_xticks(range(max(one.num_adaptations for one in lines.values()) + 1))
         axes.set_xlabel(AXES[axis].label)
-        axes.set_ylabel("return (undiscounted)")
+        axes.set_ylabel(score_label(score))
         tasks = " / ".join(map(str, sorted({len(one.returns) for one in lines.values()})))
         axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
         if len(lines) > 1:
@@ -139,7 +139,10 @@ def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluati
 
 
 def learning_curves(
-    path: Path, runs: Mapping[str, Sequence[Metrics]], axis: str = "adaptations"
+    path: Path,
+    runs: Mapping[str, Sequence[Metrics]],
+    axis: str = "adaptations",
+    score: str = "return",
 ) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
@@ -148,6 +151,7 @@ def learning_curves(
       runs: by label, for each seed the records of its run (with ``iteration`` and
         ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
       axis: axis of the returns, see ``Evaluation``.
+      score: Name of the returns, likewise.
     """
     words = AXES[axis]
     with figure(path, (6.4, 4.0)) as whole:
@@ -163,7 +167,7 @@ def learning_curves(
             if several:
                 axes.plot(steps, before.mean(axis=0), color=colour(number), **DASHED)
         axes.set_xlabel("meta-iteration")
-        axes.set_ylabel("return on training tasks (undiscounted)")
+        axes.set_ylabel(f"{score_label(score)}, training tasks")
         if any(len(seed[0]["returns"]) > 1 for seeds in runs.values() for seed in seeds):
             axes.plot([], [], color=GREY, label=words.first, **DASHED)
         whole.legend(loc="outside upper center", ncols=len(runs) + 1)

@@ -235,7 +235,7 @@ def test_derivatives_through_the_adaptation(name, kind):
 
     def loss(theta):
         phi, _ = trial.replay(learner, learner.adapt, theta, support, key)
-        outputs = learner.unroll(theta, phi, (), chunk)
+        outputs = learner.predict(theta, phi, chunk)
         return jnp.sum(jnp.sin(outputs.value) + outputs.log_prob)
 
     exact, numeric = _finite_difference(loss, theta)

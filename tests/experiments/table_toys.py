@@ -19,6 +19,7 @@ source = "A paper 2016"
 metric = "total"
 decimals = 2
 family = { name = "toys" }
+evaluate = { num-tasks = 6 }
 
 [[columns]]
 name = "two"
@@ -48,11 +49,9 @@ tune = { start = [0.0, 0.4, 1.0] }
 
 [profiles.quick]
 columns = ["two"]
-evaluate = { num-tasks = 6 }
 
 [profiles.full]
 seeds = [0, 1]
-evaluate = { num-tasks = 6 }
 """
 
 

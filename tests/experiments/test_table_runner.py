@@ -265,8 +265,8 @@ def test_tuned_options_are_chosen_on_separate_trials(project, seed):
         "still/two",
         ('{ name = "mover" }\ntune', '{ name = "mover", tilt = 1.0 }\ntune'),
         (
-            "evaluate = { num-tasks = 6 }",
-            f"family = {{ spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}",
+            '"toys" }\nevaluate = { num-tasks = 6 }',
+            f'"toys", spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}',
         ),
     )
     record = table_runner.measure(cell, project)

@@ -9,16 +9,19 @@ from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import Count, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
+    from metajax.core.algorithm import Terms
+    from metajax.core.family import Family
     from metajax.core.problem import Problem
+    from metajax.core.types import Loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAML(GradientBased):
-    """MAML (Finn et al. 2017): initial weights from which a few policy-gradient steps adapt.
+    """MAML (Finn et al. 2017): initial weights from which a few gradient steps adapt.
 
     Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
-    deep networks", algorithm 3. Deviations: the outer step is a choice, and
-    advantages are normalised within each task.
+    deep networks", algorithm 2 for labelled examples and 3 for environments. Deviations: the
+    outer step is a choice, and advantages are normalised within each task.
 
     Attributes:
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; "ppo", several
@@ -53,6 +56,10 @@ class MAML(GradientBased):
     fisher_tasks: Count | None = None
 
     first_order: ClassVar[bool] = False
+    acting: ClassVar[tuple[str, ...]] = (
+        *GradientBased.acting,
+        *("outer", "surrogate", "entropy_coefficient"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,20 +101,14 @@ class MAML(GradientBased):
         return "exact-remat" if self.remat else "exact"
 
     def outer_rule(self, problem, layout):
-        from metajax import losses, outer
+        from metajax import outer
 
         self.check_inner(problem)
-        loss = {
-            "policy-gradient": losses.policy_gradient_loss,
-            "ppo": losses.clipped_loss(self.clip),
-            "trpo": losses.ratio_loss,
-        }[self.outer]
-        if self.baseline == "value":
-            loss = losses.total_of((1.0, loss), (1.0, losses.value_error))
+        loss, terms = self.meta_loss(problem.family)
         objective = outer.post_adaptation(
             problem,
             loss,
-            terms={"entropy": (-1.0 * self.entropy_coefficient, losses.term(losses.entropy))},
+            terms=terms,
             derivative=self.derivative,
             every_step=self.every_step,
         )
@@ -132,6 +133,23 @@ class MAML(GradientBased):
             objective = outer.with_sampling_credit(objective, problem, self.derivative)
         estimator = outer.backprop(objective, layout, sampling_credit=credit)
         return outer.once(estimator, self.meta_optimizer())
+
+    def meta_loss(self, family: Family) -> tuple[Loss, Terms]:
+        """The loss on the query chunk, and further terms of the meta-objective."""
+        from metajax import losses
+        from metajax.core.family import DataFamily
+
+        if isinstance(family, DataFamily):
+            return losses.prediction_loss(family.spec), {}
+        loss = {
+            "policy-gradient": losses.policy_gradient_loss,
+            "ppo": losses.clipped_loss(self.clip),
+            "trpo": losses.ratio_loss,
+        }[self.outer]
+        if self.baseline == "value":
+            loss = losses.total_of((1.0, loss), (1.0, losses.value_error))
+        entropy = losses.term(losses.entropy)
+        return loss, {"entropy": (-1.0 * self.entropy_coefficient, entropy)}
 
     def check_inner(self, problem: Problem) -> None:
         """Raises OptionError for an inner rule that has no derivative where it needs one."""

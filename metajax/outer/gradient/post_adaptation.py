@@ -50,7 +50,8 @@ def post_adaptation(
       every_step: Use the mean loss after 0..K adaptations instead of the last alone: the
         multi-step loss of Antoniou et al. (2019), "How to train your MAML", section
         4, with equal weights and including the policy before any adaptation, which keeps
-        that policy from running away. The chunks are there anyway.
+        that policy from running away. Each loss is that of the chunk collected next, or of the
+        query chunk where a source draws that one apart (``Source.query``).
 
     Source: Finn et al. (2017), equation 4 and algorithm 3.
     """
@@ -75,6 +76,7 @@ def post_adaptation(
 
     def meta_loss(theta, item):
         def loss_before(phi, chunk):
+            chunk = chunk if problem.source.query is None else item.query
             return loss(learner.predict(theta, phi, chunk), chunk)
 
         if every_step:
@@ -87,6 +89,7 @@ def post_adaptation(
         return value + more, {"loss": value + more, **report}
 
     def divergence(item, old, new):
+        assert actor is not None
         return losses.masked_mean(actor.divergence(old, new), item.query.mask)
 
     return Objective(

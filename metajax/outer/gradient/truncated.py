@@ -52,6 +52,7 @@ def truncated(
     judge: Learner | None = None,
     behaviour_loss: Loss | None = None,
     derivative: str = "exact",
+    every_step: bool = False,
 ) -> Estimator:
     """The gradient of the loss after ``window`` adaptations, in N lifetimes that go on.
 
@@ -78,13 +79,21 @@ def truncated(
         alone, such as epsilon.
       derivative: One of ``metajax.core.replay.DERIVATIVES``; "first-order" gives no gradient
         to settings of the adaptation.
+      every_step: Use the mean loss of all ``window + 1`` chunks, each before it is adapted to,
+        instead of the query alone: what a learned optimiser descends on its way.
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
     """
     adapt = DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
-        window_loss, problem.learner, judge or problem.learner, adapt, loss, behaviour_loss
+        window_loss,
+        problem.learner,
+        judge or problem.learner,
+        adapt,
+        loss,
+        behaviour_loss,
+        every_step,
     )
 
     def block_sum(theta, block):
@@ -140,7 +149,7 @@ def live(
     after, query = problem.advance(noise, theta, life)
     last = source.measure(after.source, query)
     older = Lifetime(after, lifetime.age + window + 1)
-    count = jnp.sum(measured.count, dtype=jnp.int32) + last.count
+    count = jnp.sum(measured.steps, dtype=jnp.int32) + last.steps
     item = Window(lifetime.life.phi, support, query, key_adapt)
     return older, item, {"returns": last.score[None], "env_steps": count}
 
@@ -166,6 +175,7 @@ def window_loss(
     adapt: AdaptFn,
     loss: Loss,
     behaviour_loss: Loss | None,
+    every_step: bool,
     theta: Tree,
     item: Window,
 ) -> tuple[jax.Array, Info]:
@@ -176,13 +186,20 @@ def window_loss(
             return judge.predict(theta, jax.lax.stop_gradient(phi), chunk)
         return None
 
-    phi, before = replay(
-        learner, theta, item.phi, item.support, item.key, adapt=adapt, observe=acted
+    def judged(phi, chunk):
+        if judge.actor is not None:
+            chunk = jax.lax.stop_gradient(judge.actor.annotate(theta, phi, chunk))
+        return loss(judge.predict(theta, phi, chunk), chunk)
+
+    def observed(phi, chunk):
+        return acted(phi, chunk), judged(phi, chunk) if every_step else None
+
+    phi, (before, earlier) = replay(
+        learner, theta, item.phi, item.support, item.key, adapt=adapt, observe=observed
     )
-    query = item.query
-    if judge.actor is not None:
-        query = jax.lax.stop_gradient(judge.actor.annotate(theta, phi, query))
-    value = loss(judge.predict(theta, phi, query), query)
+    value = judged(phi, item.query)
+    if every_step:
+        value = jnp.mean(jnp.append(earlier, value))
     total = value
     if behaviour_loss is not None:
         outputs = joined(before, acted(phi, item.query))
