@@ -12,6 +12,7 @@ suffice.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import runpy
@@ -46,17 +47,17 @@ def measure(
 ) -> dict[str, Any]:
     """Times meta-iterations of a config, interleaved with plain matrix products.
 
-    One call of the compiled program warms up; each repeat is then one call, from start until
-    all its results are there. Every transition that happened counts as an environment step,
-    none that padding masks.
+    One call of the compiled program warms up; each of ``repeats`` calls is then timed from its
+    start until all its results are there. Every transition that happened counts as an
+    environment step, none that padding masks.
 
     Args:
       config: config whose algorithm and family are used.
       iterations: meta-iterations in one call. Default: chosen by the number of tasks.
-      repeats: number of calls that are timed.
+      repeats: number of timed calls.
       seed: seed of the run.
       yardstick: ``(family, options) -> (init, step)`` of a program that is timed in turns with
-        the config's: ``init(key) -> state`` and ``step(key, state) -> (state, info)``, with
+        the config's: ``init(key) -> state``, ``step(key, state) -> (state, info)``, with
         ``env_steps`` in ``info``.
 
     Returns:
@@ -83,9 +84,8 @@ def measure(
         init, step = yardstick(family, options)
 
         def plain(key, state):
-            return jax.lax.scan(
-                lambda state, key: step(key, state), state, jax.random.split(key, length)
-            )
+            keys = jax.random.split(key, length)
+            return jax.lax.scan(lambda state, key: step(key, state), state, keys)
 
         programs.append(_Program(plain, jax.jit(init)(key), key))
     product = MatrixProduct()
@@ -227,51 +227,48 @@ class MatrixProduct:
 
 def _check_memory(program: Any) -> int | None:
     """Bytes that the program needs besides what is there; raises where they are not free."""
-    analysis = program.memory_analysis()
+    analysis, free = program.memory_analysis(), _free_memory()
     if analysis is None:
         return None
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    free = _free_memory()
-    if free is not None and needed > 0.95 * free:
-        raise MemoryError(
-            f"the program needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
-        )
+    if needed > 0.95 * free:
+        sizes = f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
+        raise MemoryError(f"the program needs {sizes}")
     return needed
 
 
-def _free_memory() -> int | None:
+def _free_memory() -> float:
+    """Bytes that are free on a device, or for a CPU in this process; infinite if unknown."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
-        limit = stats.get("bytes_limit")
-        return None if limit is None else limit - stats.get("bytes_in_use", 0)
-    available = _kilobytes("/proc/meminfo", "MemAvailable:")
-    free = [] if available is None else [available]
+        return stats.get("bytes_limit", math.inf) - stats.get("bytes_in_use", 0)
+    free = _kilobytes("/proc/meminfo", "MemAvailable:")
     limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     if limit and used and limit[0].isdigit():
-        free.append(int(limit[0]) - int(used[0]))
-    return min(free, default=None)
+        free = min(free, int(limit[0]) - int(used[0]))
+    return free
 
 
 def peak_memory() -> tuple[int, str]:
     """Highest use so far in bytes, and whose: all devices together, or this process."""
     devices = jax.local_devices()
-    stats = [device.memory_stats() for device in devices]
-    if devices[0].platform != "cpu" and all(one and "peak_bytes_in_use" in one for one in stats):
+    stats = [device.memory_stats() or {} for device in devices]
+    if devices[0].platform != "cpu" and all("peak_bytes_in_use" in one for one in stats):
         return sum(one["peak_bytes_in_use"] for one in stats), "devices"
     peak = _kilobytes("/proc/self/status", "VmHWM:")
-    if peak is None:
+    if math.isinf(peak):
         import resource
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = peak if sys.platform == "darwin" else peak * 1024
-    return peak, "process"
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(peak), "process"
 
 
-def _kilobytes(path: str, name: str) -> int | None:
-    """A number of kilobytes that the system states, in bytes."""
-    found = (line.split()[1] for line in _lines(path) if line.startswith(name))
-    return next((int(number) * 1024 for number in found), None)
+def _kilobytes(path: str, name: str) -> float:
+    """A number of kilobytes that the system states, in bytes; infinite if it does not."""
+    found = (int(line.split()[1]) for line in _lines(path) if line.startswith(name))
+    return next(found, math.inf) * 1024
 
 
 def _lines(path: str) -> list[str]:

@@ -52,6 +52,11 @@ class Cell:
         """How returns become the cell's number."""
         return self.column.metric or self.table.metric
 
+    @property
+    def better(self) -> str:
+        """Which numbers are, "higher" or "lower"."""
+        return self.column.better or self.table.better
+
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """Everything that the cell's number depends on, as JSON writes it."""
