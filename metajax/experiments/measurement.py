@@ -12,9 +12,7 @@ suffice.
 from __future__ import annotations
 
 import json
-import math
 import os
-import pathlib
 import runpy
 import sys
 import time
@@ -28,7 +26,7 @@ import numpy as np
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import OptionError
 from metajax.core.types import Spec
-from metajax.run import extensions, records
+from metajax.run import extensions, machine, records
 from metajax.run.config import Config, from_dict
 from metajax.run.console import is_out_of_memory
 from metajax.run.numbers import whole
@@ -68,7 +66,7 @@ def measure(
       MemoryError: if the program would not fit what is free.
     """
     jax.devices()
-    baseline = peak_memory()[0]
+    baseline = machine.peak_memory()[0]
     algorithm, _ = config.build()
     family, options = algorithm.family, config.algorithm.options
     length = iterations or max(1, 400 // getattr(options, "num_tasks", 1))
@@ -78,7 +76,7 @@ def measure(
         initial_state(algorithm, key),
         key,
     )
-    memory = peak_memory()  # before a yardstick needs any
+    memory = machine.peak_memory()  # before a yardstick needs any
     programs = [ours]
     if yardstick is not None:
         init, step = yardstick(family, options)
@@ -106,7 +104,7 @@ def measure(
         "repeats": repeats,
         "setting": resolved_setting(config, family),
         "family_options": config.to_dict()["family"],
-        "environment": records.environment(),
+        "environment": machine.environment(),
     }
     for other in programs[1:]:
         record["yardstick_env_steps_per_second"] = float(np.median(other.rates()))
@@ -227,7 +225,7 @@ class MatrixProduct:
 
 def _check_memory(program: Any) -> int | None:
     """Bytes that the program needs besides what is there; raises where they are not free."""
-    analysis, free = program.memory_analysis(), _free_memory()
+    analysis, free = program.memory_analysis(), machine.free_memory()
     if analysis is None:
         return None
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
@@ -235,47 +233,6 @@ def _check_memory(program: Any) -> int | None:
         sizes = f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
         raise MemoryError(f"the program needs {sizes}")
     return needed
-
-
-def _free_memory() -> float:
-    """Bytes that are free on a device, or for a CPU in this process; infinite if unknown."""
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        return stats.get("bytes_limit", math.inf) - stats.get("bytes_in_use", 0)
-    free = _kilobytes("/proc/meminfo", "MemAvailable:")
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit and used and limit[0].isdigit():
-        free = min(free, int(limit[0]) - int(used[0]))
-    return free
-
-
-def peak_memory() -> tuple[int, str]:
-    """Highest use so far in bytes, and whose: all devices together, or this process."""
-    devices = jax.local_devices()
-    stats = [device.memory_stats() or {} for device in devices]
-    if devices[0].platform != "cpu" and all("peak_bytes_in_use" in one for one in stats):
-        return sum(one["peak_bytes_in_use"] for one in stats), "devices"
-    peak = _kilobytes("/proc/self/status", "VmHWM:")
-    if math.isinf(peak):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return int(peak), "process"
-
-
-def _kilobytes(path: str, name: str) -> float:
-    """A number of kilobytes that the system states, in bytes; infinite if it does not."""
-    found = (int(line.split()[1]) for line in _lines(path) if line.startswith(name))
-    return next(found, math.inf) * 1024
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return pathlib.Path(path).read_text().splitlines()
-    except OSError:
-        return []
 
 
 def main(argument: str) -> int:

@@ -14,7 +14,7 @@ from metajax.experiments.table_definition import Table
 from metajax.experiments.table_results import Line, Records, headings
 from metajax.run import plots
 from metajax.run.axes import AXES
-from metajax.run.records import place
+from metajax.run.machine import place
 
 # How the dots of each kind of line look, and what they are called.
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -13,7 +13,7 @@ from metajax.core.options import OptionError
 from metajax.experiments import grids, rendering, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, only, read_records
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
-from metajax.run import records
+from metajax.run import machine, records
 from metajax.run.console import command, failed, say
 
 # Exit codes after signals.
@@ -82,7 +82,7 @@ def _run(
     def terminate(*_: Any) -> None:
         raise table_runner.Interrupted(128 + signal.SIGTERM)
 
-    say(f"on {records.place(records.environment())}")
+    say(f"on {machine.place(machine.environment())}")
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         failures = table_runner.run_cells(

@@ -14,7 +14,7 @@ from metajax.experiments import learning_curves, statistics, tuning
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_cells import cells
 from metajax.experiments.table_definition import Column, Row, Table, chosen
-from metajax.run.records import place
+from metajax.run.machine import place
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]

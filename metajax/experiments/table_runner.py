@@ -16,7 +16,7 @@ from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, digest, naming
 from metajax.experiments.table_definition import VECTORS
-from metajax.run import checkpoints, loop, records, tables
+from metajax.run import checkpoints, loop, machine, records, tables
 from metajax.run.console import out_of_memory
 from metajax.run.directory import InUse, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
@@ -138,7 +138,7 @@ def measure(
         "evaluation_seconds": round(time.monotonic() - start, 2),
         "settings": cell.settings,
         "digest": digest(cell.settings),
-        "environment": records.environment(),
+        "environment": machine.environment(),
     }
 
 

@@ -108,7 +108,7 @@ def to_record(
       config: of the run.
       checkpoint: the iteration that was measured.
     """
-    from metajax.run import records
+    from metajax.run import machine
 
     return {
         "family": config.held_out.name,
@@ -129,7 +129,7 @@ def to_record(
         },
         "config": config.to_dict(),
         "config_digest": config.digest(),
-        "environment": records.environment(),
+        "environment": machine.environment(),
         "returns": plain(evaluation.returns),
     }
 

@@ -24,8 +24,14 @@ DASHED: dict[str, Any] = {"color": "#8a8a8a", "linewidth": 1.2, "linestyle": (0,
 _STYLE: Any = {
     **dict.fromkeys(("axes.axisbelow", "axes.grid"), True),
     **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
-    **{"font.size": 10, "axes.labelsize": 11, "axes.titlesize": 11, "figure.titlesize": 12},
-    **{"grid.color": "#e4e4e4", "grid.linewidth": 0.8, "lines.linewidth": 1.8, "savefig.dpi": 160},
+    "font.size": 10,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "figure.titlesize": 12,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 160,
 }
 
 Path = str | pathlib.Path

@@ -34,9 +34,8 @@ seeds = [0, 1]
 """
 HERE = {"device": "AMD EPYC", "backend": "cpu", "num_cores": 2, "num_devices": 2}
 SPEED_TOML = """
-kind = "throughput"
 title = "Speed"
-rows = [{ label = "MAML", results = "speed" }]
+results = { MAML = "speed" }
 """
 CONFIG = """
 [family]
