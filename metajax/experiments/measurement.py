@@ -45,15 +45,14 @@ def measure(
 ) -> dict[str, Any]:
     """Times meta-iterations of a config, interleaved with plain matrix products.
 
-    One call of the compiled program warms up; each of ``repeats`` calls is then timed from its
-    start until all its results are there. Every transition that happened counts as an
-    environment step, none that padding masks.
+    One call of the compiled program warms up; each of ``repeats`` calls is then timed until all
+    its results are there. Every transition that happened counts as an environment step, none
+    that padding masks.
 
     Args:
       config: config whose algorithm and family are used.
       iterations: meta-iterations in one call. Default: chosen by the number of tasks.
-      repeats: number of timed calls.
-      seed: seed of the run.
+      repeats, seed: number of timed calls, and seed of the run.
       yardstick: ``(family, options) -> (init, step)`` of a program that is timed in turns with
         the config's: ``init(key) -> state``, ``step(key, state) -> (state, info)``, with
         ``env_steps`` in ``info``.
@@ -76,37 +75,29 @@ def measure(
         initial_state(algorithm, key),
         key,
     )
-    memory = machine.peak_memory()  # before a yardstick needs any
-    programs = [ours]
-    if yardstick is not None:
-        init, step = yardstick(family, options)
-
-        def plain(key, state):
-            keys = jax.random.split(key, length)
-            return jax.lax.scan(lambda state, key: step(key, state), state, keys)
-
-        programs.append(_Program(plain, jax.jit(init)(key), key))
+    peak, source = machine.peak_memory()  # before a yardstick needs any
+    others = [] if yardstick is None else [_beside(*yardstick(family, options), key, length)]
     product = MatrixProduct()
     for _ in range(repeats):
         product.measure()
-        for program in programs:
+        for program in (ours, *others):
             program.run()
     product.measure()
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ours.info)):
         raise FloatingPointError("a metric is not finite; what was measured is not training")
     record = {
         **_speed(ours, length, product.rates(), options, family.spec),
-        "peak_memory_bytes": memory[0],
+        "peak_memory_bytes": peak,
         "baseline_memory_bytes": baseline,
         "program_memory_bytes": ours.needed_bytes,
-        "memory_source": memory[1],
+        "memory_source": source,
         "iterations": length,
         "repeats": repeats,
         "setting": resolved_setting(config, family),
         "family_options": config.to_dict()["family"],
         "environment": machine.environment(),
     }
-    for other in programs[1:]:
+    for other in others:
         record["yardstick_env_steps_per_second"] = float(np.median(other.rates()))
         record["yardstick_compile_seconds"] = other.compile_seconds
         record["ratio"] = float(np.median(ours.rates() / other.rates()))
@@ -149,6 +140,16 @@ def resolved_setting(config: Config, family: Any) -> dict[str, Any]:
         setting["gradient-microbatch"] = layout.gradient_microbatch
         setting["devices"] = layout.num_devices
     return setting
+
+
+def _beside(init: Callable, step: Callable, key: jax.Array, length: int) -> _Program:
+    """A yardstick of ``length`` steps a call."""
+
+    def run(key, state):
+        keys = jax.random.split(key, length)
+        return jax.lax.scan(lambda state, key: step(key, state), state, keys)
+
+    return _Program(run, jax.jit(init)(key), key)
 
 
 class _Program:
@@ -194,18 +195,15 @@ class MatrixProduct:
     not share its cores for one product. The precision is jax's default, as the algorithm's.
     """
 
-    def __init__(self, size: int | None = None) -> None:
-        self._size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    def __init__(self) -> None:
+        self._size = 2048 if jax.default_backend() == "cpu" else 8192
         self._rates: dict[int, list[float]] = {1: [], jax.local_device_count(): []}
         self._run = jax.jit(lambda matrix: matrix @ matrix)
         self._matrices = {}
         for count in self._rates:
-            auto = (jax.sharding.AxisType.Auto,)
-            devices = jax.local_devices()[:count]
-            mesh = jax.make_mesh((count,), ("devices",), axis_types=auto, devices=devices)
+            mesh = jax.sharding.Mesh(jax.local_devices()[:count], "devices")
             sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
-            shape = (count, self._size, self._size)
-            matrix = jnp.full(shape, 1 / self._size, jnp.float32)
+            matrix = jnp.full((count, self._size, self._size), 1 / self._size, jnp.float32)
             self._matrices[count] = jax.device_put(matrix, sharding)
             self._run(self._matrices[count]).block_until_ready()
 

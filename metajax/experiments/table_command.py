@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import grids, rendering, table_results, throughput
+from metajax.experiments import rendering, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, only, read_records
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
-from metajax.run import machine, records
+from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
 
 # Exit codes after signals.
@@ -69,7 +69,7 @@ def _show_speeds(table: ThroughputTable, options: argparse.Namespace, results: p
             raise OptionError(f"--{name}", problem)
     grid = throughput.grid(table, results)
     plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
-    print(json.dumps(plain) if options.json else grids.text(grid, table.title))
+    print(json.dumps(plain) if options.json else tables.text(grid, table.title))
     return 0
 
 
@@ -124,7 +124,7 @@ def _show(
         stem = work / f"{table.name}-{options.profile}"
         try:
             work.mkdir(parents=True, exist_ok=True)
-            for ending, write in ((".md", grids.markdown), (".tex", grids.latex)):
+            for ending, write in ((".md", tables.markdown), (".tex", tables.latex)):
                 files.append(stem.with_name(stem.name + ending))
                 files[-1].write_text(write(grid) + "\n", encoding="utf-8")
             files += pictures.of_table(stem, table, grid.headers[1:], lines, measured)
@@ -137,12 +137,12 @@ def _show(
         summary |= {"interrupted": code in _INTERRUPTED, "failed": code == 1}
         print(records.to_json(summary | {"lines": _plain(lines, grid), "files": written}))
         return code
-    print(grids.text(grid, f"{table.title} ({table.source})"))
+    print(tables.text(grid, f"{table.title} ({table.source})"))
     print("\n".join(f"in {path}" for path in written))
     return code
 
 
-def _plain(lines: Sequence[table_results.Line], grid: grids.Grid) -> list[dict[str, Any]]:
+def _plain(lines: Sequence[table_results.Line], grid: tables.Grid) -> list[dict[str, Any]]:
     """The lines for ``--json``."""
     shown = []
     for line in lines:

@@ -17,13 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import grids
-from metajax.experiments.grids import Grid
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
-from metajax.run import extensions, machine, records
+from metajax.run import extensions, machine, records, tables
 from metajax.run.config import LAYOUT, Config
 from metajax.run.console import failed, say
+from metajax.run.tables import Grid
 
 SWEEP = (40, 64, 256, 1024, 4096, 16384)
 # What a process that was killed for its memory ends with, and one that foresaw it.
@@ -143,7 +142,7 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
         f"jax {where['versions']['jax']}; matrix products {rate:,.0f} GFLOP/s; "
         f"peak memory of the {measured[0]['memory_source']}"
     )
-    return f"{title}\n{grids.text(Grid(headers, rows))}\n{foot}"
+    return f"{title}\n{tables.text(Grid(headers, rows))}\n{foot}"
 
 
 def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
