@@ -282,11 +282,11 @@ def test_an_inner_rule_as_a_function(line, steps):
     def halve(theta):
         del theta
 
-        def update(gradients, state, weights):
+        def update(gradients, state, weights=None):
             del gradients
             return jax.tree.map(lambda leaf: -leaf / 2, weights), state
 
-        return optax.GradientTransformation(lambda weights: (), update)
+        return optax.GradientTransformation(lambda weights: optax.EmptyState(), update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
