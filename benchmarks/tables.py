@@ -11,7 +11,8 @@ import argparse
 import pathlib
 import sys
 
-from metajax.experiments import grids, rendering
+from metajax.experiments import rendering
+from metajax.run import tables
 
 
 def main() -> int:
@@ -26,8 +27,9 @@ def main() -> int:
     differing = []
     try:
         if options.latex:
-            print(grids.latex(rendering.render(options.latex, options.profile, options.root)))
-        for path in [] if options.latex else rendering.documents(options.root):
+            print(tables.latex(rendering.render(options.latex, options.profile, options.root)))
+        documents = [options.root / "README.md", *sorted(options.root.glob("docs/**/*.md"))]
+        for path in [] if options.latex else documents:
             text = path.read_text(encoding="utf-8")
             filled = rendering.fill(text, options.root)
             if filled != text:

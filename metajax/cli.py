@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import extensions, records
+from metajax.run import extensions, machine
 from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
 
@@ -212,7 +212,7 @@ def prepare_jax(cache: bool) -> None:
     environ = os.environ
     flag = "--xla_force_host_platform_device_count"
     if flag not in environ.get("XLA_FLAGS", ""):
-        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={records.num_cores()}"
+        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={machine.num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
     if cache and environ.get("METAJAX_CACHE", "on") != "off":
         home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

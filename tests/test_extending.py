@@ -133,7 +133,12 @@ def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
     blocks = [one.text for one in _blocks("python")]
     parts = [
         next(text for text in blocks if marker in text)
-        for marker in ("class MyEnv", "def layer_rate_learner", "def layer_rates(", "FAMILIES.register")
+        for marker in (
+            "class MyEnv",
+            "def layer_rate_learner",
+            "def layer_rates(",
+            "FAMILIES.register",
+        )
     ]
     (tmp_path / "my_tasks.py").write_text("import optax\n" + "\n\n".join(parts), encoding="utf-8")
     (tmp_path / "mine.toml").write_text(_toml("mine.toml"), encoding="utf-8")

@@ -17,13 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import grids
-from metajax.experiments.grids import Grid
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
-from metajax.run import extensions, records
+from metajax.run import extensions, machine, records, tables
 from metajax.run.config import LAYOUT, Config
 from metajax.run.console import failed, say
+from metajax.run.tables import Grid
 
 SWEEP = (40, 64, 256, 1024, 4096, 16384)
 # What a process that was killed for its memory ends with, and one that foresaw it.
@@ -45,7 +44,7 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "of matrix-product rate": lambda one: _shown(one["fraction_of_matmul_ceiling"], "{:.0f}%", 100),
     "compilation": lambda one: f"{one['compile_seconds']:.1f} s",
     "peak memory": lambda one: f"{one['peak_memory_bytes'] / 2**20:,.0f} MiB",
-    "on": lambda one: records.place(one.get("environment") or {}),
+    "on": lambda one: machine.place(one.get("environment") or {}),
 }
 _IN_TABLES = [one for one in _COLUMNS if one not in ("range", "s/iteration", "GFLOP/iteration")]
 
@@ -59,12 +58,7 @@ class MeasurementError(Exception):
 
 
 def bench_command(options: argparse.Namespace) -> int:
-    """Measures throughput; returns the exit code.
-
-    Args:
-      options: ``algorithm``, ``family``, ``num_tasks``, ``streams``, ``horizon``,
-        ``inner_steps``, ``hidden_sizes``, ``set``, ``sweep``, ``iterations``, ``repeats``,
-        ``devices``, ``seed``, ``yardstick``, ``json``, ``output``, ``plot``.
+    """Measures what the options of ``metajax bench`` say; returns the exit code.
 
     Raises:
       OptionError: for a mistake in them.
@@ -98,22 +92,18 @@ def bench_command(options: argparse.Namespace) -> int:
     if measured and options.plot:
         from metajax.experiments import pictures
 
-        try:
-            pictures.throughput(options.plot, measured)
-            say(f"wrote {options.plot}")
-        except OSError as error:
-            code = failed(f"{options.plot} cannot be written ({error.strerror})")
+        pictures.throughput(options.plot, measured)
+        say(f"wrote {options.plot}")
     return code
 
 
 def run_measurement(config: Config, devices: int | None = None, **how: Any) -> dict[str, Any]:
-    """Measures a config in a process of its own.
+    """Measures a config in a process of its own, see ``measurement.measure``.
 
     Args:
       config: the config.
       devices: host devices of a CPU. Default: one for each core.
-      how: ``iterations``, ``repeats``, ``seed`` and the file of a ``yardstick``, see
-        ``measurement.measure``.
+      how: ``iterations``, ``repeats``, ``seed`` and the file of a ``yardstick``.
 
     Raises:
       MeasurementError: if the process did not end with a record.
@@ -152,7 +142,7 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
         f"jax {where['versions']['jax']}; matrix products {rate:,.0f} GFLOP/s; "
         f"peak memory of the {measured[0]['memory_source']}"
     )
-    return f"{title}\n{grids.text(Grid(headers, rows))}\n{foot}"
+    return f"{title}\n{tables.text(Grid(headers, rows))}\n{foot}"
 
 
 def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
@@ -165,19 +155,19 @@ def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
       OptionError: without records, or where those of a row have several settings.
     """
     latest: dict[tuple[str, ...], tuple[Mapping[str, Any], dict[str, str]]] = {}
-    for row in table.rows:
-        path = results / f"{row.results}.jsonl"
+    for name, file in table.results.items():
+        path = results / f"{file}.jsonl"
         found = records.read(path)
         if not found:
             raise OptionError(f"table {table.name}", f"{path} has no records")
         differing = [
-            name for name in _TOLD_APART if len({one["setting"].get(name) for one in found}) > 1
+            one for one in _TOLD_APART if len({each["setting"].get(one) for each in found}) > 1
         ]
         for record in found:
             setting = record["setting"]
-            told = [_TOLD_APART[name].format(setting[name]) for name in differing]
-            label = ", ".join([row.label, *told])
-            cells = {"setting": label, **{name: _COLUMNS[name](record) for name in _IN_TABLES}}
+            told = [_TOLD_APART[one].format(setting[one]) for one in differing]
+            label = ", ".join([name, *told])
+            cells = {"setting": label, **{one: _COLUMNS[one](record) for one in _IN_TABLES}}
             key = label, cells["tasks"], cells["on"]
             _check_same(latest.get(key, ({}, {}))[0], setting, f"{path.name}: {label}")
             latest[key] = setting, cells
@@ -255,6 +245,6 @@ def _environment(devices: int | None) -> dict[str, str]:
     if devices is not None:
         flags = [one for one in flags if not one.startswith(flag)]
     if not any(one.startswith(flag) for one in flags):
-        flags.append(f"{flag}={devices or records.num_cores()}")
+        flags.append(f"{flag}={devices or machine.num_cores()}")
     # With a cache the time to compile would be that of reading a file.
     return {**os.environ, "XLA_FLAGS": " ".join(flags), "JAX_ENABLE_COMPILATION_CACHE": "false"}

@@ -14,7 +14,7 @@ from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family
 from metajax.core.options import OptionError
 from metajax.evaluation import Evaluation
-from metajax.run import checkpoints, loop, meta_test, records
+from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
@@ -31,7 +31,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if options.overwrite:
             run.clear()
         run.write_config(config)
-        say(f"training on {records.place(records.environment())}")
+        say(f"training on {machine.place(machine.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
             say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")

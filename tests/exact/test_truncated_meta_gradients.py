@@ -1,4 +1,4 @@
-"""Meta-gradients of lifetimes that go on, against windows unrolled by hand."""
+"""Meta-gradients of lifetimes that go on, against windows replayed by hand."""
 
 import jax
 import jax.numpy as jnp
