@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.algorithms.gradient.base import GradientBased
+from metajax.core.family import Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Spec
 from metajax.run import extensions, machine, records
 from metajax.run.config import Config, from_dict
 from metajax.run.console import is_out_of_memory

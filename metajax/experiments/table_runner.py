@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Spec
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, Spec
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
+from metajax.evaluation import evaluate
 from metajax.experiments.metrics import with_interval
 from metajax.run.config import Config
 
@@ -26,9 +28,6 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
     """
     import jax
     import jax.numpy as jnp
-
-    from metajax.core.layout import TaskMap
-    from metajax.evaluation import evaluate
 
     algorithm, held_out = config.build()
     sizes: dict[str, Any] = {
@@ -62,7 +61,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
 
         return jax.vmap(of_value)(grid)
 
-    layout = TaskMap.padded(num_tasks)
+    layout = Layout.padded(num_tasks)
     at_once = jax.jit(
         lambda grid, key: layout.collect(of_task, grid, jax.random.split(key, layout.num_tasks))
     )

@@ -1,16 +1,18 @@
-"""What the commands do once their arguments are checked and jax may be imported."""
+"""The commands, once their arguments are checked and jax may be imported."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Family
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
 from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.config import Config, from_dict
@@ -35,7 +37,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
             say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
             _print_json(options, _summary(run, outcome))
             return outcome.exit_code
-        say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
+        say(f"training finished; meta-test on {config.evaluate.num_tasks} held-out tasks")
         theta = outcome.state.theta
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except checkpoints.CheckpointError as error:
@@ -76,12 +78,8 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         if options.output is not None:
             run = run.reporting_to(options.output)
         measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
-    except checkpoints.CheckpointError as error:
-        return failed(_unusable(error))
-    except OSError as error:
-        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
-    except jax.errors.JaxRuntimeError as error:
-        return failed(out_of_memory(error, "fewer held-out tasks or streams"))
+    except _EXPECTED as error:
+        return _failed(run, error, "fewer held-out tasks or streams", _unusable)
     _report(options, measured, {"run_dir": str(run.path)})
     return 0
 
@@ -101,12 +99,8 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
-    except checkpoints.CheckpointError as error:
-        return failed(str(error))
-    except OSError as error:
-        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
-    except jax.errors.JaxRuntimeError as error:
-        return failed(out_of_memory(error, "fewer streams or steps"))
+    except _EXPECTED as error:
+        return _failed(run, error, "fewer streams or steps")
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:
@@ -114,8 +108,22 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     return 0
 
 
+_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
+
+
+def _failed(
+    run: RunDirectory, error: Exception, less: str, unusable: Callable[[Any], str] = str
+) -> int:
+    """Prints the message of an expected error, see ``out_of_memory``; returns the exit code."""
+    if isinstance(error, checkpoints.CheckpointError):
+        return failed(unusable(error))
+    if isinstance(error, OSError):
+        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+    return failed(out_of_memory(error, less))
+
+
 def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
-    """The config of an evaluation, which may have had settings of its own."""
+    """``config`` with the settings of a recorded evaluation."""
     evaluated = record["config"]
     held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
     del held_out["name"]
@@ -133,7 +141,7 @@ def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace
 
 
 def _unusable(error: checkpoints.CheckpointError) -> str:
-    """The message of a checkpoint that cannot be used, with the option that takes another."""
+    """The message of an unusable checkpoint, with the option that selects a sound one."""
     return str(error) if error.sound is None else f"{error}: --checkpoint {error.sound}"
 
 
@@ -148,7 +156,7 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
 
 
 class _Measured(NamedTuple):
-    """A meta-test, the same from random weights, both as a record, and the files they are in."""
+    """A meta-test, the same from random weights, the record of both, and the files written."""
 
     evaluation: Evaluation
     baseline: Evaluation
@@ -160,7 +168,7 @@ def _measure(
     run: RunDirectory,
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Any,
     iteration: int,
 ) -> _Measured:

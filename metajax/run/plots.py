@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metajax.run.axes import AXES
+from metajax.run.axes import AXES, score_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,11 +120,11 @@ def adaptation_curve(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
             style: dict[str, Any] = {"color": colour(number), "markersize": 5, "label": label}
             band(axes, one.positions, (one.mean(), *one.interval()), "o-", **style)
         every = evaluations.values()
-        axis = next(iter(every)).axis
+        axis, score = next((one.axis, one.score) for one in every)
         if axis == "adaptations":
             axes.set_xticks(range(max(one.num_adaptations for one in every) + 1))
         axes.set_xlabel(AXES[axis].label)
-        axes.set_ylabel("return (undiscounted)")
+        axes.set_ylabel(score_label(score))
         tasks = " / ".join(map(str, sorted({len(one.returns) for one in every})))
         axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
         if len(evaluations) > 1:
@@ -135,11 +135,13 @@ def learning_curves(
     path: Path,
     runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
     axis: str = "adaptations",
+    score: str = "return",
 ) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
     ``runs`` are by label, for each seed the records of its run (with ``iteration`` and
-    ``returns``, ``[K + 1]`` along the axis). Several seeds are drawn as mean and range.
+    ``returns``, ``[K + 1]`` along the axis), called ``score``. Several seeds are drawn as mean
+    and range.
     """
     words, adapts = AXES[axis], False
     with figure(path, (6.4, 4.0)) as whole:
@@ -155,7 +157,7 @@ def learning_curves(
                 axes.plot(steps, first.mean(axis=0), **{**DASHED, "color": colour(number)})
                 adapts = True
         axes.set_xlabel("meta-iteration")
-        axes.set_ylabel("return on training tasks (undiscounted)")
+        axes.set_ylabel(f"{score_label(score)}, training tasks")
         if adapts:
             axes.plot([], [], label=words.first, **DASHED)
         whole.legend(loc="outside upper center", ncols=len(runs) + 1)

@@ -42,7 +42,7 @@ class Grid(NamedTuple):
 
 
 def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
-    """Returns after 0..K adaptations, one line each.
+    """Returns, or other scores, after 0..K adaptations, one line each.
 
     Columns: the number of gradient steps (episodes of a continuing trial, transitions of a
     lifetime), the mean return over tasks, the ends of its 95% interval, and what the step
@@ -55,9 +55,10 @@ def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None)
     for index, (value, low, high) in enumerate(zip(means, lows, highs, strict=True)):
         gain = "" if index == 0 else f"{value - means[index - 1]:+.2f}"
         rows.append([f"{positions[index]:,}", f"{value:.2f}", f"{low:.2f} to {high:.2f}", gain])
-    how = "sampled actions" if evaluation.explore else "the policy's mode"
-    title = f"Return on {len(evaluation.returns)} held-out tasks, {how}"
-    headers = [AXES[evaluation.axis].unit, "mean return", "95% interval", "gain"]
+    title = f"{evaluation.score.capitalize()} on {len(evaluation.returns)} held-out tasks"
+    if evaluation.score == "return":
+        title += ", sampled actions" if evaluation.explore else ", the policy's mode"
+    headers = [AXES[evaluation.axis].unit, f"mean {evaluation.score}", "95% interval", "gain"]
     if baseline is not None:
         headers += ["random init.", "difference"]
         for row, value, other in zip(rows, means, baseline.mean(), strict=True):

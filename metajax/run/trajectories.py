@@ -10,7 +10,9 @@ import numpy as np
 from metajax.run import plots
 
 if TYPE_CHECKING:
-    from metajax.core.types import Chunk, Key, MetaAlgorithm, TaskFamily, Tree
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Key, TaskFamily, Tree
+    from metajax.core.types import Chunk
 
 
 def draw(
@@ -49,17 +51,20 @@ def draw(
     if goal_of is None:
         raise ValueError(f"family: {family.spec.name} has no spec.plane; its tasks have no map")
 
+    problem = algorithm.problem.varied(
+        family, num_adaptations=num_adaptations, records=("next_observation",)
+    )
+
     def of_task(theta, key):
         key_task, key_trial = jax.random.split(key)
         task = family.sample(key_task)
-        trial = algorithm.adapt(
-            key_trial, theta, task, family=family, num_adaptations=num_adaptations
-        )
-        seen = jax.tree.map(
+        trial = problem.run(key_trial, theta, task)
+        chunks = jax.tree.map(
             lambda early, last: jax.numpy.concatenate([early, last[None]]),
-            _seen(trial.support),
-            _seen(trial.query),
+            trial.support,
+            trial.query,
         )
+        seen = jax.vmap(_seen)(chunks)
         return goal_of(task), seen, trial.returns
 
     run = jax.jit(lambda theta, keys: jax.lax.map(functools.partial(of_task, theta), keys))
@@ -78,7 +83,9 @@ def draw(
 
 def _seen(chunk: Chunk) -> tuple[Any, ...]:
     """Positions, mask, ends of episodes and last position of a chunk in the plane."""
-    return chunk.observation[..., :2], chunk.mask, chunk.done, chunk.last_observation[..., :2]
+    from metajax.inner.policy import last_reached
+
+    return chunk.observation[..., :2], chunk.mask, chunk.done, last_reached(chunk)[..., :2]
 
 
 def _episode_ways(

@@ -72,7 +72,7 @@ class Toys(Options):
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def unused(*_):
             raise NotImplementedError
@@ -115,7 +115,8 @@ class Mover:
     def build(self, family: Any) -> Any:
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         nothing: Any = ()
 

@@ -50,7 +50,7 @@ class FakeFamily(Options):
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def sample(key):
             return self.scale * jax.random.normal(key, (3,))
@@ -88,7 +88,8 @@ class Fake(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         def init(key):
             carry = {"key": jax.random.split(key)[0], "count": jnp.int32(0), "none": jnp.zeros(0)}

@@ -10,7 +10,7 @@ from metajax.core.options import Count
 
 if TYPE_CHECKING:
     from metajax.core.arithmetic import Arithmetic
-    from metajax.core.types import Spec
+    from metajax.core.family import Spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -34,9 +34,7 @@ class DQN(QBased):
     def arithmetic(self, spec):
         return self.lifetime_arithmetic(spec)
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        return outer.untrained(
-            learner, source, family, layout, num_adaptations=self.num_adaptations
-        )
+        return outer.untrained(problem, layout)

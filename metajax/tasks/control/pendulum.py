@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from metajax.core.options import Above, Below, Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pendulum(Options):
-    """Options of ``pendulum``.
+    """Pendulum swing-up with randomised physics: gravity, mass, length, largest torque.
 
-    gymnax's Pendulum-v1 in which every task scales gravity, mass, length and the
-    largest torque, each by its own uniform factor.
+    gymnax's Pendulum-v1. Each task scales these four by independent uniform factors.
 
     Attributes:
-      scale_range: lowest and highest factor.
-      episode_length: time limit in steps.
+      scale_range: Lowest and highest factor.
+      episode_length: Time limit in steps.
     """
 
     scale_range: Annotated[tuple[float, float], Above(0), Below(math.inf)] = (0.5, 1.5)
@@ -33,7 +32,7 @@ class Pendulum(Options):
         check(low <= high, "scale_range", self.scale_range, "the lower factor first")
 
     def build(self) -> TaskFamily:
-        """The family; ``task.params`` are gymnax's parameters."""
+        """The family; ``task.params`` are the ``EnvParams`` of gymnax."""
         import jax
 
         from metajax.tasks.adapters.gymnax import default_params, from_gymnax

@@ -1,4 +1,4 @@
-"""GridNavi: find the paying cell of a small room, then go there at once."""
+"""GridNavi."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 REWARD = (1.0, -0.1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GridNavi(Options):
-    """Options of ``gridnavi``.
+    """GridNavi (Zintgraf et al. 2020): find a hidden goal cell from the corner of a room.
 
-    Each episode starts in the corner (0, 0) of a room. A step pays 1 if it ends on
-    the goal, which is not shown, else -0.1; staying there pays on. Goals are uniform
-    over all cells but the four nearest to the start. Actions are stay, up, right,
-    down, left. An episode ends by its time limit only.
+    A step that ends on the goal pays 1, also while staying there; any other step pays -0.1.
+    The goal is uniform over all cells except the four nearest to the start, and not
+    observed. Every episode starts in the corner (0, 0) and ends by the time limit. Actions
+    are stay, up, right, down, left.
 
-    Follows Zintgraf et al. 2020, "VariBAD: a very good method for Bayes-adaptive deep
-    RL via meta-learning", section 5.1 and its published code, which shows the
-    position too, but in cells; here it is scaled.
+    Source: Zintgraf et al. (2020), "VariBAD: a very good method for Bayes-adaptive deep RL
+    via meta-learning", section 5.1, and its published code. Deviation: the observed
+    position is scaled, where the code gives cell indices.
 
     Attributes:
-      size: cells a side.
-      observation: of the position: ``"coordinates"``, x and y scaled to [-1, 1], or
-        the cell ``"one-hot"``.
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial.
+      size: Side of the room in cells.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial.
     """
 
     size: Annotated[int, AtLeast(3)] = 5
