@@ -229,7 +229,8 @@ def _bench(one: Parser) -> None:
     add("--algorithm", metavar="NAME", default="maml", help="default: maml")
     add("--family", metavar="NAME", default="point-navigation", help="default: point-navigation")
     add("--num-tasks", metavar="N", type=_count, nargs="+", help="one or more; default: 40")
-    add("--streams", metavar="E", type=_count, help="episodes of a task and adaptation")
+    text = "episodes of a task and adaptation"
+    add("--streams", metavar="E", type=_count, dest="num_streams", help=text)
     add("--horizon", metavar="T", type=_count, help="steps of an episode")
     add("--inner-steps", metavar="K", type=int, help="adaptations")
     add("--hidden-sizes", metavar="UNITS", type=_count, nargs="+", help="layers of the MLP")
