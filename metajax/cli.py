@@ -16,9 +16,12 @@ import sys
 from collections.abc import Sequence
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import extensions, records
+from metajax.run import catalogue, extensions, records
+from metajax.run import config as configs
 from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
+from metajax.run.directory import RunDirectory
+from metajax.run.loggers import check_installed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,8 +85,6 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
 
 def _train_settings() -> set[str]:
     """Settings of ``[train]`` as options, which a user may try on the command line."""
-    from metajax.run import config as configs
-
     return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
 
@@ -102,10 +103,6 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from metajax.run import config as configs
-    from metajax.run.directory import RunDirectory
-    from metajax.run.loggers import check_installed
-
     run = RunDirectory(options.run_dir or _default_run_dir(options))
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
@@ -122,8 +119,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    from metajax.run import config as configs
-
     if options.config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
@@ -134,8 +129,6 @@ def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     overrides = [
         f"evaluate.{name}={getattr(options, name.replace('-', '_'))}"
@@ -156,8 +149,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     config = run.read_config()
     if not run.evaluation.is_file():
@@ -177,8 +168,6 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from metajax.run import catalogue
-
     if options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
