@@ -1,13 +1,8 @@
-"""Environment steps a second of whole meta-iterations; see ``--help``.
-
-    python benchmarks/throughput.py --algorithm maml --num-tasks 40 --streams 20 --horizon 100
-
-The command ``metajax bench`` is the same.
-"""
+"""Environment steps a second of whole meta-iterations: ``metajax bench``; see ``--help``."""
 
 import sys
 
-from metajax.experiments import throughput
+from metajax import cli
 
 if __name__ == "__main__":
-    sys.exit(throughput.main())
+    sys.exit(cli.main(["bench", *sys.argv[1:]]))

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import catalogue, extensions, records
+from metajax.run import catalogue, extensions, machine
 from metajax.run import config as configs
 from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
@@ -34,8 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         imports, arguments = _imports(arguments)
         extensions.load(imports)
-        if arguments[:1] == ["bench"]:
-            return _bench(arguments[1:])
         options = _parsed(arguments)
         return _COMMANDS[options.command](options)
     except SystemExit as exit:  # argparse has printed its help or a mistake
@@ -103,14 +101,13 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    run = RunDirectory(options.run_dir or _default_run_dir(options))
+    config = None if options.config is None else configs.load(options.config, options.set)
+    run = RunDirectory(options.run_dir or _default_run_dir(options, config))
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
-    if options.config is None:
+    if config is None:
         config = run.read_config(options.set)
-    else:
-        config = configs.load(options.config, options.set)
     check_installed(config.train)
     prepare_jax(options.cache)
     from metajax.run.commands import train_command
@@ -118,14 +115,13 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    if options.config is None:
+def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
+    if config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
         )
         raise OptionError("CONFIG", f"is missing; {hint}")
-    seed = configs.load(options.config, options.set).train.seed
-    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{seed}"
+    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -175,14 +171,20 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(arguments: Sequence[str]) -> int:
-    prepare_jax(cache=True)
-    from metajax.experiments import throughput
+def _bench(options: argparse.Namespace) -> int:
+    from metajax.experiments.throughput import bench_command
 
-    return throughput.main(arguments) or 0
+    return bench_command(options)
 
 
-_COMMANDS = {"train": _train, "evaluate": _evaluate, "plot": _plot, "table": _table, "list": _list}
+_COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "plot": _plot,
+    "table": _table,
+    "list": _list,
+    "bench": _bench,
+}
 
 
 def prepare_jax(cache: bool) -> None:
@@ -197,7 +199,7 @@ def prepare_jax(cache: bool) -> None:
     environ = os.environ
     flag = "--xla_force_host_platform_device_count"
     if flag not in environ.get("XLA_FLAGS", ""):
-        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={records.num_cores()}"
+        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={machine.num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
     if cache and environ.get("METAJAX_CACHE", "on") != "off":
         home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Key
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm, MetaState
 
 Infos = dict[str, Any]
 

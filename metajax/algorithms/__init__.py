@@ -12,13 +12,16 @@ from metajax.core.options import OptionError, build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Family
 
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
+        "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
@@ -27,6 +30,7 @@ ALGORITHMS = Registry(
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "meta-gradient-actor-critic": (
@@ -35,16 +39,21 @@ ALGORITHMS = Registry(
         "meta-gradient-dqn": "metajax.algorithms.settings.meta_gradient_dqn:MetaGradientDQN",
         "meta-policy": "metajax.algorithms.gradient.meta_policy:MetaPolicy",
         "meta-q-learning": "metajax.algorithms.q.meta_q_learning:MetaQLearning",
+        "meta-sgd": "metajax.algorithms.gradient.meta_sgd:MetaSGD",
         "meta-value": "metajax.algorithms.gradient.meta_value:MetaValue",
         "opsrl": "metajax.algorithms.classical.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
+        "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",
         "reptile-dqn": "metajax.algorithms.q.reptile_dqn:ReptileDQN",
         "rl2": "metajax.algorithms.memory.rl2:RL2",
+        "rl2-reward-prediction": (
+            "metajax.algorithms.memory.reward_prediction:RL2RewardPrediction"
+        ),
         "snail": "metajax.algorithms.memory.snail:SNAIL",
         "thompson-sampling": "metajax.algorithms.classical.thompson_sampling:ThompsonSampling",
         "transformer": "metajax.algorithms.memory.transformer:Transformer",
@@ -54,7 +63,7 @@ ALGORITHMS = Registry(
 )
 
 
-def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
+def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
     """Builds an algorithm by its name.
 
     Args:
@@ -75,9 +84,9 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
     """
     made = build(ALGORITHMS.get(name), options, where=name)
 
-    from metajax.core.types import TaskFamily  # imports jax, which mistakes above need not wait for
+    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after mistakes above
 
-    if not isinstance(family, TaskFamily):
+    if not isinstance(family, TaskFamily | DataFamily):
         raise OptionError(
             "family",
             f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "

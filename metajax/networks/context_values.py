@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Spec
+from metajax.core.family import Spec
 from metajax.networks.q_network import QNetwork, q_network
 
 

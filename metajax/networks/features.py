@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Spec
 
 
-def check_network(network: Any, spec: Spec) -> None:
+def check_network(network: Any, spec: Spec | DataSpec) -> None:
     """Checks a torso by tracing it: a module from observations ``[B, O]`` to ``[B, F]``.
 
     Args:
@@ -26,7 +26,8 @@ def check_network(network: Any, spec: Spec) -> None:
         raise OptionError(
             "network", f"{name} is not a module; {meant}allowed: an instance of a flax.linen.Module"
         )
-    shape = (2, *spec.observation_shape)
+    one = spec.input_shape if isinstance(spec, DataSpec) else spec.observation_shape
+    shape = (2, *one)
     features, _ = jax.eval_shape(
         network.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
     )

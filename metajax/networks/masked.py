@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Tree
+from metajax.core.family import Tree
 from metajax.networks.mlp import ACTIVATIONS
 
 _SIZES = "num_units", "num_layers"

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Spec
+from metajax.core.family import Discrete, Spec
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.features import check_network
 

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete, Spec
 from metajax.networks.features import check_network
 
 

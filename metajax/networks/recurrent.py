@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.layout import platform
+
 # Rows per matrix product in the gradient of the weights on a CPU: enough for full speed,
 # few enough for the operands to stay in cache.
 _CHUNK_ROWS = 320
@@ -184,7 +186,7 @@ def _stay_in_cache() -> bool:
     On a CPU this is faster than one product over all steps; accelerators need few, large
     products.
     """
-    return jax.default_backend() == "cpu"
+    return platform() == "cpu"
 
 
 def _run(gates, weights, start, xs):

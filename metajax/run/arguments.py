@@ -59,6 +59,21 @@ examples:
   metajax list evaluate --json
 """
 
+_BENCH = """\
+Measure environment steps per second of whole meta-iterations, end to end.
+
+examples:
+  metajax bench --num-tasks 40 --streams 20 --horizon 100
+  metajax bench --sweep --json --plot throughput.png
+  metajax bench --set outer=trpo --set fisher-tasks=8
+
+A line of --json has env_steps_per_second (median over the repeats, with _min and _max),
+compile_seconds, fraction_of_matmul_ceiling (necessary arithmetic over the rate of matrix
+products at the same precision, measured in between; null if not counted),
+peak_memory_bytes (memory_source says whether of the devices or, on a CPU, of the process,
+with baseline_memory_bytes in use before), the setting and the environment.
+"""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that reports a mistake in one line, as for a config."""
@@ -87,7 +102,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
-    add("bench", "measure throughput; see metajax bench --help", "")
+    _bench(add("bench", "measure environment steps per second", _BENCH))
     return main, commands.choices
 
 
@@ -161,6 +176,38 @@ def _list(one: Parser) -> None:
     text = "an algorithm, task family or config section"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
+
+
+def _bench(one: Parser) -> None:
+    add = one.add_argument
+    add("--algorithm", metavar="NAME", default="maml", help="default: %(default)s")
+    add("--family", metavar="NAME", default="point-navigation", help="default: %(default)s")
+    add("--num-tasks", metavar="N", type=_count, nargs="+", help="one or more; default: 40")
+    add("--streams", metavar="E", type=_count, help="episodes per task and adaptation")
+    add("--horizon", metavar="T", type=_count, help="steps per episode")
+    add("--inner-steps", metavar="K", type=int, help="adaptations per task")
+    add("--hidden-sizes", metavar="UNITS", type=_count, nargs="+", help="layers of the MLP")
+    text = "option of the algorithm, or family.OPTION=VALUE; repeatable"
+    _add_settings(one, "OPTION=VALUE", text)
+    add("--sweep", action="store_true", help="measure numbers of tasks from N up to 16384")
+    text = "meta-iterations per timed call; default: enough to be measured well"
+    add("--iterations", metavar="I", type=_count, help=text)
+    add("--repeats", metavar="R", type=_count, default=5, help="timed calls; default: %(default)s")
+    text = "devices to shard tasks over; default: all, on a CPU one host device per core"
+    add("--devices", metavar="D", type=_count, help=text)
+    add("--seed", type=int, default=0, help="default: %(default)s")
+    text = "Python file with yardstick(family, options) -> (init, step), timed in turns"
+    add("--yardstick", metavar="FILE", help=text)
+    add("--json", action="store_true", help="print one JSON object per line")
+    add("--output", metavar="PATH", help="file to append the records to")
+    add("--plot", metavar="PATH", help="picture of speed and memory over the number of tasks")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: at least 1")
+    return value
 
 
 def _add_run_dir(one: Parser) -> None:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Family
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
-from metajax.run import checkpoints, loop, meta_test, records
+from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
@@ -31,7 +32,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if options.overwrite:
             run.clear()
         run.write_config(config)
-        say(f"training on {records.place(records.environment())}")
+        say(f"training on {machine.place(machine.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
             say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
@@ -166,7 +167,7 @@ def _measure(
     run: RunDirectory,
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Any,
     iteration: int,
 ) -> _Measured:
@@ -199,7 +200,7 @@ def _report(options: argparse.Namespace, measured: _Measured, summary: dict[str,
         files = [str(path) for path in measured.files]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
-    from metajax.experiments import tables
+    from metajax.run import tables
 
     print(tables.adaptation_table(measured.evaluation, measured.baseline))
     print("\n".join(f"wrote {path}" for path in measured.files))

@@ -44,7 +44,8 @@ from metajax.core.options import (
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Family
 
 SECTIONS = ("family", "algorithm", "train", "evaluate")
 
@@ -127,7 +128,7 @@ class Config:
     evaluate: EvaluateOptions
     held_out: Named
 
-    def build(self) -> tuple[MetaAlgorithm, TaskFamily]:
+    def build(self) -> tuple[MetaAlgorithm, Family]:
         """The algorithm on its family, and the held-out family; imports jax.
 
         Raises:

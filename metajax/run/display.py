@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from metajax.experiments.axes import AXES
+from metajax.run.axes import AXES
 
 
 class Display:
@@ -16,15 +16,22 @@ class Display:
       start: Iterations done before this process.
       total: Iterations in all.
       axis: Axis of the returns, see ``Evaluation``.
+      score: Name of the returns, likewise.
       interval: Shortest time between two lines, in seconds.
     """
 
     def __init__(
-        self, start: int, total: int, axis: str = "adaptations", interval: float = 5.0
+        self,
+        start: int,
+        total: int,
+        axis: str = "adaptations",
+        score: str = "return",
+        interval: float = 5.0,
     ) -> None:
         self.start = start
         self.total = total
         self.axis = axis
+        self.score = score
         self._interval = interval
         self._next = 0.0
         self._began: tuple[float, int] | None = None
@@ -48,7 +55,7 @@ class Display:
             return
         self._next = now + self._interval
         left = self._left(now, iteration)
-        shown = _returns(returns, self.axis)
+        shown = _returns(returns, self.axis, self.score)
         self.message(f"iteration {iteration}/{self.total}  {shown}  {_rate(rate)}  {left}")
 
     def message(self, text: str) -> None:
@@ -90,25 +97,25 @@ class Bar(Display):
         self._progress.stop()
 
     def update(self, iteration: int, returns: Any, rate: float) -> None:
-        shown = _returns(returns, self.axis)
+        shown = _returns(returns, self.axis, self.score)
         self._progress.update(self._task, completed=iteration, returns=shown, rate=_rate(rate))
 
     def message(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def display(start: int, total: int, axis: str) -> Display:
+def display(start: int, total: int, axis: str, score: str) -> Display:
     """The display for standard error: ``Bar`` on a terminal, else ``Display``."""
-    return (Bar if sys.stderr.isatty() else Display)(start, total, axis)
+    return (Bar if sys.stderr.isatty() else Display)(start, total, axis, score)
 
 
-def _returns(returns: Any, axis: str) -> str:
+def _returns(returns: Any, axis: str, score: str) -> str:
     if returns is None or len(returns) == 0:
         return ""
     if len(returns) == 1:
-        return f"return {returns[0]:.2f}"
+        return f"{score} {returns[0]:.2f}"
     words = AXES[axis]
-    return f"return {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
+    return f"{score} {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
 
 
 def _rate(rate: float) -> str:

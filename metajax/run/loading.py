@@ -5,7 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from metajax.core.types import MetaAlgorithm, MetaState, TaskFamily
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Family
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
@@ -23,7 +24,7 @@ class LoadedRun(NamedTuple):
     """
 
     algorithm: MetaAlgorithm
-    family: TaskFamily
+    family: Family
     state: MetaState
     iteration: int
     config: Config

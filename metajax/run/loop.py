@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, MetaState
 from metajax.run import checkpoints, numbers
 from metajax.run.config import LAYOUT, Config
 from metajax.run.directory import RunDirectory
@@ -80,8 +80,9 @@ def train_run(
         checkpoints.remove(run.checkpoints, later)
     last = run.cut_metrics(start)
     loggers = open_loggers(run, config, start)
+    score = algorithm.family.spec.score
     with (
-        display(start, config.train.num_iterations, algorithm.axis) as screen,
+        display(start, config.train.num_iterations, algorithm.axis, score) as screen,
         Interruption(lambda number: screen.message(_announcement(number))) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)

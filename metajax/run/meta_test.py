@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
-from metajax.core.types import MetaAlgorithm, TaskFamily, Tree
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
@@ -27,7 +28,7 @@ def evaluation_key(config: Config) -> jax.Array:
 def meta_test(
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Tree,
     *,
     explore: bool | None = None,
@@ -56,7 +57,7 @@ def meta_test(
     )
 
 
-def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> None:
+def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
     """Traces the meta-test of one task without running it.
 
     Raises:
@@ -86,7 +87,7 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFami
         raise OptionError("evaluate", f"these sizes do not work together: {first}") from error
 
 
-def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> Evaluation:
+def from_random(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> Evaluation:
     """The meta-test of untrained weights: the part of the curve not due to training."""
     key = jax.random.fold_in(evaluation_key(config), 2)
     # jit drops all parts of the initial state except theta.
@@ -105,7 +106,7 @@ def to_record(
       config: Config of the run.
       checkpoint: Iteration of the evaluated checkpoint.
     """
-    from metajax.run import records
+    from metajax.run import machine
 
     return {
         "family": config.held_out.name,
@@ -113,6 +114,7 @@ def to_record(
         "checkpoint": checkpoint,
         "num_tasks": len(evaluation.returns),
         "axis": evaluation.axis,
+        "score": evaluation.score,
         "steps": None if evaluation.steps is None else evaluation.steps.tolist(),
         "explore": evaluation.explore,
         "mean": plain(evaluation.mean()),
@@ -126,7 +128,7 @@ def to_record(
         },
         "config": config.to_dict(),
         "config_digest": config.digest(),
-        "environment": records.environment(),
+        "environment": machine.environment(),
         "returns": plain(evaluation.returns),
     }
 
@@ -142,6 +144,7 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
             explore=record["explore"],
             env_steps=values["env_steps"],
             steps=steps,
+            score=record.get("score", "return"),
         )
 
     return read(record), read(record["from_random"])
@@ -153,7 +156,7 @@ def draw(
     evaluation: Evaluation,
     baseline: Evaluation,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Tree,
 ) -> list[pathlib.Path]:
     """Draws the pictures of a run.
@@ -163,22 +166,24 @@ def draw(
       there are any, and, for tasks in the plane, trajectories over adaptations or episodes
       (except in lifetimes, where chunks are parts of episodes).
     """
-    from metajax.run import plots
+    from metajax.run import plots, trajectories
 
     paths = [run.pictures["adaptation"]]
     plots.adaptation_curve(
         paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
     )
-    if held_out.spec.plane is not None and evaluation.axis != "points":
+    if isinstance(held_out, TaskFamily) and held_out.spec.plane and evaluation.axis != "points":
         paths.append(run.pictures["trajectories"])
         key = jax.random.fold_in(evaluation_key(config), 1)
         # In a continuing trial there are no adaptations, and the axis counts episodes.
         number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
-        plots.trajectories(paths[-1], algorithm, key, theta, held_out, number)
+        trajectories.draw(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.pictures["training"])
-        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis)
+        plots.learning_curves(
+            paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis, evaluation.score
+        )
     if metrics and algorithm.schedules:
         paths.append(run.pictures["schedules"])
         columns = ("iteration", *algorithm.schedules)

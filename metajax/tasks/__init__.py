@@ -14,7 +14,6 @@ from metajax.core.options import build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
     from metajax.tasks.adapters.gymnax import default_params as default_params
     from metajax.tasks.adapters.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
@@ -42,11 +41,14 @@ FAMILIES = Registry(
         "eleven-armed-bandit": "metajax.tasks.bandits.eleven_armed_bandit:ElevenArmedBandit",
         "four-rooms": "metajax.tasks.grid.four_rooms:FourRooms",
         "gaussian-bandit": "metajax.tasks.bandits.gaussian_bandit:GaussianBandit",
+        "gaussian-blobs": "metajax.tasks.supervised.gaussian_blobs:GaussianBlobs",
         "gridnavi": "metajax.tasks.grid.gridnavi:GridNavi",
         "key-door": "metajax.tasks.grid.key_door:KeyDoor",
         "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
         "pendulum": "metajax.tasks.control.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.plane.point_navigation:PointNavigation",
+        "quadratics": "metajax.tasks.supervised.quadratics:Quadratics",
+        "sinusoid": "metajax.tasks.supervised.sinusoid:Sinusoid",
         "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
         "two-step": "metajax.tasks.tabular.two_step:TwoStep",
@@ -62,8 +64,8 @@ _LAZY = {
 }
 
 
-def make(name: str, **options: Any) -> TaskFamily:
-    """The task family registered as ``name``.
+def make(name: str, **options: Any) -> Any:
+    """The family registered as ``name``.
 
     Args:
       name: One of ``metajax.tasks.list()``.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.family import Key, Restarts, Spec, TaskFamily, TimeStep, Tree
 
 
 def time_step(
@@ -54,6 +54,8 @@ def with_auto_reset(
     sample: Callable[[Key], Tree],
     reset: Callable[[Key, Tree], tuple[Tree, TimeStep]],
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
+    *,
+    restarts: Restarts = "step",
 ) -> TaskFamily:
     """A ``TaskFamily`` with a ``step`` that starts the next episode of the same task.
 
@@ -68,6 +70,8 @@ def with_auto_reset(
       reset: ``(key, task) -> (state, timestep)``.
       advance: ``(key, task, state, action) -> (state, timestep)``, one transition without
         any reset. State and timestep must keep the shapes and dtypes that ``reset`` returns.
+      restarts: When lifetimes and continuing trials draw the first state of the next episode;
+        see ``TaskFamily``.
 
     Returns:
       The family. ``step`` splits its key in two and passes the first half to ``advance``.
@@ -79,4 +83,4 @@ def with_auto_reset(
         first_state, first = reset(key_reset, task)
         return or_restart(state, timestep, first_state, first)
 
-    return TaskFamily(spec, sample, reset, step, advance, auto_reset=True)
+    return TaskFamily(spec, sample, reset, step, advance, restarts)

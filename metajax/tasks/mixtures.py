@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from metajax.core.types import TaskFamily
+from metajax.core.family import TaskFamily
 from metajax.tasks.auto_reset import with_auto_reset
 
 

@@ -11,7 +11,8 @@ import toys
 import metajax
 from metajax import inner, networks
 from metajax.algorithms import ALGORITHMS
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 from metajax.inner.actor_critic import loss_of
 
 NUM_STEPS, NUM_STREAMS = 6, 2
@@ -122,7 +123,7 @@ def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
     fixed = learner.annotate(theta, phi, chunk)
 
     def loss(weights):
-        outputs = learner.unroll(theta, phi._replace(weights=weights), (), fixed)
+        outputs = learner.predict(theta, phi._replace(weights=weights), fixed)
         policy_loss = -jnp.mean(outputs.log_prob * fixed.advantage)
         error = jnp.mean((fixed.target - outputs.value) ** 2)
         return policy_loss + 0.7 * error / 2 - 0.2 * jnp.mean(outputs.entropy)
@@ -135,7 +136,7 @@ def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
         expected,
     )
     assert after.env_steps == NUM_STEPS * NUM_STREAMS
-    outputs = learner.unroll(theta, phi, (), fixed)
+    outputs = learner.predict(theta, phi, fixed)
     now = inner.ActorCriticSettings(**numbers)
     np.testing.assert_allclose(loss_of(now)(outputs, fixed), loss(theta), rtol=1e-5)
 

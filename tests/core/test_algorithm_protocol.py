@@ -11,10 +11,9 @@ import pytest
 import toys
 
 import metajax
-from metajax import inner, outer, training
-from metajax.core.layout import TaskMap
-from metajax.core.types import Box
-from metajax.data.rollout import fresh_episodes
+from metajax import losses, outer, training
+from metajax.core.family import Box
+from metajax.core.layout import Layout
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ALGORITHMS = toys.GRADIENT_BASED
@@ -280,9 +279,14 @@ def test_an_inner_rule_from_optax(line, assert_same):
 def test_an_inner_rule_as_a_function(line, steps):
     """A rule that halves the weights, whatever it sees."""
 
-    def halve(key, theta, phi, chunk):
-        del key, theta, chunk
-        return inner.GradientState(jax.tree.map(lambda leaf: leaf / 2, phi.weights), ())
+    def halve(theta):
+        del theta
+
+        def update(gradients, state, weights):
+            del gradients
+            return jax.tree.map(lambda leaf: -leaf / 2, weights), state
+
+        return optax.GradientTransformation(lambda weights: (), update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
@@ -319,11 +323,10 @@ def test_a_network_that_gives_something_else_is_refused(name, network, message):
 
 
 def test_what_does_not_go_with_an_inner_rule_is_refused(line):
-    def rule(key, theta, phi, chunk):
-        return phi
+    def rule(theta):
+        return optax.sgd(0.1)
 
     for options, message in (
-        ({"inner": rule, "surrogate": "dice"}, 'surrogate: "dice" is not possible with a rule'),
         ({"inner": rule, "inner_lr": 0.3}, "inner_lr: is not possible beside inner"),
         ({"inner": optax.sgd(0.1), "inner_lr": (0.1,)}, "inner_lr: is not possible beside inner"),
         ({"inner": optax.adam(0.01)}, "inner: its update has no derivative where"),
@@ -337,12 +340,14 @@ def test_what_does_not_go_with_an_inner_rule_is_refused(line):
 
 
 def test_an_inner_rule_that_is_none_is_refused(line):
-    for inner_rule in (3, optax.sgd):
+    for inner_rule in (3, optax.sgd, nn.Dense):
         with pytest.raises(metajax.OptionError, match=r"inner: .* does not fit; allowed"):
             toys.make("maml", line, inner=inner_rule)
-    weights_only = toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi.weights)
-    with pytest.raises(metajax.OptionError, match=r"inner: returns .*allowed: a GradientState"):
-        jax.eval_shape(weights_only.step, jax.random.key(0), weights_only.init(jax.random.key(0)))
+    for not_a_rule in (lambda theta: theta, lambda theta: None):
+        with pytest.raises(metajax.OptionError, match=r"inner: returns .*allowed: an optax"):
+            toys.make("maml", line, inner=not_a_rule)
+    with pytest.raises(metajax.OptionError, match=r"inner: takes .*allowed: .*theta"):
+        toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi)
 
 
 def test_a_name_is_no_family():
@@ -353,14 +358,12 @@ def test_a_name_is_no_family():
 def test_a_composition_equals_the_recipe(line, assert_same):
     """FOMAML put together by hand is the registry's, bit for bit."""
     recipe = toys.make("fomaml", line, inner_lr=0.2)
-    learner = recipe.learner
-    source = fresh_episodes(line, learner, toys.NUM_STREAMS, 4)
-    objective = outer.post_adaptation(
-        learner, source, line, num_adaptations=1, derivative="first-order"
-    )
-    layout = metajax.TaskMap.build(toys.NUM_TASKS)
+    problem = metajax.fresh(line, recipe.learner, num_streams=toys.NUM_STREAMS)
+    terms = {"entropy": (0.0, losses.term(losses.entropy))}
+    objective = outer.post_adaptation(problem, terms=terms, derivative="first-order")
+    layout = metajax.Layout.build(toys.NUM_TASKS)
     rule = outer.once(outer.backprop(objective, layout), optax.adam(1e-3))
-    mine = metajax.compose(learner, rule, line, num_streams=toys.NUM_STREAMS)
+    mine = metajax.compose(problem, rule)
     key = jax.random.key(0)
     assert_same(metajax.train(mine, key, 2), metajax.train(recipe, key, 2))
 
@@ -384,14 +387,9 @@ def test_fields_that_do_not_divide(line):
 
 def test_blocks_that_are_given_choose_the_rest():
     assert jax.local_device_count() == 2
-    assert metajax.TaskMap.build(6, microbatch=6).num_devices == 1
-    layout = metajax.TaskMap.build(40, gradient_microbatch=8)
+    assert metajax.Layout.build(6, microbatch=6).num_devices == 1
+    layout = metajax.Layout.build(40, gradient_microbatch=8)
     assert (layout.num_devices, layout.microbatch, layout.gradient_microbatch) == (1, 8, 8)
-
-
-def test_a_clip_is_refused_beside_a_rule_of_ones_own(line):
-    with pytest.raises(metajax.OptionError, match="inner_clip"):
-        toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi, inner_clip=1.0)
 
 
 def test_a_run_is_continued_from_a_state_only(line):
@@ -409,7 +407,7 @@ def test_a_value_baseline_is_learned(outer, line):
     def error(theta, key):
         query = algorithm.adapt(key, theta, line.sample(key)).query
         learner = algorithm.learner
-        values = learner.unroll(theta, learner.begin(key, theta), (), query).value
+        values = learner.predict(theta, learner.begin(key, theta), query).value
         following = jnp.cumsum(query.reward[::-1], axis=0)[::-1]
         return jnp.sum(jnp.square(values - following) * query.mask) / jnp.sum(query.mask)
 
@@ -449,7 +447,7 @@ def test_combinations_without_a_meaning_are_refused(options, field, line):
 @pytest.mark.parametrize("num_tasks", [1, 7, 64, 257])
 @pytest.mark.parametrize("at_most", [None, 3])
 def test_any_number_of_tasks_is_collected_in_wide_blocks(num_tasks, at_most):
-    layout = TaskMap.padded(num_tasks, at_most)
+    layout = Layout.padded(num_tasks, at_most)
     rows = jnp.arange(num_tasks)
     collected = jax.jit(lambda rows: layout.collect(lambda shared, row: row + shared, 5, rows))
     np.testing.assert_array_equal(collected(rows), rows + 5)

@@ -10,18 +10,9 @@ import toys
 
 import metajax
 from metajax import inner, networks, outer
+from metajax.core.family import Box, Discrete, Spec, TaskFamily, TimeStep
 from metajax.core.layout import TaskMap
-from metajax.core.types import (
-    ActorOutput,
-    Box,
-    Chunk,
-    Discrete,
-    Learner,
-    Outputs,
-    Spec,
-    TaskFamily,
-    TimeStep,
-)
+from metajax.core.types import ActorOutput, Chunk, Learner, Outputs
 from metajax.data.rollout import fresh_episodes
 from metajax.tasks import with_auto_reset
 
@@ -289,6 +280,6 @@ def test_a_chunk_is_as_probable_as_when_it_was_collected(exploration):
     weights = algorithm.learner.weights(trial.phi)
     assert weights["torso"]["num_units"] == 4
     assert weights["torso"]["num_layers"] == 1
-    outputs = algorithm.learner.unroll(theta, trial.phi, (), trial.query)
+    outputs = algorithm.learner.predict(theta, trial.phi, trial.query)
     np.testing.assert_allclose(outputs.log_prob, trial.query.log_prob, rtol=1e-5)
     assert np.intersect1d(*trial.support.log_prob).size == 0, "epsilon follows the time"

@@ -198,7 +198,7 @@ def test_counts_of_transitions_end_where_integers_do():
     trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(jax.random.key(1))
     last = np.iinfo(np.int32).max
     phi = trial.phi._replace(env_steps=np.int32(last - 1))
-    draws = algorithm.learner.draw(jax.random.key(3))
+    draws = algorithm.learner.noise(jax.random.key(3))
     phi = jax.jit(algorithm.learner.adapt)(draws, theta, phi, trial.query)
     assert phi.env_steps == last
 

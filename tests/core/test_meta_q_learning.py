@@ -8,7 +8,8 @@ import pytest
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.core.types import Chunk, Discrete, Spec
+from metajax.core.family import Discrete, Spec
+from metajax.core.types import Chunk
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
@@ -94,7 +95,7 @@ def test_a_weighted_loss_by_hand():
     network = networks.QNetwork(lambda key: values, lambda w, o: jnp.tile(w["q"], (len(o), 1)), 3)
     update = inner.q_update(network, optax.identity(), target_period=1)
     zeros, no = jnp.zeros((1, 3)), jnp.zeros((1, 3), bool)
-    batch = inner.Transition(jnp.zeros((1, 3, 2)), jnp.array([[0, 1, 2]]), zeros, no, no, None)
+    batch = Transition(jnp.zeros((1, 3, 2)), jnp.array([[0, 1, 2]]), zeros, no, no, None)
     target, now = jnp.array([0.0, 0.0, 7.0]), inner.QSettings(learning_rate=0.5, huber_delta=2.0)
     loss = update.loss(values, target, batch, now)
     np.testing.assert_allclose(loss, (0.5 + 2 + (2 * 4 - 2)) / 3)
@@ -195,7 +196,7 @@ def test_replay_has_the_windows_that_were_acted_on(trial):
 
 def test_values_of_a_trial_are_those_of_the_windows_acted_on(trial):
     algorithm, theta, found, everything = trial
-    outputs = algorithm.learner.unroll(theta, found.phi, (), everything)
+    outputs = algorithm.learner.predict(theta, found.phi, everything)
     assert outputs.value.shape == (15, NUM_STREAMS)
     # The query was acted on by these weights: log-probabilities agree.
     last = outputs.log_prob[-NUM_STEPS:]
@@ -279,7 +280,7 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
     algorithm = _cartpole(updates=3, **options)
     if there:
         theta = theta._replace(experience=theta.experience._replace(weight=jnp.ones(MEMORY_SIZE)))
-    draws = algorithm.learner.draw(jax.random.key(5))
+    draws = algorithm.learner.noise(jax.random.key(5))
     chosen = metajax.algorithms.ALGORITHMS.get("meta-q-learning")(
         num_streams=NUM_STREAMS,
         num_steps=NUM_STEPS,
@@ -327,7 +328,7 @@ def test_the_pull_holds_the_weights_back(trial):
 
     def distance(**options):
         algorithm = _cartpole(updates=3, inner_optimizer="sgd", inner_lr=0.01, **options)
-        draws = algorithm.learner.draw(jax.random.key(5))
+        draws = algorithm.learner.noise(jax.random.key(5))
         phi = _adapted(algorithm, theta, draws, found)
         return optax.tree.norm(jax.tree.map(jnp.subtract, phi.weights, theta.weights))
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.types import Box, Discrete, MetaAlgorithm, Spec, TaskFamily, TimeStep
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Box, Discrete, Spec, TaskFamily, TimeStep
 from metajax.tasks import with_auto_reset
 
 NUM_TASKS, NUM_STREAMS = 4, 3

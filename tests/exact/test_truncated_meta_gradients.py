@@ -1,4 +1,4 @@
-"""Meta-gradients of lifetimes that go on, against windows unrolled by hand."""
+"""Meta-gradients of lifetimes that go on, against windows replayed by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def _settings(theta, env_steps):
 
 def _learner(family, settings=_settings, optimizer=None):
     network = networks.q_network(family.spec, networks.MLP((4,), "tanh"))
-    replay = inner.uniform_replay(
+    replay = uniform_replay(
         family.spec, num_streams=NUM_STREAMS, capacity=20, batch_size=4, num_steps=2
     )
 
@@ -113,12 +113,12 @@ def _window(key, theta, life):
 
 def _adapted(theta, phi, support, keys):
     for index in range(WINDOW):
-        phi = LEARNER.adapt(LEARNER.draw(keys[index]), theta, phi, _row(support, index))
+        phi = LEARNER.adapt(LEARNER.noise(keys[index]), theta, phi, _row(support, index))
     return phi
 
 
 def _query_loss(theta, phi, query, target):
-    value = LEARNER.unroll(theta, phi, (), query).value
+    value = LEARNER.predict(theta, phi, query).value
     return 0.5 * jnp.mean(jnp.square(value - target))
 
 
@@ -133,7 +133,7 @@ def test_the_gradient_is_that_of_finite_differences_of_the_window(run):
             support, query, keys, _ = _window(key, _theta(), life)
             # What the error is of does not move with theta.
             base = _adapted(_theta(), life.phi, support, keys)
-            target = JUDGE.unroll(_theta(), base, (), query).target
+            target = JUDGE.predict(_theta(), base, query).target
             return _query_loss(theta, _adapted(theta, life.phi, support, keys), query, target)
 
         return jnp.mean(jax.vmap(of_task)(keys, lives))
@@ -159,7 +159,7 @@ def test_lifetimes_go_on_from_where_they_are(run):
     def by_hand(key, life):
         support, query, keys, key_query = _window(key, _theta(), life)
         phi = _adapted(_theta(), life.phi, support, keys)
-        return LEARNER.adapt(LEARNER.draw(key_query), _theta(), phi, query), query.last_observation
+        return LEARNER.adapt(LEARNER.noise(key_query), _theta(), phi, query), query.last_observation
 
     goes_on = [i for i in range(NUM_TASKS) if carries[2].age[i] > 0]
     assert goes_on
@@ -237,7 +237,7 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
         phi, seen = life.phi, []
         for index in range(WINDOW + 1):
             chunk = query if index == WINDOW else _row(support, index)
-            outputs = JUDGE.unroll(_theta(), phi, (), chunk)
+            outputs = JUDGE.predict(_theta(), phi, chunk)
             every = [
                 JUDGE.unroll(
                     _theta(), phi, (), chunk._replace(action=jnp.full_like(chunk.action, a))
@@ -247,7 +247,7 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
             values = jnp.stack([one.value for one in every], axis=-1)
             seen.append((chunk.action, chunk.reward, chunk.truncated, outputs.target, values))
             if index < WINDOW:
-                phi = LEARNER.adapt(LEARNER.draw(keys[index]), _theta(), phi, chunk)
+                phi = LEARNER.adapt(LEARNER.noise(keys[index]), _theta(), phi, chunk)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *seen)
 
     epsilon = 1 / (1 + np.exp(-THETA["epsilon"]))
@@ -289,8 +289,8 @@ def test_adam_with_a_floor_has_finite_meta_gradients_where_nothing_moves():
             phi = phi._replace(weights=zeros, target=zeros)
             chunk = jax.tree.map(jnp.zeros_like, _window_chunk())
             for index in range(2):
-                phi = learner.adapt(learner.draw(jax.random.key(index)), theta, phi, chunk)
-            return jnp.sum(learner.unroll(theta, phi, (), chunk).value)
+                phi = learner.adapt(learner.noise(jax.random.key(index)), theta, phi, chunk)
+            return jnp.sum(learner.predict(theta, phi, chunk).value)
 
         assert bool(np.isfinite(jax.jit(jax.grad(value))(_theta()["rate"]))) == finite
 

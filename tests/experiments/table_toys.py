@@ -19,6 +19,7 @@ source = "A paper 2016"
 metric = "total"
 decimals = 2
 family = { name = "toys" }
+evaluate = { num-tasks = 6 }
 
 [[columns]]
 name = "two"
@@ -48,11 +49,9 @@ tune = { start = [0.0, 0.4, 1.0] }
 
 [profiles.quick]
 columns = ["two"]
-evaluate = { num-tasks = 6 }
 
 [profiles.full]
 seeds = [0, 1]
-evaluate = { num-tasks = 6 }
 """
 
 
@@ -73,7 +72,7 @@ class Toys(Options):
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def unused(*_):
             raise NotImplementedError
@@ -116,7 +115,8 @@ class Mover:
     def build(self, family: Any) -> Any:
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         nothing: Any = ()
 

@@ -82,7 +82,7 @@ def test_a_damaged_file_of_results_is_named(project, capsys):
 
 
 def test_a_table_of_speeds_without_records_says_so(project, capsys):
-    text = 'kind = "throughput"\ntitle = "Speed"\nrows = [{ label = "a", results = "speed" }]'
+    text = 'title = "Speed"\nresults = { a = "speed" }'
     table_toys.write(project, text, "speed")
     assert main(["table", "speed"]) == 2
     assert "benchmarks/results/speed.jsonl has no records" in capsys.readouterr().err
@@ -265,8 +265,8 @@ def test_tuned_options_are_chosen_on_separate_trials(project, seed):
         "still/two",
         ('{ name = "mover" }\ntune', '{ name = "mover", tilt = 1.0 }\ntune'),
         (
-            "evaluate = { num-tasks = 6 }",
-            f"family = {{ spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}",
+            '"toys" }\nevaluate = { num-tasks = 6 }',
+            f'"toys", spread = 1.0 }}\nevaluate = {{ num-tasks = 3, seed = {seed} }}',
         ),
     )
     record = table_runner.measure(cell, project)

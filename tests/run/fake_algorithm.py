@@ -50,7 +50,7 @@ class FakeFamily(Options):
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def sample(key):
             return self.scale * jax.random.normal(key, (3,))
@@ -88,7 +88,8 @@ class Fake(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         def init(key):
             carry = {"key": jax.random.split(key)[0], "count": jnp.int32(0), "none": jnp.zeros(0)}
@@ -130,11 +131,11 @@ def register() -> None:
 def report() -> dict[str, types.ModuleType]:
     """Stand-ins for what draws and prints results, quick to import."""
     parts = {
-        "records": types.ModuleType("metajax.run.records"),
+        "machine": types.ModuleType("metajax.run.machine"),
         "plots": types.ModuleType("metajax.run.plots"),
-        "tables": types.ModuleType("metajax.experiments.tables"),
+        "tables": types.ModuleType("metajax.run.tables"),
     }
-    vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
+    vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (

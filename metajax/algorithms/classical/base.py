@@ -10,7 +10,8 @@ from metajax.core.options import Count, OptionError, Options, Positive
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Key, MetaAlgorithm, Spec, Tabular, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Key, Spec, Tabular, TaskFamily
     from metajax.inner.classical.planning import Backup
     from metajax.inner.classical.scoring import Rule
     from metajax.inner.classical.tabular import Counts, Prior
@@ -70,9 +71,9 @@ class Classical(Options):
           OptionError: for a family that the method cannot work on.
         """
         from metajax import inner, outer
-        from metajax.composition import compose, continuing
-        from metajax.core.layout import TaskMap
-        from metajax.data.rollout import whole_trials
+        from metajax.composition import compose
+        from metajax.core.layout import Layout
+        from metajax.data.continuing import continuing
 
         learner = inner.scoring_learner(
             family.spec,
@@ -80,17 +81,10 @@ class Classical(Options):
             exploration=self.randomness(),
             ties=self.tie_rule(family.spec),
         )
-        episodes = self.num_episodes or family.spec.episodes_per_trial
-        source = whole_trials(family, learner, 1, episodes)
-        layout = TaskMap.build(self.num_tasks, self.microbatch, num_devices=self.devices)
-        algorithm = compose(
-            learner,
-            outer.untrained(learner, source, family, layout),
-            family,
-            num_streams=1,
-            trials=continuing(self.num_episodes),
-            microbatch=self.microbatch,
-        )
+        problem = continuing(family, learner, num_episodes=self.num_episodes)
+        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices)
+        rule = outer.untrained(problem, layout)
+        algorithm = compose(problem, rule, microbatch=self.microbatch)
 
         def adapt(key, theta, task, *, family=None, **options):
             if family is not None:
@@ -137,7 +131,7 @@ class BanditMethod(Classical):
     binary: ClassVar[bool] = True
 
     def rule(self, spec):
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
 
         tabular = self.needs_tabular(spec, "a bandit family")
         is_bandit = tabular.num_states == 1 and spec.episode_length == 1
@@ -184,7 +178,7 @@ class TabularMethod(Classical):
 
     def rule(self, spec):
         from metajax import inner
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical.planning import backward_induction
 
         kind = "a family of bandits or tabular MDPs"

@@ -9,7 +9,7 @@ from metajax.algorithms.classical.base import TabularMethod
 from metajax.core.options import Positive
 
 if TYPE_CHECKING:
-    from metajax.core.types import Spec
+    from metajax.core.family import Spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Greedy(TabularMethod):
         return self.ties or ("first" if _is_bernoulli_bandit(spec) else self.usual_ties)
 
     def rule(self, spec):
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical import bandit
 
         if not _is_bernoulli_bandit(spec):

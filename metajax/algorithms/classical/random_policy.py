@@ -26,7 +26,7 @@ class RandomPolicy(Classical):
     def rule(self, spec):
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical.scoring import Rule
 
         self.needs(spec, isinstance(spec.action_space, Discrete), "a family of discrete actions")

@@ -1,4 +1,4 @@
-"""What the algorithms have in common whose trials are lifetimes."""
+"""Options of algorithms whose trials are lifetimes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from metajax.core.options import Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.family import TaskFamily
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Lifetimes(Options):
+class LifetimeOptions(Options):
     """Options of every algorithm whose trials are lifetimes.
 
     Attributes:
@@ -48,38 +51,38 @@ class Lifetimes(Options):
 
     @property
     def num_adaptations(self) -> int:
-        """K, of a lifetime."""
+        """K, adaptations of a lifetime."""
         return self.lifetime // (self.num_steps * self.num_streams)
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """Names in ``info`` of settings that are learned."""
+        """Names in ``info`` of learned settings."""
         return ()
 
-    def source(self, family: TaskFamily, learner: Learner) -> Source:
-        """Where the chunks of a lifetime come from."""
-        from metajax.composition import lifetimes
+    def problem(self, family: TaskFamily, learner: Learner) -> Problem:
+        """A learner in its lifetimes."""
+        from metajax.data.lifetime import lifetime
 
-        return lifetimes(self.num_steps, self.num_points).source(family, learner, self.num_streams)
-
-    def composed(
-        self, learner: Learner, rule: Outer, family: TaskFamily, *, microbatch: int | None = None
-    ) -> MetaAlgorithm:
-        """The algorithm of a learner and an outer rule.
-
-        Args:
-          learner, rule, family: of ``metajax.compose``.
-          microbatch: tasks of a meta-test that may be one block; the option by default.
-        """
-        from metajax.composition import compose, lifetimes
-
-        return compose(
-            learner,
-            rule,
+        return lifetime(
             family,
+            learner,
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
-            trials=lifetimes(self.num_steps, self.num_points),
-            microbatch=microbatch or self.microbatch,
-            schedules=self.schedules,
+            num_steps=self.num_steps,
+            num_points=self.num_points,
+        )
+
+    def composed(
+        self, problem: Problem, rule: Outer, *, microbatch: int | None = None
+    ) -> MetaAlgorithm:
+        """The algorithm of a problem and an outer rule.
+
+        Args:
+          problem, rule: See ``metajax.compose``.
+          microbatch: Largest number of tasks of a meta-test in one block. Default: the option.
+        """
+        from metajax.composition import compose
+
+        return compose(
+            problem, rule, microbatch=microbatch or self.microbatch, schedules=self.schedules
         )

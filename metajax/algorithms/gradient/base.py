@@ -7,7 +7,7 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
@@ -22,17 +22,29 @@ from metajax.core.options import (
 )
 
 if TYPE_CHECKING:
-    from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.arithmetic import Arithmetic, LayerProducts
+    from metajax.core.family import DataFamily, Family, Spec, TaskFamily
+    from metajax.core.layout import Layout
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.inner.descent import Rule
+    from metajax.networks import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GradientBased(MetaOptimized, WithTorso):
-    """Options of every algorithm that adapts by policy-gradient steps.
+    """Options of every algorithm that adapts by gradient steps.
+
+    In an environment these are policy-gradient steps on episodes; on labelled examples they
+    descend the mean squared error, or the cross-entropy of classes, on a support set, and the
+    adapted weights are judged on a query set.
 
     Attributes:
       num_tasks: Number of tasks N in a meta-batch.
-      num_streams: Number of episodes E collected in a task before each adaptation.
+      num_streams: Number of episodes E collected in a task before each adaptation, or of
+        labelled examples in its support set (ways times shots for classes).
+      num_query: Number of labelled examples in the query set. Default: ``num_streams``.
       horizon: Length T of an episode in steps. Default: the family's episode length.
       inner_steps: Number of adaptations K in a trial, each on fresh episodes.
       inner_lr: Step size of the adaptation. A list gives one for each gradient step of a trial;
@@ -60,6 +72,7 @@ class GradientBased(MetaOptimized, WithTorso):
 
     num_tasks: Count = 40
     num_streams: Count = 20
+    num_query: Count | None = None
     horizon: Count | None = None
     inner_steps: Annotated[int, AtLeast(0)] = 1
     inner_lr: NonNegative | tuple[NonNegative, ...] = 0.1
@@ -78,6 +91,12 @@ class GradientBased(MetaOptimized, WithTorso):
     gradient_microbatch: Count | None = None
     devices: Count | None = None
 
+    acting: ClassVar[tuple[str, ...]] = (
+        *("horizon", "head_scale", "initial_std", "min_std", "baseline", "discount"),
+        *("gae_lambda", "normalize_advantages"),
+    )
+    """Options without a meaning for labelled examples."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.inner is not None and (
@@ -88,32 +107,48 @@ class GradientBased(MetaOptimized, WithTorso):
         if isinstance(self.inner_lr, tuple) and not self.inner_lr:
             raise OptionError("inner_lr", "is empty; allowed: a number, or one for each step")
 
-    def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
+    def build(self, family: Family) -> MetaAlgorithm:
+        """The algorithm on a family of environments or of labelled examples.
 
         Raises:
-          OptionError: for sizes that do not fit the family or the devices.
+          OptionError: for sizes that do not fit the family or the devices, and options without
+            a meaning for the family.
         """
-        from metajax.composition import compose, fresh
+        from metajax.composition import compose
 
-        learner = self.learner(family)
-        trials = fresh(self.horizon)
-        source = trials.source(family, learner, self.num_streams)
-        return compose(
-            learner,
-            self.outer_rule(family, learner, source, self.layout()),
+        problem = self.problem(family)
+        return compose(problem, self.outer_rule(problem, self.layout()), microbatch=self.microbatch)
+
+    def problem(self, family: Family) -> Problem:
+        """The learner of these options in its trials."""
+        from metajax.core.family import DataFamily
+        from metajax.data.few_shot import few_shot
+        from metajax.data.fresh import fresh
+
+        examples = isinstance(family, DataFamily)
+        for name in self.acting if examples else ("num_query",):
+            self._check_default(name, family)
+        if examples:
+            return few_shot(
+                family,
+                self.supervised(family),
+                num_adaptations=self.inner_steps,
+                num_streams=self.num_streams,
+                num_query=self.num_query or self.num_streams,
+            )
+        return fresh(
             family,
+            self.learner(family),
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
+            horizon=self.horizon,
         )
 
-    def layout(self) -> TaskMap:
-        """How the tasks are laid over blocks and devices."""
-        from metajax.core.layout import TaskMap
+    def layout(self) -> Layout:
+        """Blocks and devices of the tasks."""
+        from metajax.core.layout import Layout
 
-        return TaskMap.build(
+        return Layout.build(
             self.num_tasks,
             self.microbatch,
             self.gradient_microbatch,
@@ -121,28 +156,52 @@ class GradientBased(MetaOptimized, WithTorso):
             num_minibatches=self.minibatches,
         )
 
-    def outer_rule(
-        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
-    ) -> Outer:
-        """What improves the initial weights; each algorithm has its own."""
+    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of one meta-iteration on a family of this spec.
+
+        With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
+        ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
+        ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
+        counted: a network or an inner rule in Python, a value network.
+        """
+        from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+
+        inputs, outputs = sizes(spec)
+        each = layer_products([inputs, *self.hidden_sizes, outputs])
+        updates = self.inner_steps * self.updates_per_step
+        outer = self.outer_products(each, updates)
+        own = self.network is not None or self.inner is not None
+        if outer is None or own or self.baseline == "value":
+            return None
+        samples = self.num_tasks * self.num_streams * (self.horizon or spec.episode_length)
+        return Arithmetic(
+            rollouts=float(samples * (self.inner_steps + 1) * each.forward),
+            adaptation=float(samples * updates * each.gradient),
+            meta_gradient=float(samples * outer),
+        )
+
+    def outer_products(self, each: LayerProducts, updates: int) -> float | None:
+        """Operations a sample that differentiating trials of ``updates`` adds to them."""
+        raise NotImplementedError
+
+    def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
+        """How the initial weights improve; each algorithm has its own."""
         raise NotImplementedError
 
     @property
     def minibatches(self) -> int:
-        """How many parts of the tasks have an update of their own."""
+        """Number of parts of the tasks with separate updates."""
         return 1
 
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""
         return "score"
 
-    def learner(self, family: TaskFamily) -> Learner:
-        """The policy of these options, adapted by gradient steps."""
-        import optax
+    def policy(self, family: TaskFamily) -> Policy:
+        """The network to adapt."""
+        from metajax import networks
 
-        from metajax import inner, networks
-
-        policy = networks.policy(
+        return networks.policy(
             family.spec,
             self.torso(),
             head_scale=self.head_scale,
@@ -150,22 +209,53 @@ class GradientBased(MetaOptimized, WithTorso):
             min_std=self.min_std,
             value_network=self.torso() if self.baseline == "value" else None,
         )
+
+    def inner_rule(self) -> Rule:
+        """The rule of the gradient steps, as a function of theta."""
+        import optax
+
+        from metajax import inner
+
         rule = self.inner
         if rule is None:
             rule = optax.sgd(inner.step_sizes(self.inner_lr))
-        if self.inner_clip is not None:
-            if not isinstance(rule, optax.GradientTransformation):
-                raise OptionError(
-                    "inner_clip", "is not possible with a rule of your own; allowed: clip inside it"
-                )
-            rule = optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
-        return inner.gradient_learner(
-            policy,
-            inner=rule,
-            surrogate=self.inner_surrogate(),
-            updates=self.updates_per_step,
-            baseline=self.baseline,
-            discount=self.discount,
-            gae_lambda=self.gae_lambda,
-            normalize_advantages=self.normalize_advantages,
-        )
+        rule = inner.as_rule(rule)
+        if self.inner_clip is None:
+            return rule
+        clip = inner.clip_by_global_norm(self.inner_clip)
+        return lambda theta: optax.chain(clip, rule(theta))
+
+    def supervised(self, family: DataFamily) -> Learner:
+        """The network of these options, adapted to labelled examples by gradient steps."""
+        from metajax import inner, networks
+
+        network = networks.predictor(family.spec, self.torso())
+        updates = self.updates_per_step
+        return inner.supervised(family.spec, network, self.inner_rule(), updates=updates)
+
+    def learner(self, family: TaskFamily, **changes: Any) -> Learner:
+        """The policy of these options, adapted by gradient steps.
+
+        Args:
+          family: The task family.
+          **changes: Other arguments of ``metajax.inner.reinforce``.
+        """
+        from metajax import inner
+
+        arguments = {
+            "inner": self.inner_rule(),
+            "surrogate": self.inner_surrogate(),
+            "updates": self.updates_per_step,
+            "baseline": self.baseline,
+            "discount": self.discount,
+            "gae_lambda": self.gae_lambda,
+            "normalize_advantages": self.normalize_advantages,
+        }
+        return inner.reinforce(self.policy(family), **{**arguments, **changes})
+
+    def _check_default(self, name: str, family: Family) -> None:
+        """Raises OptionError for an option that is set and has no meaning for the family."""
+        given, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+        if hasattr(given, "dtype") or given != default:
+            kind = "which holds labelled examples" if name in self.acting else "an environment"
+            raise OptionError(name, f"has no meaning on {family.spec.name}, {kind}; leave it out")

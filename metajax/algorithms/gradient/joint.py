@@ -18,7 +18,7 @@ class Joint(MAML):
     "pretrained" row of Finn et al. (2017), section 5.3.
 
     Attributes:
-      inner_steps: Number of adaptations K in a trial of training; none.
+      inner_steps: Number of adaptations K in a trial of training; 0 for joint training.
     """
 
     inner_steps: Annotated[int, AtLeast(0)] = 0

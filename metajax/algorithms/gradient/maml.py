@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import Count, NonNegative, OptionError, Positive
 
+if TYPE_CHECKING:
+    from metajax.core.algorithm import Terms
+    from metajax.core.family import Family
+    from metajax.core.problem import Problem
+    from metajax.core.types import Loss
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAML(GradientBased):
-    """MAML (Finn et al. 2017): initial weights from which a few policy-gradient steps adapt.
+    """MAML (Finn et al. 2017): initial weights from which a few gradient steps adapt.
 
     Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
-    deep networks", algorithm 3. Deviations: the outer step is a choice, and
-    advantages are normalised within each task.
+    deep networks", algorithm 2 for labelled examples and 3 for environments. Deviations: the
+    outer step is a choice, and advantages are normalised within each task.
 
     Attributes:
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; "ppo", several
@@ -50,6 +56,10 @@ class MAML(GradientBased):
     fisher_tasks: Count | None = None
 
     first_order: ClassVar[bool] = False
+    acting: ClassVar[tuple[str, ...]] = (
+        *GradientBased.acting,
+        *("outer", "surrogate", "entropy_coefficient"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,36 +87,30 @@ class MAML(GradientBased):
     def inner_surrogate(self) -> str:
         return self.surrogate
 
-    def outer_rule(self, family, learner, source, layout):
-        import jax
-        import optax
+    def outer_products(self, each, updates):
+        # Several updates from one batch, and terms beside the policy gradient, are not counted.
+        if self.outer != "policy-gradient" or self.surrogate == "emaml" or self.every_step:
+            return None
+        return each.gradient + updates * (0 if self.first_order else each.second_order)
 
-        from metajax import inner, outer
-        from metajax.outer.gradient import objectives
+    @property
+    def derivative(self) -> str:
+        """How the meta-gradient goes through the adaptations."""
+        if self.first_order:
+            return "first-order"
+        return "exact-remat" if self.remat else "exact"
 
-        if isinstance(self.inner, optax.GradientTransformation) and not self.first_order:
-            theta = jax.eval_shape(learner.init, jax.random.key(0))
-            inner.check_differentiable(self.inner, theta)
-        derivative = "first-order" if self.first_order else "exact"
-        if self.remat and not self.first_order:
-            derivative = "exact-remat"
-        objective_losses = {
-            "policy-gradient": objectives.policy_gradient_loss,
-            "ppo": objectives.clipped_loss(self.clip),
-            "trpo": objectives.ratio_loss,
-        }
-        loss = objective_losses[self.outer]
-        if self.baseline == "value":
-            loss = objectives.with_value_error(loss)
+    def outer_rule(self, problem, layout):
+        from metajax import outer
+
+        self.check_inner(problem)
+        loss, terms = self.meta_loss(problem.family)
         objective = outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=self.inner_steps,
-            loss=loss,
-            derivative=derivative,
+            problem,
+            loss,
+            terms=terms,
+            derivative=self.derivative,
             every_step=self.every_step,
-            entropy_coefficient=self.entropy_coefficient,
         )
         if self.outer == "ppo":
             return outer.epochs(
@@ -126,6 +130,35 @@ class MAML(GradientBased):
             )
         credit = self.surrogate == "emaml"
         if credit:
-            objective = outer.with_sampling_credit(objective, learner, derivative)
+            objective = outer.with_sampling_credit(objective, problem, self.derivative)
         estimator = outer.backprop(objective, layout, sampling_credit=credit)
         return outer.once(estimator, self.meta_optimizer())
+
+    def meta_loss(self, family: Family) -> tuple[Loss, Terms]:
+        """The loss on the query chunk, and further terms of the meta-objective."""
+        from metajax import losses
+        from metajax.core.family import DataFamily
+
+        if isinstance(family, DataFamily):
+            return losses.prediction_loss(family.spec), {}
+        loss = {
+            "policy-gradient": losses.policy_gradient_loss,
+            "ppo": losses.clipped_loss(self.clip),
+            "trpo": losses.ratio_loss,
+        }[self.outer]
+        if self.baseline == "value":
+            loss = losses.total_of((1.0, loss), (1.0, losses.value_error))
+        entropy = losses.term(losses.entropy)
+        return loss, {"entropy": (-1.0 * self.entropy_coefficient, entropy)}
+
+    def check_inner(self, problem: Problem) -> None:
+        """Raises OptionError for an inner rule that has no derivative where it needs one."""
+        import jax
+
+        from metajax import inner
+
+        if self.inner is not None and not self.first_order:
+            learner = problem.learner
+            theta = jax.eval_shape(learner.init, jax.random.key(0))
+            fast = jax.eval_shape(learner.begin, jax.random.key(0), theta).fast
+            inner.check_differentiable(inner.as_rule(self.inner), theta, fast)

@@ -51,12 +51,9 @@ class MetaPolicy(OffPolicyBased):
             normalize_advantages=self.normalize_advantages,
         )
 
-    def query_loss(self, outputs, chunk):
-        import jax.numpy as jnp
-
+    def query_loss(self):
         from metajax import losses
-        from metajax.outer.gradient import objectives
 
-        error = losses.masked_mean(jnp.square(outputs.value - chunk.target), chunk.mask)
-        policy_loss = objectives.policy_gradient_loss(outputs, chunk)
-        return policy_loss + 0.5 * self.value_coefficient * error
+        return losses.total_of(
+            (1.0, losses.policy_gradient_loss), (self.value_coefficient, losses.value_error)
+        )

@@ -54,10 +54,10 @@ class MetaValue(OffPolicyBased):
             updates=self.updates,
         )
 
-    def query_loss(self, outputs, chunk):
-        from metajax.outer.gradient import objectives
+    def query_loss(self):
+        from metajax import losses
 
-        return objectives.temporal_difference_loss(outputs, chunk)
+        return losses.temporal_difference_loss
 
     def _policy(self, num_actions: int) -> Any:
         import jax.numpy as jnp

@@ -1,12 +1,12 @@
-"""What the algorithms have in common that learn from experience of another policy."""
+"""Options of algorithms that learn from experience of another policy."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import Count, Fraction, NonNegative, OptionError, Positive
@@ -14,13 +14,15 @@ from metajax.core.options import Count, Fraction, NonNegative, OptionError, Posi
 if TYPE_CHECKING:
     import optax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner, Loss
     from metajax.inner.q.value_learner import Correction
     from metajax.networks import ValueNetwork
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
+class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
     """Options of every algorithm whose inner targets are corrected for another policy.
 
     Attributes:
@@ -74,39 +76,33 @@ class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
           OptionError: for sizes that do not fit the devices, or continuous actions.
         """
         from metajax import outer
-        from metajax.core.layout import TaskMap
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
+        from metajax.core.layout import Layout
 
         space = family.spec.action_space
         if not isinstance(space, Discrete):
             allowed = "a family with Discrete actions, one of which is taken at random"
             raise OptionError("family", f"{family.spec.name} has {space}; allowed: {allowed}")
-        layout = TaskMap.build(
+        layout = Layout.build(
             self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
         )
-        learner = self.learner(family)
+        problem = self.problem(family, self.learner(family))
         objective = outer.post_adaptation(
-            learner,
-            self.source(family, learner),
-            family,
-            num_adaptations=self.num_adaptations,
-            loss=self.query_loss,
-            derivative=self.derivative,
-            every_step=self.every_step,
+            problem, self.query_loss(), derivative=self.derivative, every_step=self.every_step
         )
         rule = outer.once(outer.backprop(objective, layout), self.meta_optimizer())
-        return self.composed(learner, rule, family)
+        return self.composed(problem, rule)
 
     def learner(self, family: TaskFamily) -> Learner:
-        """What adapts; each algorithm has its own."""
+        """The learner that adapts; each algorithm has its own."""
         raise NotImplementedError
 
-    def query_loss(self, outputs: Any, chunk: Any) -> Any:
-        """Of the adapted learner on query transitions, ``(Outputs, Chunk) -> scalar``."""
+    def query_loss(self) -> Loss:
+        """Loss of the adapted learner on query transitions; each algorithm has its own."""
         raise NotImplementedError
 
     def values(self, family: TaskFamily) -> ValueNetwork:
-        """Of states, or of actions where the correction needs those."""
+        """Values of states, or of actions where the correction needs those."""
         from metajax import networks
 
         make = networks.action_values if self.correction == "retrace" else networks.state_values
@@ -122,7 +118,7 @@ class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
         return optax.chain(rule, optax.scale(-1.0 * self.inner_lr))
 
     def inner_correction(self) -> Correction:
-        """How targets are made."""
+        """The kind of targets."""
         from metajax.inner import Correction
 
         return Correction(

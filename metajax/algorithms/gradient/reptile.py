@@ -30,10 +30,10 @@ class Reptile(GradientBased):
     learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_products(self, each, updates):
+        return 0.0
+
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        estimator = outer.displacement(
-            learner, source, family, layout, num_adaptations=self.inner_steps
-        )
-        return outer.once(estimator, self.meta_optimizer())
+        return outer.once(outer.displacement(problem, layout), self.meta_optimizer())

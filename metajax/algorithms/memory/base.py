@@ -16,7 +16,9 @@ from metajax.core.options import API, Count, Fraction, NonNegative, Positive
 if TYPE_CHECKING:
     import flax.linen as nn
 
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,19 +88,48 @@ class MemoryBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        from metajax import inner, outer
-        from metajax.composition import compose, continuing
-        from metajax.core.layout import TaskMap
-        from metajax.data.rollout import whole_trials
-        from metajax.outer.gradient import objectives
+        from metajax import outer
+        from metajax.composition import compose
+        from metajax.core.layout import Layout
+        from metajax.data.continuing import continuing
+
+        problem = continuing(
+            family,
+            self.learner(family),
+            num_streams=self.num_streams,
+            num_episodes=self.num_episodes,
+        )
+        ppo = self.outer == "ppo"
+        num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
+        objective = outer.whole_trial(
+            problem, self.terms(), normalize_advantages=self.normalize_advantages
+        )
+        layout = Layout.build(
+            self.num_tasks,
+            self.microbatch,
+            num_devices=self.devices,
+            whole=True,
+            num_minibatches=num_minibatches,
+        )
+        rule = outer.epochs(
+            objective,
+            self.meta_optimizer(num_epochs * num_minibatches),
+            layout,
+            num_epochs=num_epochs,
+            num_minibatches=num_minibatches,
+        )
+        return compose(problem, rule, microbatch=self.microbatch)
+
+    def learner(self, family: TaskFamily) -> Learner:
+        """The memory of these options, its policy and its value."""
+        from metajax import inner
 
         spec = family.spec
-        episodes = self.num_episodes or spec.episodes_per_trial
-        num_steps = episodes * spec.episode_length
+        num_steps = (self.num_episodes or spec.episodes_per_trial) * spec.episode_length
         memory: Any = self.own_memory if self.memory is None else self.memory
         if _gives_one(memory):
             memory = memory(num_steps)
-        learner = inner.memory_learner(
+        return inner.memory_learner(
             spec,
             memory,
             num_steps=num_steps,
@@ -110,44 +141,17 @@ class MemoryBased(MetaOptimized, WithTorso):
             gae_lambda=self.gae_lambda,
             advantages=self.advantages,
         )
-        ppo, final_values = self.outer == "ppo", self.advantages == "episode"
-        num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
-        objective = outer.whole_trial(
-            learner,
-            whole_trials(
-                family,
-                learner,
-                self.num_streams,
-                episodes,
-                final_values=final_values,
-            ),
-            family,
-            loss=objectives.clipped_loss(self.clip) if ppo else outer.score_loss,
-            value_coefficient=self.value_coefficient,
-            entropy_coefficient=self.entropy_coefficient,
-            normalize_advantages=self.normalize_advantages,
-        )
-        rule = outer.epochs(
-            objective,
-            self.meta_optimizer(num_epochs * num_minibatches),
-            TaskMap.build(
-                self.num_tasks,
-                self.microbatch,
-                num_devices=self.devices,
-                whole=True,
-                num_minibatches=num_minibatches,
-            ),
-            num_epochs=num_epochs,
-            num_minibatches=num_minibatches,
-        )
-        return compose(
-            learner,
-            rule,
-            family,
-            num_streams=self.num_streams,
-            trials=continuing(self.num_episodes, final_values=final_values),
-            microbatch=self.microbatch,
-        )
+
+    def terms(self) -> dict[str, Any]:
+        """Terms of the objective and their weights, by name; auxiliary losses are added here."""
+        from metajax import losses
+
+        policy = losses.clipped_loss(self.clip) if self.outer == "ppo" else losses.score_loss
+        return {
+            "policy_loss": (1.0, losses.term(policy)),
+            "value_loss": (self.value_coefficient, losses.term(losses.value_error)),
+            "entropy": (-1.0 * self.entropy_coefficient, losses.term(losses.entropy)),
+        }
 
 
 def _gives_one(memory: Any) -> bool:

@@ -31,9 +31,10 @@ class DQN(QBased):
         fresh = {"start": lambda key, theta: values.init(key)} if self.fresh_weights else {}
         return super().learner(family, replay, **{**fresh, **changes})
 
-    def outer_rule(self, family, learner, source, layout):
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
+
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        return outer.untrained(
-            learner, source, family, layout, num_adaptations=self.num_adaptations
-        )
+        return outer.untrained(problem, layout)

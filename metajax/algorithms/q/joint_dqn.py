@@ -36,32 +36,22 @@ class JointDQN(QBased):
     training_epsilon_steps: Count = 100_000
 
     def buffers_at_once(self, layout):
-        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        """One of training is checked by itself; those of tasks are in the meta-test alone."""
         return self.microbatch or 1
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
-        from metajax.data.rollout import lifetime
         from metajax.tasks.mixtures import mixture
 
-        chunk = self.num_steps * self.num_tasks
         training = dataclasses.replace(
             self,
             num_streams=self.num_tasks,
-            lifetime=chunk,
+            lifetime=self.num_steps * self.num_tasks * self.adaptations,
             buffer_size=self.training_buffer_size,
             epsilon=self.training_epsilon,
             epsilon_steps=self.training_epsilon_steps,
         )
-        tasks = mixture(family)
+        tasks = mixture(problem.family)
         replay = training.replay(tasks, name="training_buffer_size")
         self.check_budget(replay, 1, "training_buffer_size")
-        one_for_all = training.learner(tasks, replay)
-        streams = lifetime(tasks, one_for_all, self.num_tasks, self.num_steps)
-        return outer.continued(
-            one_for_all,
-            streams,
-            (),
-            num_adaptations=self.adaptations,
-            num_streams=self.num_tasks,
-        )
+        return outer.joint(training.problem(tasks, training.learner(tasks, replay)))

@@ -56,16 +56,12 @@ class MAMLDQN(MetaOptimized, QBased):
     def minibatches(self) -> int:
         return self.num_minibatches
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import outer
-        from metajax.outer.gradient import objectives
+    def outer_rule(self, problem, layout):
+        from metajax import losses, outer
 
         objective = outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=self.num_adaptations,
-            loss=objectives.temporal_difference_loss,
+            problem,
+            losses.temporal_difference_loss,
             derivative=self.derivative,
             every_step=self.every_step,
         )

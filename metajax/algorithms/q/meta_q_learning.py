@@ -9,8 +9,12 @@ from metajax.algorithms.q.base import QBased
 from metajax.core.options import AtLeast, AtMost, Count, Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
-    from metajax.inner import Windows
+    from metajax.core.algorithm import Outer
+    from metajax.core.family import TaskFamily
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.inner import ContextReplay, Windows
+    from metajax.networks import ContextValues
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,12 +83,12 @@ class MetaQLearning(QBased):
     proximal: NonNegative = 1.0
 
     def windows(self, family: TaskFamily) -> Windows:
-        """What a context is computed from."""
+        """The windows that a context is computed from."""
         from metajax.inner import Windows
 
         return Windows.of(family.spec, self.context_length)
 
-    def context_values(self, family: TaskFamily) -> Any:
+    def context_values(self, family: TaskFamily) -> ContextValues:
         """The action values and the context."""
         from metajax import networks
 
@@ -112,7 +116,7 @@ class MetaQLearning(QBased):
             name=name,
         )
 
-    def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Any:
+    def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Learner:
         from metajax import inner
 
         arguments = {
@@ -134,44 +138,43 @@ class MetaQLearning(QBased):
         return inner.meta_q_learner(values, windows, replay, **{**arguments, **changes})
 
     def buffers_at_once(self, layout):
-        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        """One of training is checked by itself; those of tasks are in the meta-test alone."""
         return self.microbatch or 1
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import inner, outer
-        from metajax.data.rollout import lifetime
+    def outer_rule(self, problem, layout):
+        from metajax import outer
+        from metajax.data.side_by_side import side_by_side
 
-        training = self._training()
-        size = "training_buffer_size"
-        replay = training.replay(family, self._trials_in_buffer(), name=size)
+        training, size = self._training(), "training_buffer_size"
+        replay = training.replay(problem.family, self._trials_in_buffer(), name=size)
         self.check_budget(replay, 1, size)
-        one_for_all = inner.with_context(
-            inner.q_learner(
-                self.context_values(family).values,
-                replay.replay._replace(init=replay.empty),  # every iteration opens it
-                optimizer=training.inner_rule(),
-                settings=training.settings,
-                boltzmann=self.exploration == "boltzmann",
-                double=self.double,
-                updates=self.training_updates,
-                target_period=self.target_period,
-            ),
-            self.windows(family),
+        rule = outer.joint(
+            side_by_side(training.one_of_all(problem.family, replay), self.num_tasks),
+            renew=lambda phi: phi._replace(buffer=replay.open(phi.buffer)),
         )
+        return of_weights(rule, replay, self.memory_size)
 
-        def theta_of(key, phi):
-            experience = inner.drawn_experience(key, replay, phi.buffer, self.memory_size)
-            return inner.MetaQ(phi.weights, experience)
+    def one_of_all(self, family: TaskFamily, replay: ContextReplay) -> Problem:
+        """One of the tasks of training, where theta is weights."""
+        from metajax import inner
+        from metajax.data.lifetime import lifetime
 
-        return outer.multi_task(
-            one_for_all,
-            lifetime(family, one_for_all, 1, self.training_steps, num_points=self.num_points),
+        learner = inner.q_learner(
+            self.context_values(family).values,
+            replay.replay._replace(init=replay.empty),  # every iteration opens it
+            optimizer=self.inner_rule(),
+            settings=self.settings,
+            boltzmann=self.exploration == "boltzmann",
+            double=self.double,
+            updates=self.training_updates,
+            target_period=self.target_period,
+        )
+        return lifetime(
             family,
-            num_tasks=self.num_tasks,
+            inner.with_context(learner, self.windows(family)),
             num_adaptations=self.adaptations,
-            begin=lambda phi: phi._replace(buffer=replay.open(phi.buffer)),
-            theta_of=theta_of,
-            weights_of=lambda theta: theta.weights,
+            num_steps=self.training_steps,
+            num_points=self.num_points,
         )
 
     def _training(self) -> MetaQLearning:
@@ -188,6 +191,32 @@ class MetaQLearning(QBased):
         )
 
     def _trials_in_buffer(self) -> int:
-        """That a stream goes through before the buffer of training is full."""
+        """Trials of a stream until the buffer of training is full."""
         trial = self.num_tasks * self.adaptations * self.training_steps
         return 1 + self.training_buffer_size // trial
+
+
+def of_weights(rule: Outer, replay: ContextReplay, memory_size: int) -> Outer:
+    """A rule of the weights as one of ``MetaQ``, whose experience is empty until it is deployed.
+
+    Args:
+      rule: Joint training, whose carry has the buffer of training.
+      replay: The replay of training.
+      memory_size: M, stretches of the buffer that trials get.
+    """
+    import jax
+
+    from metajax import inner
+
+    def update(key, theta, carry):
+        weights, carry, info = rule.update(key, theta.weights, carry)
+        return theta._replace(weights=weights), carry, info
+
+    def deploy(theta, carry):
+        key = jax.random.fold_in(jax.random.key(0), carry.phi.updates)
+        drawn = inner.drawn_experience(key, replay, carry.phi.buffer, memory_size)
+        return theta._replace(experience=drawn)
+
+    return rule._replace(
+        init=lambda key, theta: rule.init(key, theta.weights), update=update, deploy=deploy
+    )

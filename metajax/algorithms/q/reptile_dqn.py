@@ -26,10 +26,10 @@ class ReptileDQN(MetaOptimized, QBased):
     learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
-    def outer_rule(self, family, learner, source, layout):
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
+
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        estimator = outer.displacement(
-            learner, source, family, layout, num_adaptations=self.num_adaptations
-        )
-        return outer.once(estimator, self.meta_optimizer())
+        return outer.once(outer.displacement(problem, layout), self.meta_optimizer())

@@ -1,4 +1,4 @@
-"""Settings of a learner that are learned online, and how."""
+"""Settings of a learner as meta-parameters."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from metajax.core.options import (
 )
 
 if TYPE_CHECKING:
-    from metajax.core.types import Outer
+    from metajax.core.algorithm import Outer
 
-# What is not in here is positive and learned by its logarithm.
+# Learned by their logits; all other settings are positive and learned by their logarithms.
 _PROBABILITIES = ("discount", "gae_lambda", "epsilon", "mix", "target_rate")
 
 
 def raw(name: str, value: float) -> float:
-    """A setting as a number without bounds: the inverse of ``setting``."""
+    """The logit or logarithm of a setting: the inverse of ``setting``."""
     return math.log(value / (1 - value)) if name in _PROBABILITIES else math.log(value)
 
 
 def setting(name: str, raw: Any) -> Any:
-    """The setting of a raw number: a sigmoid where it is at most 1, else an exponential."""
+    """The setting of a logit (by the sigmoid) or of a logarithm (by the exponential)."""
     import jax
     import jax.numpy as jnp
 
@@ -39,7 +39,7 @@ def setting(name: str, raw: Any) -> Any:
 
 
 def settings(theta: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a theta of raw numbers, by name."""
+    """All settings of a theta of logits and logarithms, by name."""
     return {name: setting(name, value) for name, value in theta.items()}
 
 
@@ -67,11 +67,11 @@ class MetaGradients(MetaOptimized):
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """Names in ``info`` of the settings that are learned."""
+        """Names in ``info`` of the learned settings."""
         return self.learned
 
     def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
-        """Raises OptionError for what cannot be learned; ``starts`` are initial values."""
+        """Raises OptionError for settings that cannot be learned from their values at the start."""
         allowed = f"names among {', '.join(self.learnable)}, each once"
         known = set(self.learned) <= set(self.learnable)
         once = len(set(self.learned)) == len(self.learned) > 0
@@ -88,7 +88,7 @@ class MetaGradients(MetaOptimized):
 
 
 def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
-    """The rule with ``record(theta)`` in its ``info``: learned online, a setting is a schedule."""
+    """The rule with ``record(theta)`` in its ``info``, where a learned setting is a schedule."""
 
     def update(key, theta, carry):
         theta, carry, info = rule.update(key, theta, carry)

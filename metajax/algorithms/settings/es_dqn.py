@@ -146,7 +146,7 @@ class ESDQN(QBased):
         return super().settings(theta, env_steps)._replace(epsilon=epsilon, **now)
 
     def explorer(self, family):
-        """Initial parameters and the exploration that they are of; both empty without one."""
+        """Initial parameters of the exploration network, and the exploration; None without one."""
         from metajax import inner
 
         if self.explorer_sizes is None:
@@ -184,19 +184,11 @@ class ESDQN(QBased):
         mine = {"init": init, "start": start, "exploration": exploration}
         return super().learner(family, replay, **{**mine, **changes})
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
         search = outer.evosax_search(
             self.strategy, self.population_size, std=self.std, learning_rate=self.learning_rate
         )
-        rule = outer.evolution(
-            learner,
-            source,
-            family,
-            layout,
-            search,
-            num_adaptations=self.num_adaptations,
-            fitness=outer.FITNESS[self.fitness],
-        )
+        rule = outer.evolution(problem, layout, search, fitness=outer.FITNESS[self.fitness])
         return recorded(rule, lambda theta: {**settings(theta["settings"]), **self.sizes(theta)})

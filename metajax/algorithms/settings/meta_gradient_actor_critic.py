@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
@@ -15,16 +15,18 @@ from metajax.core.options import Count, Fraction, NonNegative, Positive, check
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
     from metajax.inner.actor_critic import ActorCriticSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
+class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
     """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
-    is positive. Phi is an actor-critic: weights, optimiser, count of steps. A meta-iteration
+    is positive. Phi is an actor-critic: weights and optimiser. A meta-iteration
     lets ``num_tasks`` lifetimes go on by ``window`` updates of a chunk each and descends the
     actor-critic loss on the next chunk, with ``reference_discount``, ``reference_lambda`` and
     the coefficients that are not learned, through those updates. A trial is a plain lifetime
@@ -96,36 +98,26 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
           OptionError: for sizes that do not fit the family or the devices.
         """
         from metajax import outer
-        from metajax.core.layout import TaskMap
-        from metajax.inner.actor_critic import loss_of
+        from metajax.core.layout import Layout
 
-        layout = TaskMap.build(
-            self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
-        )
-        learner = self.learner(family, self.settings)
-        fixed = self.settings({}, 0)
-        reference = fixed._replace(
+        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices, whole=True)
+        problem = self.problem(family, self.learner(family, self.settings))
+        reference = self.settings({})._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda
         )
         estimator = outer.truncated(
-            learner,
-            self.source(family, learner),
-            family,
+            problem,
             layout,
-            num_adaptations=self.num_adaptations,
+            reference.loss,
             window=self.window,
-            loss=loss_of(reference),
-            judge=self.learner(family, lambda theta, env_steps: reference),
+            judge=self.learner(family, lambda theta: reference),
             derivative=self.derivative,
         )
-        return self.composed(
-            learner, recorded(outer.once(estimator, self.meta_optimizer()), self.record), family
-        )
+        rule = outer.once(estimator, self.meta_optimizer())
+        return self.composed(problem, recorded(rule, self.record))
 
-    def learner(
-        self, family: TaskFamily, now: Callable[[Any, Any], ActorCriticSettings]
-    ) -> Learner:
-        """The actor-critic of these options with settings of its own."""
+    def learner(self, family: TaskFamily, now: Callable[[Any], ActorCriticSettings]) -> Learner:
+        """The actor-critic of these options with settings of its own, ``theta -> settings``."""
         from metajax import inner, networks
 
         policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
@@ -140,7 +132,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
         )
 
     def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
-        """Theta at the start: raw numbers; for a discount of the state a weight a feature."""
+        """Theta at the start: logits, logarithms, and for a discount of the state its weights."""
         import jax.numpy as jnp
 
         starts = {name: raw(name, getattr(self, name)) for name in self.learned}
@@ -155,14 +147,13 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
             theta = theta | {"discount": theta["discount"] + raw("discount", self.discount)}
         return settings(theta)
 
-    def settings(self, theta: dict[str, jax.Array], env_steps: Any) -> ActorCriticSettings:
+    def settings(self, theta: dict[str, jax.Array]) -> ActorCriticSettings:
         """The numbers of actor-critic; those that are not learned are the options'."""
         import jax
         import jax.numpy as jnp
 
         from metajax.inner import ActorCriticSettings
 
-        del env_steps
         now = {name: getattr(self, name) for name in self.learnable} | settings(theta)
         if self.state_discount and theta:
             start, table = raw("discount", self.discount), theta["discount"]

@@ -73,7 +73,7 @@ class MetaGradientDQN(MetaGradients, QBased):
         return {**starts, "epsilon": self.epsilon[1]}
 
     def initial(self, key):
-        """Theta at the start: raw numbers, ``[N]`` each where tasks have their own."""
+        """Theta at the start: logits and logarithms, ``[N]`` each where tasks have their own."""
         import jax.numpy as jnp
 
         del key
@@ -84,12 +84,8 @@ class MetaGradientDQN(MetaGradients, QBased):
         }
 
     def settings(self, theta, env_steps):
-        import jax
-        import jax.numpy as jnp
-
-        # A mean of one number while it is learned, and of one a lifetime in a trial.
         now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}
-        now |= settings(jax.tree.map(jnp.mean, theta))
+        now |= settings(theta)
         learning_rate = now.pop("inner_lr")
         epsilon = self.epsilon_after(env_steps, now.pop("epsilon"))
         unlearned = super().settings(theta, env_steps)
@@ -103,24 +99,19 @@ class MetaGradientDQN(MetaGradients, QBased):
     def buffers_at_once(self, layout):
         return layout.num_tasks // layout.num_devices
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import outer
-        from metajax.outer.gradient import objectives
+    def outer_rule(self, problem, layout):
+        from metajax import losses, outer
 
+        behaviour_loss = None
+        if "epsilon" in self.learned:
+            behaviour_loss = losses.behaviour_loss(self.reference_discount)
         estimator = outer.truncated(
-            learner,
-            source,
-            family,
+            problem,
             layout.resized(1) if self.per_task else layout,
-            num_adaptations=self.num_adaptations,
+            losses.return_error(self.reference_discount),
             window=self.window,
-            loss=objectives.return_error(self.reference_discount),
-            judge=self._judge(family),
-            behaviour_loss=(
-                objectives.behaviour_loss(self.reference_discount)
-                if "epsilon" in self.learned
-                else None
-            ),
+            judge=self._judge(problem.family),
+            behaviour_loss=behaviour_loss,
             derivative=self.derivative,
         )
         rule = outer.once(estimator, self.meta_optimizer())
@@ -137,7 +128,7 @@ class MetaGradientDQN(MetaGradients, QBased):
 
         learner = self.learner(family, self.replay(family), settings=reference)
 
-        def unroll(theta, phi, memory, chunk):
-            return learner.unroll(theta, phi._replace(target=phi.weights), memory, chunk)
+        def predict(theta, phi, chunk):
+            return learner.predict(theta, phi._replace(target=phi.weights), chunk)
 
-        return learner._replace(unroll=unroll)
+        return learner._replace(predict=predict)

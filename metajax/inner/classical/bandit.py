@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 from metajax.inner.classical.posterior_samples import gamma_noise, log_beta
 from metajax.inner.classical.scoring import Rule
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Key, Spec
+from metajax.core.family import Discrete, Key, Spec
 from metajax.inner.classical.scoring import Rule
 from metajax.inner.classical.tabular import Counts, count, no_counts
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 
 _PROPOSALS = 3
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Discrete, Key, Spec, Tree
 from metajax.core.options import check
-from metajax.core.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
+from metajax.core.types import Actor, ActorInput, ActorOutput, Learner, Outputs
 from metajax.data.rollout import actor_inputs
 from metajax.networks.distributions import categorical, exploring
 
@@ -39,7 +40,7 @@ def scoring_learner(
     ``theta`` and ``phi`` are ``()``, and nothing is differentiable. The action distribution
     is categorical with logits ``[A]``. With random scores (posterior samples) the probability
     of an action is its posterior probability of being the best, which has no closed form:
-    log-probabilities, entropies and the logits of ``unroll`` are then NaN.
+    log-probabilities, entropies and the logits of ``predict`` are then NaN.
 
     Args:
       spec: Spec of a family with ``Discrete`` actions.
@@ -74,7 +75,7 @@ def scoring_learner(
             log_prob = jnp.full_like(log_prob, jnp.nan)
         return ActorOutput(action, choice.mode(parameters), log_prob), memory
 
-    def unroll(theta, phi, memory, chunk):
+    def predict(theta, phi, chunk):
         del theta, phi
         if undefined:
             nothing = jnp.full(chunk.reward.shape, jnp.nan)
@@ -86,24 +87,25 @@ def scoring_learner(
                 scores, memory = rule.score((), memory, seen)
                 return memory, logits(scores)
 
-            return jax.lax.scan(step, memory, inputs)[1]
+            return jax.lax.scan(step, rule.memory(), inputs)[1]
 
         parameters = jax.vmap(stream, 1, 1)(actor_inputs(spec, chunk))
         return Outputs(
             parameters, choice.log_prob(parameters, chunk.action), choice.entropy(parameters)
         )
 
+    actor = Actor(
+        memory=lambda theta: rule.memory(),
+        act=act,
+        divergence=choice.divergence,
+        noise=noise,
+    )
     return Learner(
         init=lambda key: (),
         begin=lambda key, theta: (),
-        memory=lambda theta: rule.memory(),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
-        adapt=lambda key, theta, phi, chunk: phi,
-        weights=lambda phi: phi,
-        divergence=choice.divergence,
-        noise=noise,
+        adapt=lambda noise, theta, phi, data: phi,
+        predict=predict,
+        actor=actor,
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 from metajax.inner.classical.posterior_samples import dirichlet, gamma_noise
 from metajax.tasks.tabular.tabular_mdp import TabularTask
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Tree
+from metajax.core.family import Tree
 
 
 def strong(value: Any, dtype: Any) -> jax.Array:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Key, Spec, TaskFamily, TimeStep, Tree
 from metajax.core.options import AtLeast, check_number
-from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
 from metajax.tasks.adapters import gymnax_environment as build
 from metajax.tasks.adapters.casts import cast, conform, replace, scalar
 from metajax.tasks.auto_reset import time_step, with_auto_reset

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.environment import Environment
 
+from metajax.core.family import Box, Discrete, Key, Spec, Tree
 from metajax.core.options import AtLeast, OptionError, check, check_number, suggest
-from metajax.core.types import Box, Discrete, Key, Spec, Tree
 from metajax.tasks.adapters.casts import common_dtypes, conform, field_names, replace, scalar
 
 SampleParams = Callable[[Key], Any]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Key, Spec, Tabular, TaskFamily
+from metajax.core.family import Discrete, Key, Spec, Tabular, TaskFamily
 from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class BernoulliBandit(Options):
         """The family; tasks are ``BanditTask(means)``."""
         import jax
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family, bernoulli
 
         return bandit_family(

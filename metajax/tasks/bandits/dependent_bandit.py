@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 # Success probability of the better arm in the distributions with two tasks.
 BETTER_ARM = {"easy": 0.9, "medium": 0.75, "hard": 0.6}
@@ -40,7 +40,7 @@ class DependentBandit(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family, bernoulli
 
         def sample_means(key):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 NUM_TARGETS = 10
 TARGET_REWARD = 5.0

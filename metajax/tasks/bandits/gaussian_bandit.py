@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from metajax.core.options import Above, Below, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class GaussianBandit(Options):
         """The family; tasks are ``BanditTask(means)``."""
         import jax
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family
 
         def sample_means(key):

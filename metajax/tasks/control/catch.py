@@ -10,7 +10,7 @@ from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options, chec
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class CatchTask(NamedTuple):

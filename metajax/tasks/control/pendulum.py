@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from metajax.core.options import Above, Below, Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

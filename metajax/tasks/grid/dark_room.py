@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from metajax.core.options import AtLeast, Count, Options
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class KeyDoorTask(NamedTuple):
@@ -75,7 +75,7 @@ class KeyDoor(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec
+        from metajax.core.family import Discrete, Spec
         from metajax.tasks.auto_reset import time_step, with_auto_reset
         from metajax.tasks.grid.base import MOVES, move, position_features
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Box, Key, Spec, TaskFamily
+from metajax.core.family import Box, Key, Spec, TaskFamily
 from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 MAX_MOVE = 0.1

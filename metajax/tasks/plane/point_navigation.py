@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 GOAL_RANGE = 0.5
 TOLERANCE = 0.01

@@ -10,7 +10,7 @@ from metajax.core.options import Count, Options, Positive, check
 if TYPE_CHECKING:
     import numpy as np
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metajax.core.types import Spec, Tree
+from metajax.core.family import Spec, Tree
 
 
 def successors(is_open: np.ndarray, moves: np.ndarray) -> np.ndarray:

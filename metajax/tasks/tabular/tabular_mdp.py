@@ -11,7 +11,7 @@ from metajax.core.options import Above, Below, Count, Options
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 REWARD_STD = 1.0
 
@@ -71,7 +71,7 @@ class TabularMdp(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, Tabular
+        from metajax.core.family import Discrete, Spec, Tabular
         from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         shape = (self.num_states, self.num_actions)

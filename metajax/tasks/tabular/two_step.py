@@ -10,7 +10,7 @@ from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class TwoStepTask(NamedTuple):
@@ -70,7 +70,7 @@ class TwoStep(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
         from metajax.tasks.auto_reset import or_restart, time_step
 
         common, pays = self.common_probability, self.reward_probability

@@ -10,7 +10,7 @@ from metajax.core.options import AtLeast, Count, NonNegative, Options, check
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class ChainTask(NamedTuple):
@@ -78,7 +78,7 @@ class XuChain(Options):
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec
+        from metajax.core.family import Discrete, Spec
         from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         size = self.num_states
