@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientBased(MetaOptimized, WithTorso):
+class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
     """Options of every algorithm that adapts by gradient steps.
 
     In an environment these are policy-gradient steps on episodes; on labelled examples they
@@ -41,7 +42,6 @@ class GradientBased(MetaOptimized, WithTorso):
     adapted weights are judged on a query set.
 
     Attributes:
-      num_tasks: Number of tasks N in a meta-batch.
       num_streams: Number of episodes E collected in a task before each adaptation, or of
         labelled examples in its support set (ways times shots for classes).
       num_query: Number of labelled examples in the query set. Default: ``num_streams``.
@@ -63,11 +63,6 @@ class GradientBased(MetaOptimized, WithTorso):
       discount: Discount per step.
       gae_lambda: Lambda of generalised advantage estimation; 1 is Monte Carlo.
       normalize_advantages: Whether advantages are normalised within each task.
-      microbatch: Number of tasks whose rollouts run as one block. Default: chosen automatically.
-      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
-        automatically.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     labelled: ClassVar[bool] = True
@@ -89,9 +84,6 @@ class GradientBased(MetaOptimized, WithTorso):
     discount: Fraction = 0.99
     gae_lambda: Fraction = 1.0
     normalize_advantages: bool = True
-    microbatch: Count | None = None
-    gradient_microbatch: Count | None = None
-    devices: Count | None = None
 
     acting: ClassVar[tuple[str, ...]] = (
         *("horizon", "head_scale", "initial_std", "min_std", "baseline", "discount"),
@@ -119,7 +111,11 @@ class GradientBased(MetaOptimized, WithTorso):
         from metajax.composition import compose
 
         problem = self.problem(family)
-        return compose(problem, self.outer_rule(problem, self.layout()), microbatch=self.microbatch)
+        return compose(
+            problem,
+            self.outer_rule(problem, self.layout(num_minibatches=self.minibatches)),
+            microbatch=self.microbatch,
+        )
 
     def problem(self, family: Family) -> Problem:
         """The learner of these options in its trials."""
@@ -145,18 +141,6 @@ class GradientBased(MetaOptimized, WithTorso):
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
             horizon=self.horizon,
-        )
-
-    def layout(self) -> Layout:
-        """Blocks and devices of the tasks."""
-        from metajax.core.layout import Layout
-
-        return Layout.build(
-            self.num_tasks,
-            self.microbatch,
-            self.gradient_microbatch,
-            self.devices,
-            num_minibatches=self.minibatches,
         )
 
     def arithmetic(self, spec: Spec) -> Arithmetic | None:
