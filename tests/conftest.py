@@ -24,6 +24,12 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pin", action="store_true", help="write tests/core/pinned_numbers.json anew (without -n)"
+    )
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_programs() -> Iterator[None]:
     """Drops compiled programs before there are too many.
