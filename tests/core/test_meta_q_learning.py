@@ -10,7 +10,6 @@ import metajax
 from metajax import inner, losses, networks
 from metajax.core.types import Chunk, Discrete, Spec
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
 SHIFT = np.array([0.5, -0.5], np.float32)
 MEMORY_SIZE = 12
@@ -264,10 +263,10 @@ def test_targets_end_where_a_trial_does(length, num_steps):
 
 def _adapted(algorithm, theta, draws, found):
     learner = algorithm.learner
-    phi = learner.begin(jax.random.key(0), theta)
+    phi, adapt = learner.begin(jax.random.key(0), theta), jax.jit(learner.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        phi = learner.adapt(draws, theta, phi, chunk)
+        phi = adapt(draws, theta, phi, chunk)
     return phi
 
 
@@ -303,10 +302,10 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
         chosen.windows(family),
     )
     phi = _adapted(algorithm, theta, draws, found)
-    expected = plain.begin(jax.random.key(0), theta.weights)
+    expected, adapt = plain.begin(jax.random.key(0), theta.weights), jax.jit(plain.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        expected = plain.adapt(draws.new, theta.weights, expected, chunk)
+        expected = adapt(draws.new, theta.weights, expected, chunk)
     assert phi.updates == expected.updates == 12
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7),
