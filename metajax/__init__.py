@@ -8,90 +8,73 @@ loaded when they are first used, so that ``import metajax`` is quick.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOME = {
-    "make": "metajax.algorithms",
-    "list_algorithms": "metajax.algorithms",
-    "compose": "metajax.composition",
-    "Trials": "metajax.composition",
-    "fresh": "metajax.composition",
-    "continuing": "metajax.composition",
-    "lifetimes": "metajax.composition",
-    "train": "metajax.training",
-    "initial_state": "metajax.training",
-    "evaluate": "metajax.evaluation",
-    "Evaluation": "metajax.evaluation",
-    "OptionError": "metajax.core.options",
-    "run_trial": "metajax.core.problem",
-    "replay": "metajax.core.problem",
-    "load_run": "metajax.run.loading",
-    "LoadedRun": "metajax.run.loading",
-    "CheckpointError": "metajax.run.checkpoints",
-    "TaskMap": "metajax.core.layout",
+_NAMES = {
+    "metajax.algorithms": ("list_algorithms", "make"),
+    "metajax.composition": ("compose",),
+    "metajax.core.algorithm": ("Estimator", "MetaAlgorithm", "MetaState", "Objective", "Outer"),
+    "metajax.core.family": (
+        *("Box", "DataFamily", "DataSpec", "Discrete", "Examples", "Spec", "Tabular"),
+        *("TaskFamily", "TimeStep"),
+    ),
+    "metajax.core.layout": ("Layout",),
+    "metajax.core.options": ("OptionError",),
+    "metajax.core.problem": ("Problem",),
+    "metajax.core.replay": ("replay",),
+    "metajax.core.types": (
+        *("Actor", "ActorInput", "ActorOutput", "Chunk", "Learner", "Measured", "Outputs"),
+        *("Source", "Trial"),
+    ),
+    "metajax.data.continuing": ("continuing",),
+    "metajax.data.few_shot": ("few_shot",),
+    "metajax.data.fresh": ("fresh",),
+    "metajax.data.lifetime": ("lifetime",),
+    "metajax.evaluation": ("Evaluation", "evaluate"),
+    "metajax.run.checkpoints": ("CheckpointError",),
+    "metajax.run.loading": ("LoadedRun", "load_run"),
+    "metajax.training": ("initial_state", "train"),
 }
-_TYPES = (
-    "ActorInput",
-    "ActorOutput",
-    "Box",
-    "Chunk",
-    "Discrete",
-    "Estimator",
-    "Learner",
-    "MetaAlgorithm",
-    "MetaState",
-    "Objective",
-    "Outer",
-    "Outputs",
-    "Source",
-    "Spec",
-    "Tabular",
-    "TaskFamily",
-    "TimeStep",
-    "Trial",
-)
-_ROOMS = (
-    "algorithms",
-    "core",
-    "data",
-    "experiments",
-    "inner",
-    "losses",
-    "networks",
-    "outer",
-    "tasks",
-)
-_HOME.update(dict.fromkeys(_TYPES, "metajax.core.types"))
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+_ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks")
 
 __all__ = ["__version__", *_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from metajax import algorithms, experiments, inner, losses, networks, outer, tasks
     from metajax.algorithms import list_algorithms, make
-    from metajax.composition import Trials, compose, continuing, fresh, lifetimes
-    from metajax.core.layout import TaskMap
-    from metajax.core.options import OptionError
-    from metajax.core.problem import replay, run_trial
-    from metajax.core.types import (
-        ActorInput,
-        ActorOutput,
+    from metajax.composition import compose
+    from metajax.core.algorithm import Estimator, MetaAlgorithm, MetaState, Objective, Outer
+    from metajax.core.family import (
         Box,
-        Chunk,
+        DataFamily,
+        DataSpec,
         Discrete,
-        Estimator,
-        Learner,
-        MetaAlgorithm,
-        MetaState,
-        Objective,
-        Outer,
-        Outputs,
-        Source,
+        Examples,
         Spec,
         Tabular,
         TaskFamily,
         TimeStep,
+    )
+    from metajax.core.layout import Layout
+    from metajax.core.options import OptionError
+    from metajax.core.problem import Problem
+    from metajax.core.replay import replay
+    from metajax.core.types import (
+        Actor,
+        ActorInput,
+        ActorOutput,
+        Chunk,
+        Learner,
+        Measured,
+        Outputs,
+        Source,
         Trial,
     )
+    from metajax.data.continuing import continuing
+    from metajax.data.few_shot import few_shot
+    from metajax.data.fresh import fresh
+    from metajax.data.lifetime import lifetime
     from metajax.evaluation import Evaluation, evaluate
     from metajax.run.checkpoints import CheckpointError
     from metajax.run.loading import LoadedRun, load_run

@@ -1,8 +1,8 @@
 """The command line: ``metajax train | evaluate | plot | table | list | bench``.
 
-Nothing here imports jax before a command has checked all that it was given, so
-``--help`` and mistakes are answered at once. Exit codes: 0 done, 1 failed, 2 a
-mistake in the arguments or the config, 130 and 143 interrupted and saved.
+jax is imported only after a command has checked its arguments, so ``--help`` and mistakes
+are answered at once. Exit codes: 0 success, 1 failure, 2 a mistake in the arguments or the
+config, 130 and 143 interrupted and saved.
 """
 
 from __future__ import annotations
@@ -14,39 +14,28 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
-from metajax import __version__
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import extensions, records
+from metajax.run import catalogue, extensions, machine
+from metajax.run import config as configs
+from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
-
-_EXAMPLES = """\
-examples:
-  metajax train configs/maml-point-navigation.toml
-  metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
-  metajax train --run-dir runs/maml-point-navigation-seed-0 --resume
-  metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
-  metajax table rl2-bandits --profile quick
-  metajax --import my_tasks train my_config.toml
-  metajax list
-"""
+from metajax.run.directory import RunDirectory
+from metajax.run.loggers import check_installed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code.
 
     Args:
-      arguments: words after ``metajax``; by default those of the process.
+      arguments: Words after ``metajax``. Default: those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         imports, arguments = _imports(arguments)
         extensions.load(imports)
-        if arguments[:1] == ["bench"]:
-            return _bench(arguments[1:])
         options = _parsed(arguments)
-        return options.run(options)
+        return _COMMANDS[options.command](options)
     except SystemExit as exit:  # argparse has printed its help or a mistake
         return exit.code if isinstance(exit.code, int) else 2
     except OptionError as error:
@@ -54,23 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return failed("interrupted", 130)
     except BrokenPipeError:
-        # The reader of the output left; let nothing be written at exit either.
+        # The reader of the output is gone; the flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
-    parser, commands = _parser()
+    main_parser, commands = parser()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         allowed = f"{suggest(arguments[0], commands)}allowed: {', '.join(commands)}"
         raise OptionError("COMMAND", f'"{arguments[0]}" is unknown; {allowed}')
-    options, unknown = parser.parse_known_args(arguments)
+    options, unknown = main_parser.parse_known_args(arguments)
     if unknown:
         name = next(word for word in arguments if word in commands)
         before = arguments.index(unknown[0]) < arguments.index(name)
         if before and unknown[0].partition("=")[0] in _option_names(commands[name]):
             raise OptionError(unknown[0], f"stands after the command: metajax {name} {unknown[0]}")
-        raise _unknown(unknown[0], name, parser if before else commands[name])
+        raise _unknown(unknown[0], name, main_parser if before else commands[name])
     return options
 
 
@@ -79,7 +68,7 @@ def _option_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionError:
-    """The mistake of a word that the parser of the given command does not know."""
+    """The error for an argument that the parser of the given command does not know."""
     if not word.startswith("--"):
         return OptionError(word, f"is one argument too many; see {parser.prog} --help")
     name = word.partition("=")[0]
@@ -89,18 +78,16 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
         return OptionError(name, f"is a setting of the config: --set train.{name[2:]}=VALUE")
     known = _option_names(parser)
     allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
-    return OptionError(name, f"is no option of {parser.prog}; {allowed}")
+    return OptionError(name, f"is not an option of {parser.prog}; {allowed}")
 
 
 def _train_settings() -> set[str]:
-    """What one might take for options of the command."""
-    from metajax.run import config as configs
-
+    """Settings of ``[train]`` as options, which a user may try on the command line."""
     return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
 
 def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The modules of ``--import``, which stands before the command, and the rest."""
+    """The modules given by ``--import`` before the command, and the other arguments."""
     found = []
     while arguments and arguments[0].partition("=")[0] == "--import":
         name, rest = arguments[0].partition("=")[2], arguments[1:]
@@ -114,19 +101,13 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from metajax.run import config as configs
-    from metajax.run.directory import RunDirectory
-    from metajax.run.loggers import check_installed
-
-    run = RunDirectory(options.run_dir or _default_run_dir(options))
+    config = None if options.config is None else configs.load(options.config, options.set)
+    run = RunDirectory(options.run_dir or _default_run_dir(options, config))
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
-    if options.config is None:
-        text = run.read_config().to_toml()
-        config = configs.parse(text, options.set, source=str(run.config))
-    else:
-        config = configs.load(options.config, options.set)
+    if config is None:
+        config = run.read_config(options.set)
     check_installed(config.train)
     prepare_jax(options.cache)
     from metajax.run.commands import train_command
@@ -134,26 +115,20 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _default_run_dir(options: argparse.Namespace) -> pathlib.Path:
-    from metajax.run import config as configs
-
-    if options.config is None:
+def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
+    if config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
         )
         raise OptionError("CONFIG", f"is missing; {hint}")
-    seed = configs.load(options.config, options.set).train.seed
-    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{seed}"
+    return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from metajax.run import config as configs
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     overrides = [
         f"evaluate.{name}={getattr(options, name.replace('-', '_'))}"
-        for name in ("num-tasks", "num-adaptations", "num-streams", "seed")
+        for name in MEASURED
         if getattr(options, name.replace("-", "_")) is not None
     ]
     if options.mode:
@@ -162,8 +137,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if not one.startswith("evaluate."):
             raise OptionError(f"--set {one}", "allowed: evaluate.NAME=VALUE; the rest was trained")
     overrides += options.set
-    text = run.read_config().to_toml()
-    config = configs.parse(text, overrides, source=str(run.config))
+    config = run.read_config(overrides)
     prepare_jax(options.cache)
     from metajax.run.commands import evaluate_command
 
@@ -171,8 +145,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     config = run.read_config()
     if not run.evaluation.is_file():
@@ -192,8 +164,6 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from metajax.run import catalogue
-
     if options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
@@ -201,181 +171,38 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(arguments: Sequence[str]) -> int:
-    prepare_jax(cache=True)
-    from metajax.experiments import throughput
+def _bench(options: argparse.Namespace) -> int:
+    from metajax.experiments.throughput import bench_command
 
-    return throughput.main(arguments) or 0
+    return bench_command(options)
+
+
+_COMMANDS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "plot": _plot,
+    "table": _table,
+    "list": _list,
+    "bench": _bench,
+}
 
 
 def prepare_jax(cache: bool) -> None:
-    """Sets environment variables that jax reads when it is imported.
+    """Sets the environment variables that jax reads on import.
 
-    One host device for each core lets tasks share them; compiled programs are kept
-    between runs. What the user has set stays as it is.
+    One host device per core shards tasks over the cores, and compiled programs are cached
+    between runs. Variables set by the user stay unchanged.
 
     Args:
-      cache: whether to keep compiled programs; ``METAJAX_CACHE=off`` forbids it.
+      cache: Cache compiled programs, unless ``METAJAX_CACHE=off``.
     """
     environ = os.environ
     flag = "--xla_force_host_platform_device_count"
     if flag not in environ.get("XLA_FLAGS", ""):
-        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={records.num_cores()}"
+        flags = f"{environ.get('XLA_FLAGS', '')} {flag}={machine.num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
     if cache and environ.get("METAJAX_CACHE", "on") != "off":
         home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home, "metajax", "xla")))
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Mistakes end in one message on standard error, like those in a config."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(failed(f"{message}; see {self.prog} --help", 2))
-
-
-def _parser() -> tuple[_Parser, dict[str, _Parser]]:
-    """The parser, and those of the commands by name."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
-        prog="metajax",
-        description="High-throughput meta-reinforcement learning in JAX.",
-        epilog=_EXAMPLES,
-        formatter_class=raw,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--import",
-        metavar="MODULE",
-        help="import this first, which may register families and algorithms of your own",
-    )
-    parser.add_argument("--version", action="version", version=f"metajax {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, run: Any, text: str, **more: Any) -> argparse.ArgumentParser:
-        one = commands.add_parser(
-            name, help=text, description=text, formatter_class=raw, allow_abbrev=False, **more
-        )
-        one.set_defaults(run=run)
-        return one
-
-    _train_arguments(add("train", _train, "meta-train from a config, then meta-test"))
-    _evaluate_arguments(
-        add("evaluate", _evaluate, "meta-test a trained run; its evaluation is written anew")
-    )
-    plot = add("plot", _plot, "draw a run's evaluation again")
-    plot.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
-    _common_arguments(plot)
-    _table_arguments(add("table", _table, "run what is missing of a table, and show it"))
-    listing = add("list", _list, "algorithms and task families, with their options")
-    listing.add_argument("name", nargs="?", help="only this algorithm, family or section")
-    listing.add_argument("--json", action="store_true", help="print one JSON object")
-    add("bench", None, "measure throughput; metajax bench --help shows its options")
-    return parser, commands.choices
-
-
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", metavar="CONFIG", nargs="?", help="TOML file; not needed with --resume"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="SECTION.OPTION=VALUE",
-        action="append",
-        default=[],
-        help="change one setting of the config, for example algorithm.num-tasks=64; "
-        "may be given many times; metajax list shows every option",
-    )
-    parser.add_argument(
-        "--run-dir", metavar="DIR", help="where to write; by default runs/CONFIG-seed-SEED"
-    )
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
-    parser.add_argument(
-        "--checkpoint",
-        metavar="N",
-        type=int,
-        help="with --resume: continue from this one; later ones are removed",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
-    _common_arguments(parser)
-
-
-def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
-    parser.add_argument(
-        "--checkpoint", metavar="N", type=int, help="which checkpoint; by default the last"
-    )
-    parser.add_argument("--num-tasks", metavar="N", help="held-out tasks")
-    parser.add_argument("--num-adaptations", metavar="K", help="adaptations in each")
-    parser.add_argument("--num-streams", metavar="E", help="episodes before each adaptation")
-    parser.add_argument("--seed", metavar="SEED", help="of the held-out tasks")
-    parser.add_argument(
-        "--mode", action="store_true", help="measure the policy's mode, not sampled actions"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="evaluate.OPTION=VALUE",
-        action="append",
-        default=[],
-        help="change any setting of the evaluation, for example evaluate.family.radius=4.0",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        help="where evaluation.json and pictures go; by default into the run directory, in the "
-        "place of those there",
-    )
-    _common_arguments(parser)
-
-
-def _table_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", help="a file of benchmarks/tables/")
-    parser.add_argument(
-        "--profile",
-        choices=("quick", "full"),
-        default="quick",
-        help="how much of it: a part for a laptop (the default), or all of it",
-    )
-    parser.add_argument(
-        "--only",
-        metavar="ROW[/COLUMN]",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="run these rows or cells only; 'ROW/*' fits every column",
-    )
-    parser.add_argument(
-        "--seeds",
-        metavar="SEED",
-        type=int,
-        nargs="+",
-        action="extend",
-        default=[],
-        help="run these of the profile's seeds only",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue training that was interrupted"
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        help="where records, checkpoints and renderings go, and where records count from: a new "
-        "directory measures everything anew; by default benchmarks/results/ (results/ beside "
-        "--tables), runs/tables/trained/ and runs/tables/NAME/",
-    )
-    parser.add_argument(
-        "--tables", metavar="DIR", default="benchmarks/tables", help="where definitions are"
-    )
-    _common_arguments(parser)
-
-
-def _common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        help="compile anew; METAJAX_CACHE=off does the same",
-    )

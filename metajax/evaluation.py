@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from metajax.core.layout import TaskMap
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Family, Key, TaskFamily, Tree
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
-from metajax.data.rollout import even_points
+from metajax.core.problem import even_points
+from metajax.core.types import Trial
 
 
 class Evaluation(NamedTuple):
@@ -26,6 +28,8 @@ class Evaluation(NamedTuple):
       env_steps: transitions that happened, over all tasks.
       steps: ``[P + 1]``, how many transitions of its task a learner had adapted to at
         each of the "points"; None on the other axes.
+      score: Name of what ``returns`` hold: "return", or for labelled examples "accuracy" or
+        "negative squared error".
     """
 
     returns: np.ndarray
@@ -33,6 +37,7 @@ class Evaluation(NamedTuple):
     explore: bool
     env_steps: int
     steps: np.ndarray | None = None
+    score: str = "return"
 
     @property
     def num_adaptations(self) -> int:
@@ -62,8 +67,8 @@ class Evaluation(NamedTuple):
 @functools.lru_cache(maxsize=32)
 def _meta_test(
     algorithm: MetaAlgorithm,
-    family: TaskFamily,
-    layout: TaskMap,
+    family: Family,
+    layout: Layout,
     num_adaptations: int | None,
     num_streams: int | None,
     explore: bool,
@@ -92,7 +97,7 @@ def evaluate(
     algorithm: MetaAlgorithm,
     key: Key,
     theta: Tree,
-    family: TaskFamily | None = None,
+    family: Family | None = None,
     *,
     num_tasks: int = 100,
     num_adaptations: int | None = None,
@@ -127,9 +132,8 @@ def evaluate(
         raise OptionError(
             "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
         )
-    if isinstance(theta, MetaState):
-        raise OptionError("theta", "is a whole MetaState; did you mean state.theta?")
-    layout = TaskMap.padded(num_tasks, algorithm.microbatch)
+    theta = algorithm.deploy(theta) if isinstance(theta, MetaState) else theta
+    layout = Layout.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,
         algorithm.family if family is None else family,
@@ -146,17 +150,18 @@ def evaluate(
         explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
         steps=None if steps is None else np.asarray(steps[0], np.int64),
+        score=algorithm.family.spec.score,
     )
 
 
 def _steps_at_points(trial: Trial) -> np.ndarray:
     """Transitions that were adapted to at each point of a lifetime, which masks none."""
-    num_adaptations, num_steps, num_streams = trial.support.mask.shape
+    num_adaptations, num_steps, num_streams = trial.support.reward.shape
     adapted = even_points(num_adaptations, len(trial.returns) - 1)
     return np.asarray(adapted * num_steps * num_streams, np.int32)
 
 
-def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray | None:
+def optimal_returns(key: Key, family: Family, num_tasks: int) -> np.ndarray | None:
     """What the best policy that knows the task expects, in the tasks of an evaluation.
 
     Args:
@@ -166,13 +171,13 @@ def optimal_returns(key: Key, family: TaskFamily, num_tasks: int) -> np.ndarray 
       ``[num_tasks]``, the expected return of one episode; None where the family
       cannot tell.
     """
-    optimal = family.spec.optimal_return
+    optimal = family.spec.optimal_return if isinstance(family, TaskFamily) else None
     if optimal is None:
         return None
 
     def of_task(_, key):
         return optimal(family.sample(jax.random.split(key)[0]))
 
-    layout = TaskMap.padded(num_tasks)
+    layout = Layout.padded(num_tasks)
     run = jax.jit(lambda key: layout.collect(of_task, (), jax.random.split(key, num_tasks)))
     return np.asarray(run(key))

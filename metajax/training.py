@@ -9,10 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Key
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm, MetaState
 
 Infos = dict[str, Any]
+
+_MOST_KEPT = 32
+_kept: dict[tuple[MetaAlgorithm, int], Any] = {}
+"""The latest programs of ``_traced_block``, none of which holds anything that is traced."""
 
 
 def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
@@ -22,7 +27,6 @@ def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
     return jax.tree.map(jnp.copy, algorithm.init(jax.random.split(key)[0]))
 
 
-@functools.lru_cache(maxsize=32)
 def _block(algorithm: MetaAlgorithm, length: int) -> Any:
     def run(key, state, start):
         key_steps = jax.random.split(key)[1]
@@ -59,18 +63,19 @@ def _traced_block(
 ) -> tuple[MetaState, Infos]:
     """The block where it may be part of a larger program.
 
-    An algorithm may then hold what is traced, which no cache may keep: then some of the
-    arguments are traced, or at the latest some of the results.
+    An algorithm may then hold what is traced, which no cache may keep. It shows in the results
+    at the latest, so a program is kept only once it has run.
     """
-    if _is_traced(arguments):
-        return _block.__wrapped__(algorithm, length)(*arguments)
     try:
-        program = _block(algorithm, length)
+        kept = _kept.get((algorithm, length))
     except TypeError:  # a traced option of the family, which has no hash
-        program = _block.__wrapped__(algorithm, length)
+        kept = None
+    program = kept or _block(algorithm, length)
     results = program(*arguments)
-    if _is_traced(results):
-        _block.cache_clear()
+    if kept is None and not _is_traced((arguments, results)):
+        if len(_kept) == _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[algorithm, length] = program
     return results
 
 

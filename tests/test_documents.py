@@ -12,15 +12,19 @@ import pytest
 import metajax
 from metajax import cli
 from metajax.algorithms import ALGORITHMS
-from metajax.experiments import table_definition, throughput
+from metajax.experiments import table_definition
 from metajax.run import config
 from metajax.tasks import FAMILIES
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TABLES = ROOT / "benchmarks" / "tables"
 NAMES = {*ALGORITHMS.names(), *FAMILIES.names()}
 README = PAGES[0].read_text(encoding="utf-8")
+USAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
 
 
 def _blocks(page: str, language: str) -> list[str]:
@@ -44,10 +48,6 @@ def _commands() -> list[str]:
 @pytest.mark.parametrize("command", _commands())
 def test_commands_are_understood(command):
     words = shlex.split(command.replace("quick|full", "quick"), comments=True)[1:]
-    if words[0] == "bench":
-        parser, words = throughput._parser(), words[1:]
-        parser.parse_args([word.replace("PICTURE", "a.png") for word in words])
-        return
     modules, words = cli._imports(words)
     options: argparse.Namespace = cli._parsed(words)
     ours = getattr(options, "tables", None) == "benchmarks/tables"
@@ -70,7 +70,7 @@ def test_what_is_in_it():
 
 
 def test_the_config_is_one():
-    (text,) = _blocks(README, "toml")
+    (text,) = _blocks(USAGE, "toml")
     parsed = config.parse(text)
     assert parsed.family.options.reward == "dense"
     assert parsed.held_out.options.split == "test"
@@ -78,8 +78,9 @@ def test_the_config_is_one():
 
 def test_code_runs_as_it_stands_with_fewer_tasks():
     """All but what needs a class of the reader's own, or a run that is there."""
-    blocks = [one for one in _blocks(README, "python") if "My" not in one and "runs/" not in one]
+    blocks = [one for one in _blocks(USAGE, "python") if "My" not in one and "runs/" not in one]
     assert len(blocks) == 3
+    assert _blocks(README, "python") == blocks[:1]
     found: dict = {}
     for block in blocks:
         fewer = re.sub(r"num_tasks=\d+", "num_tasks=2, num_streams=3", block, count=1)
@@ -88,3 +89,25 @@ def test_code_runs_as_it_stands_with_fewer_tasks():
     assert isinstance(found["curve"], metajax.Evaluation)
     assert found["trial"].returns.shape == (4,)
     assert found["trial"].support.observation.shape == (3, 100, 3, 2)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """Relative links, and the headings that they name."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {_anchor(one) for one in headings}, link
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_readme_is_one_page():
+    assert len(README.splitlines()) <= 150

@@ -1,7 +1,8 @@
 """Named algorithms: one short file each, built from the inner and the outer room.
 
 To add one: a file with a frozen dataclass of options whose ``build(family)``
-returns a ``MetaAlgorithm``, a line below, and a config.
+returns a ``MetaAlgorithm``, a line below, and a config. One that learns from labelled
+examples says ``labelled = True``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from metajax.core.options import OptionError, build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Family
 
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
+        "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
@@ -27,6 +31,7 @@ ALGORITHMS = Registry(
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "meta-gradient-actor-critic": (
@@ -35,16 +40,21 @@ ALGORITHMS = Registry(
         "meta-gradient-dqn": "metajax.algorithms.settings.meta_gradient_dqn:MetaGradientDQN",
         "meta-policy": "metajax.algorithms.gradient.meta_policy:MetaPolicy",
         "meta-q-learning": "metajax.algorithms.q.meta_q_learning:MetaQLearning",
+        "meta-sgd": "metajax.algorithms.gradient.meta_sgd:MetaSGD",
         "meta-value": "metajax.algorithms.gradient.meta_value:MetaValue",
         "opsrl": "metajax.algorithms.classical.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
+        "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",
         "reptile-dqn": "metajax.algorithms.q.reptile_dqn:ReptileDQN",
         "rl2": "metajax.algorithms.memory.rl2:RL2",
+        "rl2-reward-prediction": (
+            "metajax.algorithms.memory.reward_prediction:RL2RewardPrediction"
+        ),
         "snail": "metajax.algorithms.memory.snail:SNAIL",
         "thompson-sampling": "metajax.algorithms.classical.thompson_sampling:ThompsonSampling",
         "transformer": "metajax.algorithms.memory.transformer:Transformer",
@@ -54,7 +64,7 @@ ALGORITHMS = Registry(
 )
 
 
-def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
+def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
     """Builds an algorithm by its name.
 
     Args:
@@ -73,17 +83,28 @@ def make(name: str, family: TaskFamily, **options: Any) -> MetaAlgorithm:
       >>> family = metajax.tasks.make("point-navigation")
       >>> maml = metajax.make("maml", family, inner_steps=1, num_tasks=20)
     """
-    made = build(ALGORITHMS.get(name), options, where=name)
+    return built(build(ALGORITHMS.get(name), options, where=name), family)
 
-    from metajax.core.types import TaskFamily  # imports jax, which mistakes above need not wait for
 
-    if not isinstance(family, TaskFamily):
+def built(options: Any, family: Family) -> MetaAlgorithm:
+    """The algorithm of some options on a family.
+
+    Raises:
+      OptionError: for a family that is none, or of a kind that the algorithm cannot learn from.
+    """
+    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after other mistakes
+
+    if not isinstance(family, TaskFamily | DataFamily):
         raise OptionError(
             "family",
-            f"{family!r} is no TaskFamily; allowed: one of metajax.tasks.make or "
+            f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "
             'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
         )
-    return made.build(family)
+    if isinstance(family, DataFamily) and not getattr(options, "labelled", False):
+        raise OptionError(
+            "family", f"{family.spec.name} holds labelled examples; allowed: an environment"
+        )
+    return options.build(family)
 
 
 def list_algorithms() -> tuple[str, ...]:

@@ -1,14 +1,19 @@
-"""How tasks are laid over the machine: blocks of vmap, scans of blocks, devices.
+"""How tasks lie on the machine: blocks of vmap, scans of blocks, devices of a mesh.
 
-A meta-gradient over N tasks is a mean, so tasks can be worked off a block at a
-time with memory set by the block. What is fastest differs: rollouts like wide
+A meta-gradient over N tasks is a mean, so tasks can be processed a block at a
+time, with memory set by the block. The fastest block differs: rollouts like wide
 blocks, which turn N small products into one, while a second-order gradient on a
-CPU is fastest one task at a time, when all it touches fits the cache.
+CPU is fastest one task at a time, with everything it touches in cache. This module is the
+only one that asks for the backend.
 """
 
+from __future__ import annotations
+
+import contextlib
+import contextvars
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,10 +22,32 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from metajax.core.family import Tree
 from metajax.core.options import OptionError
-from metajax.core.types import Tree
 
-_AXIS = "tasks"
+POPULATION, TASKS = "population", "tasks"
+"""Axes of the device mesh."""
+
+_PLATFORM: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
+
+
+def platform() -> str:
+    """Platform that programs are built for: "cpu", "gpu" or "tpu"."""
+    return _PLATFORM.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def building_for(name: str) -> Iterator[None]:
+    """Builds and traces programs for another platform than the present one.
+
+    For lowering on a machine without the accelerator: layouts, blocks and loops are chosen as
+    they would be there.
+    """
+    token = _PLATFORM.set(name)
+    try:
+        yield
+    finally:
+        _PLATFORM.reset(token)
 
 
 def _num_rows(tree: Tree) -> int:
@@ -39,13 +66,13 @@ def divisor(number: int, limit: int, multiple_of: int = 1) -> int:
 
 
 def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
-    """Makes ``jax.vmap`` of ``fn`` a loop where that is faster, which is on a CPU.
+    """A function whose ``jax.vmap`` is a loop on a CPU, and itself elsewhere.
 
-    For gradient steps with weights of their own in every task: one task's
+    For gradient steps with separate weights in every task: one task's
     activations fit the cache, those of a block do not, and the batched products
     of a block are slower than one product.
     """
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return fn
 
     def looped(*args):
@@ -113,21 +140,23 @@ def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskMap:
-    """How N tasks are laid over blocks and devices. Results differ by rounding only.
+class Layout:
+    """Blocks and devices of N tasks. Results differ by rounding only.
 
     Attributes:
       num_tasks: N.
-      microbatch: tasks whose rollouts run as one block. With the number of devices it
-        divides N, save for ``padded``.
-      gradient_microbatch: tasks whose gradients are taken as one block.
-      num_devices: devices that share the tasks, over the mesh axis ``tasks``.
+      microbatch: Tasks whose rollouts run as one block. Together with the number of devices
+        it divides N, except in a ``padded`` layout.
+      gradient_microbatch: Tasks whose gradients are taken as one block.
+      num_devices: Devices on the axis ``tasks`` of the mesh.
+      population_devices: Devices on its axis ``population``.
     """
 
     num_tasks: int
     microbatch: int
     gradient_microbatch: int
     num_devices: int
+    population_devices: int = 1
 
     @classmethod
     def build(
@@ -137,28 +166,38 @@ class TaskMap:
         gradient_microbatch: int | None = None,
         num_devices: int | None = None,
         *,
+        population: int = 1,
         at_most: int | None = None,
         whole: bool = False,
         num_minibatches: int = 1,
-    ) -> "TaskMap":
-        """Checks a layout, and chooses what is left out.
+    ) -> Layout:
+        """A checked layout.
 
-        Default: every local device if their number divides N, else the largest
-        number that does; with minibatches, what divides the tasks of each, as one program
-        has one set of devices; and as blocks that are given allow. On a CPU blocks of at
-        most 32 tasks for rollouts and of one task for gradients; elsewhere of at most 4096
-        and 256. With ``whole`` all tasks of a device are one block, for gradients that
-        tasks share. Blocks for rollouts that are not given are no larger than ``at_most``.
+        Args:
+          num_tasks: N.
+          microbatch: Tasks of a rollout block. Default: at most 32 on a CPU, 4096 elsewhere.
+          gradient_microbatch: Tasks of a gradient block. Default: 1 on a CPU, at most 256
+            elsewhere.
+          num_devices: Devices that share the tasks. Default: the largest number that
+            divides the tasks (of a minibatch) and fits the given blocks, over all processes.
+          population: Members of a population that is trained at once (see
+            ``over_population``); devices are given to its members first.
+          at_most: Largest rollout block to choose.
+          whole: All tasks of a device form one block, for gradients that tasks share.
+          num_minibatches: Parts of the tasks with separate updates; one program has one set
+            of devices, so each part must be shared evenly.
 
         Raises:
           OptionError: naming the field, where sizes do not divide.
         """
-        available = jax.local_device_count()
         check_minibatches(num_tasks, num_minibatches)
         shared = num_tasks // num_minibatches
+        members = divisor(population, _num_devices())
+        available = _num_devices() // members
         devices = num_devices
         if devices is None:
             dividing = [one for one in range(1, available + 1) if shared % one == 0]
+            dividing = [one for one in dividing if _all_processes(one * members)] or dividing
             block = max(1, microbatch or gradient_microbatch or 1)
             whole_blocks = [one for one in dividing if num_tasks // one % block == 0]
             devices = max(whole_blocks or dividing)
@@ -167,7 +206,7 @@ class TaskMap:
             raise OptionError(
                 "devices",
                 f"{devices} is not possible; allowed: a divisor of {of_what} ({shared}) up to "
-                f"the {available} that this process sees",
+                f"the {available} that there are",
             )
         local = num_tasks // devices
         wide, narrow = _default_sizes()
@@ -181,44 +220,76 @@ class TaskMap:
         _check_block("microbatch", size, local, "the tasks of one device")
         inner = divisor(size, narrow) if gradient_microbatch is None else gradient_microbatch
         _check_block("gradient_microbatch", inner, size, "the microbatch")
-        return cls(num_tasks, size, inner, devices)
+        return cls(num_tasks, size, inner, devices, members)
 
     @classmethod
-    def padded(cls, num_tasks: int, at_most: int | None = None) -> "TaskMap":
+    def padded(cls, num_tasks: int, at_most: int | None = None) -> Layout:
         """A layout for ``collect`` alone, of any number of tasks over all devices.
 
-        Blocks need not divide the tasks: the last ones are filled up with tasks that are
-        thrown away, and no number of tasks ends in blocks of one.
+        Blocks need not divide the tasks: the last ones are filled up with tasks whose results
+        are thrown away, and no number of tasks ends in blocks of one.
 
         Args:
           num_tasks: N.
-          at_most: tasks of a block; as many as in ``build`` by default.
+          at_most: Largest number of tasks of a block. Default: as in ``build``.
         """
-        devices = min(num_tasks, jax.local_device_count())
+        devices = _num_devices() if jax.process_count() > 1 else min(num_tasks, _num_devices())
         local = math.ceil(num_tasks / devices)
         wide = _default_sizes()[0] if at_most is None else at_most
         size = math.ceil(local / math.ceil(local / wide))
         return cls(num_tasks, size, size, devices)
 
-    def resized(self, num_tasks: int) -> "TaskMap":
+    def resized(self, num_tasks: int) -> Layout:
         """The same layout for another number of tasks, as far as it divides.
 
         On the same devices, or on one: a program cannot have two sets of them.
         """
         devices = self.num_devices if num_tasks % self.num_devices == 0 else 1
         size = divisor(num_tasks // devices, self.microbatch)
-        return TaskMap(num_tasks, size, divisor(size, self.gradient_microbatch), devices)
+        inner = divisor(size, self.gradient_microbatch)
+        return dataclasses.replace(
+            self,
+            num_tasks=num_tasks,
+            microbatch=size,
+            gradient_microbatch=inner,
+            num_devices=devices,
+        )
 
     @property
     def mesh(self) -> Mesh:
-        """The devices, on one axis: sums over it need no topology."""
-        devices = np.array(jax.local_devices()[: self.num_devices])
+        """The devices of all processes, with the axes ``population`` and ``tasks``."""
+        shape = self.population_devices, self.num_devices
+        devices = np.array(_devices(math.prod(shape))).reshape(shape)
         # Auto axes: under the default Explicit ones a vmapped scan fails.
-        return Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
+        return Mesh(devices, (POPULATION, TASKS), axis_types=(AxisType.Auto,) * 2)
+
+    def over_population(self, fn: Callable[[Tree], Tree]) -> Callable[[Tree], Tree]:
+        """``jax.vmap`` of a whole training over the members of a population.
+
+        Args:
+          fn: Maps one member (a seed, numbers of the options) to results. Programs inside
+            that use this layout keep their tasks on the axis ``tasks``.
+
+        Returns:
+          a function of leaves ``[P, ...]``, spread over the axis ``population``.
+        """
+        if self.population_devices == 1:
+            return jax.vmap(fn)
+        members = NamedSharding(self.mesh, PartitionSpec(POPULATION))
+        mapped = jax.vmap(fn, spmd_axis_name=POPULATION)
+        return lambda rows: mapped(jax.lax.with_sharding_constraint(rows, members))
 
     def replicated(self, tree: Tree) -> Tree:
-        """Arrays, wherever they lie, on all devices of the layout."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """Arrays on all devices of the layout.
+
+        In one process they may lie anywhere. With several, each process gives the same arrays,
+        or global ones.
+        """
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if jax.process_count() == 1:
+            return jax.device_put(tree, everywhere)
+        # device_put hands no random keys to other processes.
+        return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
 
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.
@@ -237,11 +308,11 @@ class TaskMap:
 
         def local(shared, rows):
             sums, kept = total_and_rows(lambda block: fn(shared, block), rows, self.microbatch)
-            if self.num_devices > 1:
-                sums = jax.lax.psum(sums, _AXIS)
+            if self._spread_out:
+                sums = jax.lax.psum(sums, TASKS)
             return jax.tree.map(lambda leaf: leaf / self.num_tasks, sums), kept
 
-        return self._spread(local, (PartitionSpec(), PartitionSpec(_AXIS)))(shared, rows)
+        return self._spread(local, (PartitionSpec(), PartitionSpec(TASKS)))(shared, rows)
 
     def collect(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """``fn(shared, row)`` of every task, outputs stacked to ``[N, ...]``."""
@@ -256,15 +327,19 @@ class TaskMap:
             number = _num_rows(rows)
             return jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), blocks)
 
-        outputs = self._spread(local, PartitionSpec(_AXIS))(shared, rows)
+        outputs = self._spread(local, PartitionSpec(TASKS))(shared, rows)
         return jax.tree.map(lambda leaf: leaf[: self.num_tasks], outputs) if missing else outputs
+
+    @property
+    def _spread_out(self) -> bool:
+        return self.num_devices * self.population_devices > 1
 
     def _spread(
         self, local: Callable, out_specs: PartitionSpec | tuple[PartitionSpec, ...]
     ) -> Callable:
-        if self.num_devices == 1:
+        if not self._spread_out:
             return local
-        in_specs = (PartitionSpec(), PartitionSpec(_AXIS))
+        in_specs = (PartitionSpec(), PartitionSpec(TASKS))
         # No varying-axes check: with it, gradients with respect to replicated values
         # come already summed over devices, and the psum above would count twice.
         return jax.shard_map(
@@ -288,7 +363,27 @@ def default_block() -> int:
 
 def _default_sizes() -> tuple[int, int]:
     """Most tasks of a block, for rollouts and for gradients."""
-    return (32, 1) if jax.default_backend() == "cpu" else (4096, 256)
+    return (32, 1) if platform() == "cpu" else (4096, 256)
+
+
+def _num_devices() -> int:
+    return jax.device_count()
+
+
+def _all_processes(number: int) -> bool:
+    """Whether so many devices can be taken evenly from all processes."""
+    return number % jax.process_count() == 0
+
+
+def _devices(number: int) -> list[Any]:
+    """The first devices of every process, as many of each."""
+    each = max(1, number // jax.process_count())
+    taken: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        mine = taken.setdefault(device.process_index, [])
+        if len(mine) < each:
+            mine.append(device)
+    return [device for devices in taken.values() for device in devices][:number]
 
 
 def _repeat_last(leaf: jax.Array, number: int) -> jax.Array:

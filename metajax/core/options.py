@@ -1,10 +1,17 @@
 """Options: how a frozen dataclass of settings is built from names and values.
 
 Algorithms, task families and the sections of a config file are frozen
-dataclasses. ``build`` makes one from a mapping and is strict: an unknown name,
-a value of the wrong type or an impossible size ends in an ``OptionError`` that
-names the field, what was given and what is allowed. This module imports
-nothing heavy, so that a config error is answered at once.
+dataclasses that inherit ``Options``. A field's type says what is allowed, bounds
+included::
+
+    num_tasks: Count = 40
+    discount: Fraction = 0.99
+    size: Annotated[int, AtLeast(2)] = 9
+
+``build`` makes one from a mapping and is strict: an unknown name, a value of the
+wrong type or one out of bounds ends in an ``OptionError`` that names the field,
+what was given and what is allowed. This module imports nothing heavy, so that a
+config error is answered at once.
 """
 
 from __future__ import annotations
@@ -12,22 +19,18 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import difflib
-import inspect
-import json
 import math
-import sys
-import types
+import operator
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, Union
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from metajax.core.kinds import Mismatch, annotation, convert, show
 
 T = TypeVar("T")
 
 API = {"api": True}
 """Metadata of fields that hold Python objects and can be set from Python only."""
-
-# Seeds are unsigned 32-bit integers, and no count or size in a program is larger.
-_LARGEST = 2**32 - 1
 
 
 class OptionError(ValueError):
@@ -71,39 +74,80 @@ def check(condition: Any, field: str, given: Any, allowed: str) -> None:
         except TypeError:
             return
     if not condition:
-        raise OptionError(field, f"{_show(given)} is not possible; allowed: {allowed}")
+        raise OptionError(field, f"{show(given)} is not possible; allowed: {allowed}")
 
 
-def check_number(
-    field: str,
-    value: Any,
-    *,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> None:
-    """Raises ``OptionError`` unless the number (or every one of a tuple) is in range.
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A limit on every number of an option, inside ``Annotated``."""
 
-    ``minimum`` and ``maximum`` are inside the range, ``above`` and ``below`` are
-    not. NaN is never in range, infinity may be. ``None`` and traced values pass.
+    limit: float
+
+    words: ClassVar[str]
+    holds: ClassVar[Callable[[Any, Any], Any]]
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.limit}"
+
+
+class AtLeast(Bound):
+    words, holds = "at least", operator.ge
+
+
+class Above(Bound):
+    words, holds = "above", operator.gt
+
+
+class AtMost(Bound):
+    words, holds = "at most", operator.le
+
+
+class Below(Bound):
+    words, holds = "below", operator.lt
+
+
+Count = Annotated[int, AtLeast(1)]
+Positive = Annotated[float, Above(0)]
+NonNegative = Annotated[float, AtLeast(0)]
+Fraction = Annotated[float, AtLeast(0), AtMost(1)]
+
+
+def bounds(kind: Any) -> tuple[Bound, ...]:
+    """The bounds inside a type, each once: of ``Count | None`` that of ``Count``."""
+    if isinstance(kind, Bound):
+        return (kind,)
+    inside = (one for argument in typing.get_args(kind) for one in bounds(argument))
+    return tuple(dict.fromkeys(inside))
+
+
+def check_number(field: str, value: Any, *bounds: Bound) -> None:
+    """Raises ``OptionError`` unless the number (or every one of a tuple) is in bounds.
+
+    NaN never is, infinity may be. ``None`` and traced values pass.
     """
-    if value is None:
+    if value is None or not bounds:
         return
-    bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
-    given = {words: bound for words, bound in bounds.items() if bound is not None}
-    allowed = "a number, " + " and ".join(f"{words} {bound}" for words, bound in given.items())
-    tests = {
-        "at least": lambda v, b: v >= b,
-        "above": lambda v, b: v > b,
-        "at most": lambda v, b: v <= b,
-        "below": lambda v, b: v < b,
-    }
+    allowed = "a number, " + " and ".join(map(str, bounds))
     for item in value if isinstance(value, tuple | list) else (value,):
         if isinstance(item, float):
             check(not math.isnan(item), field, value, allowed)
-        for words, bound in given.items():
-            check(tests[words](item, bound), field, value, allowed)
+        for bound in bounds:
+            check(bound.holds(item, bound.limit), field, value, allowed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of dataclasses of options, which checks the bounds in the types of their fields.
+
+    A subclass that changes a default says the type again, with its bounds. What depends on
+    several fields is checked in the ``__post_init__`` of a subclass, after this one's.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_number(
+                field.name, getattr(self, field.name), *bounds(annotation(type(self), field))
+            )
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bool = False) -> T:
@@ -115,8 +159,9 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
     set from Python only.
 
     Args:
-      cls: the dataclass. Its ``__post_init__`` may raise ``OptionError`` for
-        impossible values (see ``check``), naming the bare field.
+      cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__``
+        may raise ``OptionError`` for impossible values (see ``check``), naming the bare
+        field.
       mapping: what to set; the other fields keep their defaults.
       where: the section, put before the field's name in messages.
       toml: whether the values come from a config file: messages then spell
@@ -150,9 +195,9 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
             continue
         try:
             values[name] = convert(value, annotation(cls, settable[name]))
-        except _Mismatch as mismatch:
+        except Mismatch as mismatch:
             raise OptionError(
-                named(name), f"{_show(value)} does not fit; allowed: {mismatch}"
+                named(name), f"{show(value)} does not fit; allowed: {mismatch}"
             ) from None
     for name, field in fields.items():
         if name not in values and not _has_default(field):
@@ -161,103 +206,6 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
         return cls(**values)
     except OptionError as error:
         raise OptionError(named(error.field), error.problem) from None
-
-
-def annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
-    """The type of a field; ``Any`` where its names are not importable at run time."""
-    if not isinstance(field.type, str):
-        return field.type
-    for base in cls.__mro__:
-        if field.name in inspect.get_annotations(base):
-            names = vars(sys.modules[base.__module__])
-            try:
-                return eval(field.type, names, dict(vars(base)))
-            except (NameError, AttributeError, TypeError):
-                return Any
-    return Any
-
-
-class _Mismatch(TypeError):
-    """The value is not of the type; the message says what is allowed."""
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """``value`` as the annotation ``kind`` wants it; ``_Mismatch`` if it cannot be."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or isinstance(kind, TypeVar):
-        return value
-    if origin is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in arguments):
-            return value
-    elif origin in (Union, types.UnionType):
-        if value == "none" and type(None) in arguments:
-            return None
-        for choice in arguments:
-            try:
-                return convert(value, choice)
-            except _Mismatch:
-                continue
-    elif kind in (None, type(None)):
-        if value is None or value == "none":
-            return None
-    elif origin is tuple:
-        return _tuple(value, kind, arguments)
-    elif kind in (int, float):
-        if hasattr(value, "dtype"):
-            return value
-        if isinstance(value, int) and not isinstance(value, bool):
-            if kind is int and abs(value) > _LARGEST:
-                raise _Mismatch(f"an integer of at most {_LARGEST} in size")
-            try:
-                return kind(value)
-            except OverflowError:  # an integer that no float is as large as
-                raise _Mismatch(words(kind)) from None
-        if kind is float and isinstance(value, float) and not math.isnan(value):
-            return value
-    elif isinstance(kind, type) and origin is None:
-        if isinstance(value, kind):
-            return value
-    else:
-        return value
-    raise _Mismatch(words(kind))
-
-
-def _tuple(value: Any, kind: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    if hasattr(value, "dtype"):
-        return value
-    if not isinstance(value, list | tuple):
-        raise _Mismatch(words(kind))
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(arguments) != len(value):
-        raise _Mismatch(words(kind))
-    try:
-        return tuple(convert(item, one) for item, one in zip(value, arguments, strict=True))
-    except _Mismatch:
-        raise _Mismatch(words(kind)) from None
-
-
-def words(kind: Any) -> str:
-    """A type as a reader of a config file would say it."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return ", ".join(_show(choice) for choice in arguments)
-    if origin in (Union, types.UnionType):
-        return " or ".join(words(choice) for choice in arguments)
-    if origin is tuple:
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return f"a list, each {words(arguments[0])}"
-        return f"a list of {len(arguments)}: " + ", ".join(words(one) for one in arguments)
-    simple = {
-        int: "an integer",
-        float: "a number",
-        bool: "true or false",
-        str: "a string",
-        dict: "a table",
-        type(None): '"none"',
-        Any: "anything",
-    }
-    return simple.get(kind) or getattr(kind, "__name__", str(kind))
 
 
 def _unknown(name: str, fields: Any, settable: Any, spell: Any) -> str:
@@ -271,11 +219,3 @@ def _unknown(name: str, fields: Any, settable: Any, spell: Any) -> str:
 def _has_default(field: dataclasses.Field[Any]) -> bool:
     missing = dataclasses.MISSING
     return field.default is not missing or field.default_factory is not missing
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)

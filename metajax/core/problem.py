@@ -1,239 +1,275 @@
-"""The inner loop of a trial: collect, annotate, adapt, again; and its exact replay."""
+"""A learning problem inside one task, and the one loop of the package: collect, adapt, again."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from metajax.core.family import DataFamily, Family, Key, TaskFamily, Tree
 from metajax.core.layout import divisor, one_task_at_a_time
-from metajax.core.types import Chunk, Key, Learner, Source, TaskFamily, Tree, Trial
-from metajax.data.rollout import even_points
-
-Adapt = Callable[[Tree, Tree, Tree, Chunk], Tree]
+from metajax.core.options import OptionError
+from metajax.core.types import Learner, Measured, ReplayKeys, Source, Trial
 
 
-def _count(chunk: Chunk) -> jax.Array:
-    return jnp.sum(chunk.mask, dtype=jnp.int32)
+class Life(NamedTuple):
+    """A trial in progress.
+
+    Attributes:
+      task: The task of the trial.
+      phi: State of the learner.
+      source: State of the source: where its streams have got to.
+    """
+
+    task: Tree
+    phi: Tree
+    source: Tree
 
 
-def _adaptation_keys(key: Key, num_adaptations: int) -> Key:
-    return jax.random.split(key, num_adaptations)
+class Noise(NamedTuple):
+    """Randomness of adaptations: keys ``[K]``, or the noise of one adaptation."""
+
+    chunk: Tree
+    adapt: Tree
+    judge: Tree = None
 
 
-def _outcome(chunk: Chunk) -> tuple[jax.Array, jax.Array]:
-    return chunk.reward, chunk.done
+class Problem(NamedTuple):
+    """A learner in the tasks of a family, with its kind of trial.
+
+    ``metajax.fresh``, ``continuing`` and ``lifetime`` build one for an environment,
+    ``few_shot`` one for labelled examples.
+
+    Attributes:
+      family: Where tasks come from.
+      learner: The learner that adapts.
+      source: Where the chunks it adapts to come from.
+      num_adaptations: K, adaptations of a whole trial.
+      num_streams: E, parallel streams of a chunk.
+      judge: Source of separate chunks to measure returns on. Default: the chunks that are
+        adapted to.
+      num_points: Number of measurements after the first one, spread evenly over the
+        adaptations. Default: one after each adaptation.
+      axis: Unit that ``Trial.returns`` counts: "adaptations", "episodes" or "points".
+      rebuild: ``(family, learner, *, num_adaptations, num_streams, explore) -> Problem`` of
+        the same kind.
+    """
+
+    family: Family
+    learner: Learner
+    source: Source
+    num_adaptations: int = 1
+    num_streams: int = 1
+    judge: Source | None = None
+    num_points: int | None = None
+    axis: str = "adaptations"
+    rebuild: Callable[..., Problem] | None = None
+
+    def start(self, key: Key, theta: Tree, task: Tree) -> Life:
+        """A trial before its first chunk."""
+        key_open, key_begin = jax.random.split(key)
+        phi = self.learner.begin(key_begin, theta)
+        return Life(task, phi, self.source.open(key_open, theta, task))
+
+    def advance(self, noise: Noise, theta: Tree, life: Life) -> tuple[Life, Tree]:
+        """One adaptation: collects a chunk and adapts to it.
+
+        Args:
+          noise: Noise of this adaptation, drawn by ``source.noise`` and ``learner.noise``.
+          theta: The meta-parameters.
+          life: The trial so far.
+
+        Returns:
+          the trial after the adaptation, and the chunk.
+        """
+        adapt = self.learner.adapt
+        adapt = one_task_at_a_time(adapt) if self.learner.singly else adapt
+        state, chunk = self.source.next(noise.chunk, theta, life.phi, life.task, life.source)
+        return Life(life.task, adapt(noise.adapt, theta, life.phi, chunk), state), chunk
+
+    def proceed(self, keys: Noise, theta: Tree, life: Life) -> tuple[Life, Tree, Measured]:
+        """As many adaptations as there are keys.
+
+        Returns:
+          the trial after them, their chunks and measurements, leaves ``[K, ...]``.
+        """
+        num_adaptations = len(keys.chunk)
+
+        def adaptation(life, inputs):
+            index, noise = inputs
+            after, chunk = self.advance(noise, theta, life)
+            measured = self.source.measure(after.source, chunk)
+            return after, (chunk, self._judged(measured, noise.judge, theta, life, index))
+
+        def draw(inputs):
+            index, (chunk, adapt, judge) = inputs
+            noise = Noise(self.source.noise(chunk, life.task), self.learner.noise(adapt), judge)
+            return index, noise
+
+        inputs = jnp.arange(num_adaptations), keys
+        life, (chunks, measured) = scan_blocks(adaptation, life, inputs, draw, self.source.block)
+        return life, chunks, measured
+
+    def run(self, key: Key, theta: Tree, task: Tree) -> Trial:
+        """One whole trial: K adaptations, then a last chunk.
+
+        Nothing in the ``Trial`` carries gradients to theta; ``replay`` does.
+        """
+        theta = jax.lax.stop_gradient(theta)
+        _, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
+        number = self.num_adaptations
+        chunk_keys = jax.random.split(key_chunks, number + 1)
+        judge_keys = jax.random.split(key_judge, number + 1)
+        keys = Noise(chunk_keys[:-1], jax.random.split(key_adapt, number), judge_keys[:-1])
+        life, support, measured = self.proceed(keys, theta, self.start(key, theta, task))
+        collect = self.source.query or self.source.next
+        noise = self.source.noise(chunk_keys[-1], task)
+        state, query = collect(noise, theta, life.phi, task, life.source)
+        last = self.source.measure(state, query)
+        last = self._judged(last, judge_keys[-1], theta, life, number)
+        returns = jnp.concatenate([measured.score, last.score[None]]).reshape(-1)
+        if self.num_points is not None:
+            returns = returns[even_points(number, self.num_points)]
+        return Trial(
+            returns=returns,
+            env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps,
+            phi=life.phi,
+            support=support,
+            query=query,
+            keys=ReplayKeys(key_begin, key_adapt),
+            source=state,
+        )
+
+    def run_sampled(self, key: Key, theta: Tree) -> tuple[Trial, dict[str, jax.Array]]:
+        """One trial in a newly sampled task, and its report for the log of an outer rule."""
+        key_task, key_trial = jax.random.split(key)
+        trial = self.run(key_trial, theta, self.family.sample(key_task))
+        return trial, {"returns": trial.returns, "env_steps": trial.env_steps}
+
+    def varied(
+        self,
+        family: Family | None = None,
+        *,
+        num_adaptations: int | None = None,
+        num_streams: int | None = None,
+        explore: bool = True,
+        records: tuple[str, ...] = (),
+    ) -> Problem:
+        """The same kind of trial with other settings, as a meta-test asks for.
+
+        Args:
+          family: Family of other tasks with the same spaces. Default: the present one.
+          num_adaptations: K. Default: the present number.
+          num_streams: E. Default: the present number.
+          explore: Measure sampled actions; otherwise measure the mode of the policy.
+          records: Optional fields of chunks to record beside those the actor asks for.
+
+        Raises:
+          OptionError: for a family of other spaces, or impossible sizes.
+        """
+        if family is not None:
+            check_same_spaces(family, self.family)
+        if self.rebuild is None:
+            raise OptionError("rebuild", "is missing; give the Problem one, as metajax.fresh does")
+        learner = self.learner
+        if records and learner.actor is not None:
+            wanted = tuple({**dict.fromkeys(learner.actor.records), **dict.fromkeys(records)})
+            learner = learner._replace(actor=learner.actor._replace(records=wanted))
+        return self.rebuild(
+            self.family if family is None else family,
+            learner,
+            num_adaptations=self.num_adaptations if num_adaptations is None else num_adaptations,
+            num_streams=self.num_streams if num_streams is None else num_streams,
+            explore=explore,
+        )
+
+    def _judged(
+        self, measured: Measured, key: Key, theta: Tree, life: Life, index: jax.Array | int
+    ) -> Measured:
+        """The measurement with the judge's score, if there is a judge."""
+        judge = self.judge
+        if judge is None:
+            return measured
+
+        def score():
+            state = judge.open(key, theta, life.task)
+            noise = judge.noise(key, life.task)
+            state, chunk = judge.next(noise, theta, life.phi, life.task, state)
+            return judge.measure(state, chunk).score
+
+        if self.num_points is None:
+            return measured._replace(score=score())
+        due = jnp.any(index == even_points(self.num_adaptations, self.num_points))
+        skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(score))
+        return measured._replace(score=jax.lax.cond(due, score, lambda: skipped))
 
 
-def scan_drawn(
+def even_points(last: int, num_points: int) -> np.ndarray:
+    """From 0 to ``last`` in even steps, int64 ``[num_points + 1]``; known when compiled."""
+    return np.arange(num_points + 1, dtype=np.int64) * last // num_points
+
+
+def check_same_spaces(given: Family, trained: Family) -> None:
+    """Raises OptionError for a held-out family that does not fit the trained learner."""
+    fields = ("observation_shape", "action_space")
+    if isinstance(trained, DataFamily):
+        fields = ("input_shape", "num_outputs", "classes")
+    for field in fields:
+        mine, theirs = getattr(trained.spec, field), getattr(given.spec, field, None)
+        if mine != theirs:
+            raise OptionError(
+                "family",
+                f"{given.spec.name} has {field} {theirs}; allowed: {mine}, that of "
+                f"{trained.spec.name}, which the policy was built for",
+            )
+
+
+def environment(family: Family, name: str) -> TaskFamily:
+    """The family, if it is an environment.
+
+    Raises:
+      OptionError: for a family of labelled examples; ``name`` is the method that needs more.
+    """
+    if not isinstance(family, TaskFamily):
+        raise OptionError(
+            "family",
+            f"{family.spec.name} holds labelled examples; allowed: an environment, as {name} "
+            "acts in its tasks",
+        )
+    return family
+
+
+def scan_blocks(
     step: Callable[[Tree, Tree], tuple[Tree, Tree]],
     carry: Tree,
     keys: Tree,
     draw: Callable[[Tree], Tree],
-    together: int,
+    block: int,
 ) -> tuple[Tree, Tree]:
-    """``lax.scan`` of steps whose randomness is drawn before them, a block at a time.
+    """``lax.scan`` of steps whose noise is drawn before them, a block at a time.
 
-    A random generator inside of a loop costs more than a small policy; all randomness of a
-    long loop at once more memory than the rest.
+    A random generator inside a loop costs more than a small policy; the noise of a long loop
+    drawn all at once costs more memory than everything else.
 
     Args:
       step: ``(carry, inputs) -> (carry, outputs)``.
-      keys: leaves ``[K, ...]``, what the inputs of K steps are made from.
-      draw: of one step, ``(keys) -> inputs``.
-      together: most steps of a block; it does not change the result.
+      carry: Initial carry.
+      keys: Leaves ``[K, ...]``, from which the inputs of K steps are drawn.
+      draw: ``(keys) -> inputs`` of one step.
+      block: Largest number of steps of a block; it does not change the result.
 
     Returns:
       the last carry, and outputs ``[K, ...]``.
     """
     number = len(jax.tree.leaves(keys)[0])
-    block = divisor(number, together) if number else 1
+    size = divisor(number, block) if number else 1
 
     def steps(carry, keys):
         return jax.lax.scan(step, carry, jax.vmap(draw)(keys))
 
-    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, block, *leaf.shape[1:]), keys)
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), keys)
     carry, outputs = jax.lax.scan(steps, carry, blocks)
     return carry, jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), outputs)
-
-
-def run_trial(
-    learner: Learner,
-    source: Source,
-    key: Key,
-    theta: Tree,
-    task: Tree,
-    *,
-    num_adaptations: int,
-    judge: Source | None = None,
-    num_points: int | None = None,
-) -> Trial:
-    """Runs one trial: K times (collect, annotate, adapt), then a last chunk.
-
-    Args:
-      learner: what adapts.
-      source: where its chunks come from.
-      key: one per trial.
-      theta: the meta-parameters.
-      task: the task of this trial.
-      num_adaptations: K.
-      judge: if given, returns are measured on chunks from this source, collected
-        beside those that are adapted to.
-      num_points: measurements of the judge after the first one, spread evenly over
-        the adaptations; by default one after each.
-
-    Returns:
-      the ``Trial``; nothing in it carries gradients to theta (see ``replay``).
-    """
-    theta = jax.lax.stop_gradient(theta)
-    adapt = one_task_at_a_time(learner.adapt) if learner.singly else learner.adapt
-    key_open, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
-    phi = learner.begin(key_begin, theta)
-    state = source.open(key_open, theta, task)
-    judge_state = () if judge is None else judge.open(key_open, theta, task)
-    chunk_keys = jax.random.split(key_chunks, num_adaptations + 1)
-    judge_keys = jax.random.split(key_judge, num_adaptations + 1)
-
-    def measure(judge, phi, key, index):
-        def judged():
-            _, chunk = judge.next(judge.draw(key, task), theta, phi, task, judge_state)
-            return judge.returns(*jax.tree.map(lambda leaf: leaf[None], _outcome(chunk)))
-
-        if num_points is None:
-            return judged()
-        due = jnp.any(index == even_points(num_adaptations, num_points))
-        skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(judged))
-        return jax.lax.cond(due, judged, lambda: skipped)
-
-    def collect(phi, state, draws, key_judge, index):
-        state, chunk = source.next(draws, theta, phi, task, state)
-        annotated = learner.annotate(theta, phi, chunk)
-        if judge is None:
-            return state, annotated, _outcome(chunk)
-        return state, annotated, measure(judge, phi, key_judge, index)
-
-    def adaptation(carry, inputs):
-        phi, state = carry
-        index, draws, key_judge, adapt_draws = inputs
-        state, chunk, measured = collect(phi, state, draws, key_judge, index)
-        phi = adapt(adapt_draws, theta, phi, chunk)
-        return (phi, state), (chunk, measured)
-
-    def draw(inputs):
-        index, key_chunk, key_judge, key_adapt = inputs
-        return index, source.draw(key_chunk, task), key_judge, learner.draw(key_adapt)
-
-    inputs = (
-        jnp.arange(num_adaptations),
-        chunk_keys[:-1],
-        judge_keys[:-1],
-        _adaptation_keys(key_adapt, num_adaptations),
-    )
-    (phi, state), (support, measured) = scan_drawn(
-        adaptation, (phi, state), inputs, draw, source.drawn_together
-    )
-    last_draws = source.draw(chunk_keys[-1], task)
-    state, query, last = collect(phi, state, last_draws, judge_keys[-1], num_adaptations)
-    measured = jax.tree.map(
-        lambda before, leaf: jnp.concatenate([before, leaf[None]]), measured, last
-    )
-    if judge is None:
-        returns = source.returns(*measured)
-    else:
-        returns = measured.reshape(-1)
-        if num_points is not None:
-            returns = returns[even_points(num_adaptations, num_points)]
-    return Trial(
-        returns=returns,
-        env_steps=jnp.sum(jax.vmap(_count)(support)) + _count(query),
-        phi=phi,
-        support=support,
-        query=query,
-        key=jnp.stack([key_begin, key_adapt]),
-        source=state,
-    )
-
-
-def run_sampled(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    key: Key,
-    theta: Tree,
-    *,
-    num_adaptations: int,
-) -> tuple[Trial, dict[str, jax.Array]]:
-    """One trial in a task that is sampled for it, and what outer rules report of a trial."""
-    key_task, key_trial = jax.random.split(key)
-    task = family.sample(key_task)
-    trial = run_trial(learner, source, key_trial, theta, task, num_adaptations=num_adaptations)
-    return trial, {"returns": trial.returns, "env_steps": trial.env_steps}
-
-
-def replay(
-    learner: Learner,
-    adapt: Adapt,
-    theta: Tree,
-    support: Chunk,
-    key: Key,
-    observe: Callable[[Tree, Chunk], Tree] = lambda phi, chunk: (),
-) -> tuple[Tree, Tree]:
-    """Repeats the adaptations of a trial as a differentiable function of theta.
-
-    Args:
-      learner: the learner of the trial.
-      adapt: its ``adapt``, perhaps wrapped to say how to differentiate it.
-      theta: where to evaluate; at the trial's own theta the result is its phi.
-      support: ``Trial.support``, leaves ``[K, T, E, ...]``.
-      key: ``Trial.key``. Exact where a generator draws the same under ``vmap`` as without,
-        as all but "rbg" and "unsafe_rbg" do, or where the learner draws nothing.
-      observe: ``(phi, chunk) -> output``, of each chunk before it is adapted to.
-
-    Returns:
-      phi after the K adaptations, and the outputs of ``observe``, ``[K, ...]``.
-    """
-    key_begin, key_adapt = key[0], key[1]
-    num_adaptations = support.mask.shape[0]
-
-    def adaptation(phi, inputs):
-        draws, chunk = inputs
-        return adapt(draws, theta, phi, chunk), observe(phi, chunk)
-
-    draws = jax.vmap(learner.draw)(_adaptation_keys(key_adapt, num_adaptations))
-    return jax.lax.scan(adaptation, learner.begin(key_begin, theta), (draws, support))
-
-
-def exact(adapt: Adapt) -> Adapt:
-    """Differentiates through the adaptation as it is: second order."""
-    return adapt
-
-
-def first_order(adapt: Adapt) -> Adapt:
-    """Takes the Jacobian of each adaptation in phi for the identity.
-
-    Source: first-order MAML, Finn et al. (2017), section 5.2.
-    """
-
-    def wrapped(key, theta, phi, chunk):
-        adapted = adapt(key, *jax.lax.stop_gradient((theta, phi)), chunk)
-
-        def straight_through(new, old):
-            if not jnp.issubdtype(jnp.asarray(old).dtype, jnp.inexact):
-                return new
-            return jax.lax.stop_gradient(new) + (old - jax.lax.stop_gradient(old))
-
-        return jax.tree.map(straight_through, adapted, phi)
-
-    return wrapped
-
-
-def rematerialized(adapt: Adapt) -> Adapt:
-    """Recomputes each adaptation in the backward pass: memory flat in K."""
-    return jax.checkpoint(adapt)
-
-
-DERIVATIVES: dict[str, Callable[[Adapt], Adapt]] = {
-    "exact": exact,
-    "first-order": first_order,
-    "exact-remat": rematerialized,
-}
-"""How to differentiate through the inner loop, by name."""

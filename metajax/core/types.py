@@ -1,192 +1,35 @@
-"""The contracts of the package: what a task family, a learner and an outer rule are.
+"""The contracts of the inner side: actors, learners, and sources of data.
 
-Every contract is a ``NamedTuple`` of pure functions. A random key always comes
-first, then the slow parameters ``theta``, the fast state ``phi``, then data.
+Every contract is a ``NamedTuple`` of pure functions. A random key always comes first, then
+the slow parameters ``theta``, the fast state ``phi``, then data. *theta* is learned across
+tasks, *phi* is the state of the learner inside one task, *memory* is the carry of one stream
+of experience. A *trial* is all interaction with one task; a *chunk* is the data between two
+adaptations. Shape letters: see ``metajax.core.family``.
 
-Shape letters, used in every docstring:
-
-====  =====================================================================
-N     tasks in a meta-batch
-E     parallel streams of experience inside one task
-T     environment steps of one chunk
-K     adaptations in one trial
-A     actions: the number of choices, or the length of the action vector
-O     features of one observation (stands for the whole observation shape)
-====  =====================================================================
-
-Words: a *task* is one pytree of arrays that fixes one MDP; an *episode* runs
-from reset to termination or truncation; a *trial* is all interaction with one
-task; a *chunk* is the experience between two adaptations. *theta* is learned
-across tasks, *phi* is the state of the learner inside one task, *memory* is
-the carry of one stream of experience. A *return* is undiscounted unless its
-name says otherwise.
+An absent part is ``None``; a state without contents is ``()``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
-from jax.core import Tracer
 
-Key = jax.Array
-Tree = Any
+from metajax.core.family import Key, Tree
 
-
-# --- Spaces and task families -------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Discrete:
-    """Actions are the integers ``0 .. num_actions - 1`` (int32 scalars)."""
-
-    num_actions: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """Actions are float32 vectors; ``low`` and ``high`` are per-axis bounds.
-
-    The bounds describe the actuators. Families clip what they are given, so a
-    policy may propose values outside.
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):  # a family needs a hash, which lists and arrays lack
-            object.__setattr__(self, name, tuple(float(bound) for bound in getattr(self, name)))
-
-    @property
-    def size(self) -> int:
-        """Length A of the action vector."""
-        return len(self.low)
-
-
-@dataclasses.dataclass(frozen=True)
-class Tabular:
-    """That a family has finitely many states, which its observations show one-hot.
-
-    Attributes:
-      num_states: S, also the length of an observation. A bandit has one state, and
-        episodes of one step.
-      rewards: their distribution given state and action, "bernoulli" or "gaussian".
-    """
-
-    num_states: int
-    rewards: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """What is static about a task family.
-
-    Attributes:
-      name: how messages and result files call the family.
-      observation_shape: shape of one observation.
-      action_space: ``Discrete`` or ``Box``.
-      episode_length: time limit of one episode, in steps.
-      episodes_per_trial: episodes that a trial of the family is made of by
-        its own definition.
-      random_return: expected return of the uniform random policy, if known.
-      oracle_return: expected return of the policy that knows the task, if known.
-      optimal_return: ``task -> scalar``, the expected return of an episode of the
-        best policy that knows the task, if it can be computed.
-      tabular: for families of bandits and of small Markov decision processes, what
-        the classical algorithms need to know.
-      plane: for families whose observation starts with a position in the
-        plane, the goal of a task, ``task -> [2]``; plots use it.
-      observation_dtype: of the observations; replay buffers keep it.
-    """
-
-    name: str
-    observation_shape: tuple[int, ...]
-    action_space: Discrete | Box
-    episode_length: int
-    episodes_per_trial: int = 1
-    random_return: float | None = None
-    oracle_return: float | None = None
-    optimal_return: Callable[[Tree], jax.Array] | None = None
-    tabular: Tabular | None = None
-    plane: Callable[[Tree], jax.Array] | None = None
-    observation_dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        # Programs are kept by it, so that it needs a hash, which lists and arrays lack.
-        object.__setattr__(self, "observation_shape", tuple(self.observation_shape))
-        for name in ("random_return", "oracle_return"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Tracer):
-                object.__setattr__(self, name, float(value))
-
-
-class TimeStep(NamedTuple):
-    """What the environment tells after a reset or a step, for one stream.
-
-    Attributes:
-      observation: ``[O]``, what the learner acts on next. After the end of an
-        episode, ``TaskFamily.step`` puts the first observation of the next one
-        here.
-      reward: float32 scalar; 0 after a reset.
-      terminated: bool; the episode ended in a terminal state (no bootstrap).
-      truncated: bool; the time limit cut the episode (bootstrap).
-      final_observation: ``[O]``, where the step led before any reset. Equal to
-        ``observation`` except at the end of an episode. Costs nothing inside
-        ``jax.jit`` where it is not read.
-    """
-
-    observation: jax.Array
-    reward: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
-    final_observation: jax.Array
-
-    @property
-    def done(self) -> jax.Array:
-        """Whether the episode ended with this step, for either reason."""
-        return self.terminated | self.truncated
-
-
-class TaskFamily(NamedTuple):
-    """An environment and a distribution of tasks over it.
-
-    Attributes:
-      spec: what is static.
-      sample: ``(key) -> task``.
-      reset: ``(key, task) -> (state, timestep)``.
-      step: ``(key, task, state, action) -> (state, timestep)``; starts the next
-        episode of the same task by itself.
-      advance: the same without the reset: after the end of an episode the
-        state is the terminal one. Fresh trials use it, since drawing a reset at
-        every step can cost more than the step (see ``with_auto_reset``).
-      auto_reset: ``step`` is ``advance`` and, at the end of an episode, a ``reset`` that
-        depends on the task alone, which may then be drawn ahead. False where anything
-        of the state survives the end of an episode.
-    """
-
-    spec: Spec
-    sample: Callable[[Key], Tree]
-    reset: Callable[[Key, Tree], tuple[Tree, TimeStep]]
-    step: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
-    advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]]
-    auto_reset: bool = False
-
-
-# --- Learners -----------------------------------------------------------------
+# --- Acting ------------------------------------------------------------------------------
 
 
 class ActorInput(NamedTuple):
-    """What a learner sees before a decision, for one stream.
+    """Input of one decision, for one stream.
 
     Attributes:
       observation: ``[O]``.
-      last_action: the action before, across the ends of episodes. At the start of
-        a trial there is none, written -1 for ``Discrete`` and 0 for ``Box``.
-      last_reward: the reward of that action; 0 at the start of a trial.
-      start: bool; this is the first step of an episode.
+      last_action: The previous action, across the ends of episodes; before the first action
+        of a trial -1 for ``Discrete`` and 0 for ``Box``.
+      last_reward: The reward of that action; 0 at the start of a trial.
+      start: Bool; this is the first step of an episode.
     """
 
     observation: jax.Array
@@ -199,40 +42,37 @@ class ActorOutput(NamedTuple):
     """One decision for one stream.
 
     Attributes:
-      action: the sampled action.
-      mode: the most probable action, for evaluation without exploration.
-      log_prob: log-probability (density) of ``action``.
-      value: value estimate of the observation, or ``()``.
+      action: The sampled action.
+      mode: The most probable action, for evaluation without exploration.
+      log_prob: Log-probability (density) of ``action``.
+      value: Value estimate of the observation; None for an actor without one.
     """
 
     action: jax.Array
     mode: jax.Array
     log_prob: jax.Array
-    value: Any = ()
+    value: Any = None
 
 
 class Chunk(NamedTuple):
-    """The experience between two adaptations, time first.
+    """The experience between two adaptations. Every leaf is ``[T, E, ...]``.
 
     Attributes:
       observation: ``[T, E, O]``.
       action: ``[T, E]`` or ``[T, E, A]``.
       reward: ``[T, E]``, 0 where ``mask`` is false.
       terminated, truncated: ``[T, E]``.
-      mask: ``[T, E]``, true for transitions that happened. In a fresh trial an
-        episode's padding after its end is false.
+      mask: ``[T, E]``, true for transitions that happened; false for the padding after the
+        end of an episode in a fresh trial.
       log_prob: ``[T, E]`` under the policy that acted.
-      last_observation: ``[E, O]``, the observation after the last transition of each
-        stream: in a fresh trial what a truncated episode bootstraps from, elsewhere
-        perhaps the first one of the next episode.
-      value: ``[T, E]`` of the learner that acted, or ``()``.
-      final_value: ``[T, E]``, its value of where each step led before any reset:
-        what a truncation inside a trial bootstraps from; ``()`` unless asked for.
-      next_observation: ``[T, E, O]``, where each step led before any reset, for
-        learners that store transitions; ``()`` unless asked for.
-      advantage, target: ``[T, E]`` once annotated, before that ``()``.
-      scale: what the advantages were divided by (1 without normalisation), once
-        annotated; before that ``()``.
+      value: ``[T, E]``, values of the learner that acted; None without a value function.
+      final_value: ``[T, E]``, value of the observation that each step led to before any
+        reset, the bootstrap of a truncation inside a trial. Recorded on request.
+      next_observation: ``[T, E, O]``, the observation that each step led to before any
+        reset. Recorded on request.
+      advantage, target: ``[T, E]``, filled in by ``Actor.annotate``.
+      scale: ``[T, E]``, the divisor of ``advantage`` (1 without normalisation), filled in
+        by ``Actor.annotate``.
     """
 
     observation: jax.Array
@@ -242,13 +82,12 @@ class Chunk(NamedTuple):
     truncated: jax.Array
     mask: jax.Array
     log_prob: jax.Array
-    last_observation: Any
-    value: Any = ()
-    final_value: Any = ()
-    next_observation: Any = ()
-    advantage: Any = ()
-    target: Any = ()
-    scale: Any = ()
+    value: Any = None
+    final_value: Any = None
+    next_observation: Any = None
+    advantage: Any = None
+    target: Any = None
+    scale: Any = None
 
     @property
     def done(self) -> jax.Array:
@@ -257,89 +96,201 @@ class Chunk(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What ``Learner.unroll`` says of a chunk under the present parameters.
+    """Predictions of a policy for a chunk under the present parameters.
 
     Attributes:
-      distribution: parameters of the action distribution, leaves ``[T, E, ...]``.
+      distribution: Parameters of the action distribution, leaves ``[T, E, ...]``.
       log_prob: ``[T, E]`` of the chunk's actions.
       entropy: ``[T, E]``, nats.
-      value: ``[T, E]`` of the observations, or for a learner of action values those of
-        the chunk's actions; ``()`` for a learner without either.
-      target: ``[T, E]``, what a learner of action values would move them to, not to be
-        differentiated; ``()`` for the others.
-      expected_value: ``[T, E]``, mean of all action values of the observations under the
-        distribution; ``()`` for a learner without them.
+      value: ``[T, E]``, values of the observations, or action values of the chunk's actions;
+        None for a learner without either.
+      target: ``[T, E]``, temporal-difference targets of ``value``, without gradient; None for
+        a learner without action values.
+      expected_value: ``[T, E]``, mean of all action values under the distribution; None
+        likewise.
+      features: ``[T, E, F]``, the memory's output, for auxiliary losses; None without a memory.
     """
 
     distribution: Tree
     log_prob: jax.Array
     entropy: jax.Array
-    value: Any = ()
-    target: Any = ()
-    expected_value: Any = ()
+    value: Any = None
+    target: Any = None
+    expected_value: Any = None
+    features: Any = None
+
+
+class MemoryFn(Protocol):
+    """Memory of one stream at the start of a trial."""
+
+    def __call__(self, theta: Tree, /) -> Tree: ...
+
+
+class ActFn(Protocol):
+    """One decision: ``(ActorOutput, memory)``."""
+
+    def __call__(
+        self, noise: Tree, theta: Tree, phi: Tree, memory: Tree, seen: ActorInput, /
+    ) -> tuple[ActorOutput, Tree]: ...
+
+
+class DivergenceFn(Protocol):
+    """``[T, E]`` Kullback-Leibler divergence KL(old || new) of action distributions, nats."""
+
+    def __call__(self, old: Tree, new: Tree, /) -> jax.Array: ...
+
+
+class AnnotateFn(Protocol):
+    """A chunk with advantages and targets."""
+
+    def __call__(self, theta: Tree, phi: Tree, chunk: Chunk, /) -> Chunk: ...
+
+
+def unannotated(theta: Tree, phi: Tree, chunk: Chunk) -> Chunk:
+    """The chunk as collected, for learners that compute their targets while they adapt."""
+    del theta, phi
+    return chunk
+
+
+class Actor(NamedTuple):
+    """The acting half of a learner: how it decides inside an environment.
+
+    Attributes:
+      memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
+      act: ``(noise, theta, phi, memory, actor_input) -> (ActorOutput, memory)`` for one
+        stream.
+      divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between two
+        ``Outputs.distribution``.
+      noise: ``(key) -> noise`` of one decision. The engine draws the noise of a whole rollout
+        before its loop: a random generator inside costs more than a small policy. Default:
+        the key itself.
+      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, once at
+        collection. A baseline is fitted here and not in ``adapt``, which a trust region
+        evaluates many times.
+      records: Optional fields of ``Chunk`` to record, among "next_observation" and
+        "final_value" (the latter costs a second decision at every step).
+    """
+
+    memory: MemoryFn
+    act: ActFn
+    divergence: DivergenceFn
+    noise: Callable[[Key], Tree] = lambda key: key
+    annotate: AnnotateFn = unannotated
+    records: tuple[str, ...] = ()
+
+
+# --- Learners ----------------------------------------------------------------------------
+
+
+class InitFn(Protocol):
+    """Initial theta."""
+
+    def __call__(self, key: Key, /) -> Tree: ...
+
+
+class BeginFn(Protocol):
+    """phi at the start of a trial."""
+
+    def __call__(self, key: Key, theta: Tree, /) -> Tree: ...
+
+
+class AdaptFn(Protocol):
+    """phi after one adaptation, differentiable in theta and phi."""
+
+    def __call__(self, noise: Tree, theta: Tree, phi: Tree, data: Tree, /) -> Tree: ...
+
+
+class PredictFn(Protocol):
+    """Predictions for a chunk of data as one block."""
+
+    def __call__(self, theta: Tree, phi: Tree, data: Tree, /) -> Tree: ...
 
 
 class Learner(NamedTuple):
-    """A policy that adapts inside one task.
+    """An adapter: the part of a method that changes inside one task.
 
     Attributes:
       init: ``(key) -> theta``.
       begin: ``(key, theta) -> phi``, at the start of a trial.
-      memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
-      act: ``(noise, theta, phi, memory, actor_input) -> (ActorOutput, memory)`` for
-        one stream.
-      unroll: ``(theta, phi, memory, chunk) -> Outputs``, as whole blocks. A learner
-        with a memory takes a chunk that begins its trial.
-      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, at
-        collection. Where those follow the weights, ``adapt`` computes its own.
-      adapt: ``(draws, theta, phi, chunk) -> phi``, differentiable in theta, phi.
-      weights: ``(phi) ->`` what has the structure of the initial weights.
-      divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between
-        two ``Outputs.distribution``.
-      noise: ``(key) ->`` the randomness of one decision, which ``act`` gets. The
-        engine draws that of a whole rollout before its loop: a random generator
-        inside costs more than a small policy. By default the key itself.
-      draw: ``(key) ->`` the randomness of one adaptation, which ``adapt`` gets; like
-        ``noise`` drawn outside of loops. By default the key itself.
-      singly: adapt one task after the other on a CPU, where gradients of a large
-        chunk are fastest with one task's activations in the cache.
+      adapt: ``(noise, theta, phi, data) -> phi``.
+      predict: ``(theta, phi, data) -> predictions``: ``Outputs`` for a policy on a chunk. A
+        learner with a memory takes a chunk that begins its trial.
+      weights: ``(theta, phi) -> weights`` with the structure of theta, for rules that follow
+        the adapted weights; None for a learner without adapted weights.
+      actor: How the learner acts; None for a learner of labelled examples.
+      noise: ``(key) -> noise`` of one adaptation, drawn outside of loops. Default: the key
+        itself.
+      singly: On CPU, loop over tasks instead of vmapping ``adapt``, so that one task's
+        activations stay in cache.
     """
 
-    init: Callable[[Key], Tree]
-    begin: Callable[[Key, Tree], Tree]
-    memory: Callable[[Tree], Tree]
-    act: Callable[[Tree, Tree, Tree, Tree, ActorInput], tuple[ActorOutput, Tree]]
-    unroll: Callable[[Tree, Tree, Tree, Chunk], Outputs]
-    annotate: Callable[[Tree, Tree, Chunk], Chunk]
-    adapt: Callable[[Tree, Tree, Tree, Chunk], Tree]
-    weights: Callable[[Tree], Tree]
-    divergence: Callable[[Tree, Tree], jax.Array]
+    init: InitFn
+    begin: BeginFn
+    adapt: AdaptFn
+    predict: PredictFn
+    weights: Callable[[Tree, Tree], Tree] | None = None
+    actor: Actor | None = None
     noise: Callable[[Key], Tree] = lambda key: key
-    draw: Callable[[Key], Tree] = lambda key: key
     singly: bool = True
 
 
-class Source(NamedTuple):
-    """Where chunks come from.
+# --- Data --------------------------------------------------------------------------------
+
+
+class Measured(NamedTuple):
+    """Measurement of one chunk.
 
     Attributes:
-      open: ``(key, theta, task) -> s`` at the start of a trial.
-      next: ``(draws, theta, phi, task, s) -> (s, chunk)``.
-      returns: ``(reward, done) -> Trial.returns``, both ``[K + 1, T, E]``: of all
-        chunks of a trial, 0 and false where they are masked.
-      axis: what ``Trial.returns`` counts: "adaptations", "episodes" or "points".
-      draw: ``(key, task) ->`` the randomness of one chunk, which ``next`` gets; by default
-        the key itself.
-      drawn_together: chunks whose randomness is drawn at once, outside of the loop over
+      score: Scalar, the score of the learner that met the chunk (undiscounted return; for
+        labelled examples accuracy, or minus the loss), or ``[episodes]`` for a chunk that is
+        a whole trial.
+      steps: Int32, transitions or examples in the chunk.
+    """
+
+    score: jax.Array
+    steps: jax.Array
+
+
+class OpenFn(Protocol):
+    """State of a source at the start of a trial."""
+
+    def __call__(self, key: Key, theta: Tree, task: Tree, /) -> Tree: ...
+
+
+class NextFn(Protocol):
+    """The next chunk: ``(state, chunk)``, without gradients."""
+
+    def __call__(
+        self, noise: Tree, theta: Tree, phi: Tree, task: Tree, state: Tree, /
+    ) -> tuple[Tree, Tree]: ...
+
+
+class Source(NamedTuple):
+    """Where chunks of data come from.
+
+    Attributes:
+      open: ``(key, theta, task) -> state`` at the start of a trial.
+      next: ``(noise, theta, phi, task, state) -> (state, chunk)``.
+      measure: ``(state, chunk) -> Measured``, of the chunk just collected.
+      query: Like ``next``, for the chunk after the last adaptation. Default: ``next``.
+      noise: ``(key, task) -> noise`` of one chunk. Default: the key itself.
+      block: Number of chunks whose noise is drawn at once, outside of the loop over
         adaptations.
     """
 
-    open: Callable[[Key, Tree, Tree], Tree]
-    next: Callable[[Tree, Tree, Tree, Tree, Tree], tuple[Tree, Chunk]]
-    returns: Callable[[jax.Array, jax.Array], jax.Array]
-    axis: str = "adaptations"
-    draw: Callable[[Key, Tree], Tree] = lambda key, task: key
-    drawn_together: int = 1
+    open: OpenFn
+    next: NextFn
+    measure: Callable[[Tree, Tree], Measured]
+    query: NextFn | None = None
+    noise: Callable[[Key, Tree], Tree] = lambda key, task: key
+    block: int = 1
+
+
+class ReplayKeys(NamedTuple):
+    """The randomness that ``replay`` needs to repeat the adaptations of a trial."""
+
+    begin: Key
+    adapt: Key
 
 
 class Trial(NamedTuple):
@@ -348,116 +299,28 @@ class Trial(NamedTuple):
     Inside ``jax.jit`` only the parts that are read cost memory.
 
     Attributes:
-      returns: ``[K + 1]``, mean return of the E episodes after k adaptations; in a
-        continuing trial the return of each of its episodes, a mean over E streams; in a
-        lifetime ``[points + 1]``, at points that are evenly spread over it.
-      env_steps: int32, transitions that happened.
-      phi: the adapted state, after K adaptations.
-      support: the chunks that were adapted to, leaves ``[K, T, E, ...]``.
-      query: the chunk collected by the adapted learner, leaves ``[T, E, ...]``.
-      key: the key with which ``replay`` repeats the adaptations exactly.
-      source: where its source has got to.
+      returns: Scores. Fresh trials: ``[K + 1]``, mean return of the E episodes (or score on
+        the query examples) after k adaptations. Continuing trials: ``[episodes]``, a mean
+        over E streams. Lifetimes: ``[points + 1]``, evenly spread over the lifetime.
+      env_steps: Int32, transitions (or examples) collected.
+      phi: The adapted state, after K adaptations.
+      support: The chunks that were adapted to, leaves ``[K, T, E, ...]``.
+      query: The chunk collected by the adapted learner, leaves ``[T, E, ...]``.
+      keys: Keys with which ``replay`` repeats the adaptations exactly.
+      source: State of the source after the query chunk.
     """
 
     returns: jax.Array
     env_steps: jax.Array
     phi: Tree
-    support: Chunk
-    query: Chunk
-    key: Key
+    support: Tree
+    query: Tree
+    keys: ReplayKeys
     source: Tree = ()
 
 
-# --- Outer rules and whole algorithms -----------------------------------------
+Loss = Callable[[Tree, Tree], jax.Array]
+"""``(outputs, data) -> scalar``."""
 
-
-class Estimator(NamedTuple):
-    """Meta-gradients from trials: fresh ones, or such as go on in its carry.
-
-    Attributes:
-      init: ``(key, theta) -> carry``.
-      estimate: ``(key, theta, carry) -> (gradients, carry, info)``.
-    """
-
-    init: Callable[[Key, Tree], Tree]
-    estimate: Callable[[Key, Tree, Tree], tuple[Tree, Tree, dict[str, jax.Array]]]
-
-
-class Objective(NamedTuple):
-    """A meta-objective over collected trials.
-
-    Attributes:
-      collect: ``(key, theta) -> (item, info)`` for one task: everything that the
-        loss needs, without gradients.
-      prepare: ``(items) -> items``, the one place that may mix tasks.
-      loss: ``(theta, item) -> (loss, info)``; differentiable in theta.
-      predict: ``(theta, item) ->`` action distribution on the query chunk; for a trust region,
-        whose items also have it as ``prediction`` of the theta that collected them.
-      divergence: ``(item, old, new) ->`` mean KL(old || new) of two predictions.
-      total: ``(theta, items [n, ...]) -> (loss, info)`` summed over tasks, for an
-        objective that evaluates tasks together faster than one after another;
-        None for the others.
-    """
-
-    collect: Callable[[Key, Tree], tuple[Tree, dict[str, jax.Array]]]
-    prepare: Callable[[Tree], Tree]
-    loss: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]]
-    predict: Callable[[Tree, Tree], Tree] | None = None
-    divergence: Callable[[Tree, Tree, Tree], jax.Array] | None = None
-    total: Callable[[Tree, Tree], tuple[jax.Array, dict[str, jax.Array]]] | None = None
-
-
-class Outer(NamedTuple):
-    """How theta improves.
-
-    Attributes:
-      init: ``(key, theta) -> carry``.
-      update: ``(key, theta, carry) -> (theta, carry, info)``.
-    """
-
-    init: Callable[[Key, Tree], Tree]
-    update: Callable[[Key, Tree, Tree], tuple[Tree, Tree, dict[str, jax.Array]]]
-
-
-class MetaState(NamedTuple):
-    """All that training carries: a checkpoint holds this and nothing else.
-
-    Attributes:
-      theta: the meta-parameters.
-      carry: the outer rule's state (optimiser moments, running baselines, ...).
-    """
-
-    theta: Tree
-    carry: Tree
-
-
-class MetaAlgorithm(NamedTuple):
-    """A learner under an outer rule on a task family: what users hold.
-
-    Attributes:
-      family: the family it trains on.
-      learner: the inner half.
-      init: ``(key) -> MetaState``.
-      step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps
-        names to what is logged, scalars mostly. ``returns``, ``[K + 1]``, is the mean
-        return of the training tasks after 0..K adaptations, or of each episode of a
-        trial; ``env_steps`` counts transitions.
-      adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
-        num_streams=None, explore=True) -> Trial``: a whole trial in one task.
-        With ``explore=False`` returns are those of the policy's mode. Where a trial
-        adapts, they are measured in episodes of their own, and adaptation still uses
-        sampled actions; a memory goes through the whole trial with the mode's actions.
-      axis: what returns count: "adaptations", "episodes", or "points" of a lifetime.
-      microbatch: tasks of a meta-test that may be one block of the program; None for
-        what suits the device.
-      schedules: names in ``info`` of settings that are learned, and worth a picture.
-    """
-
-    family: TaskFamily
-    learner: Learner
-    init: Callable[[Key], MetaState]
-    step: Callable[[Key, MetaState], tuple[MetaState, dict[str, jax.Array]]]
-    adapt: Callable[..., Trial]
-    axis: str = "adaptations"
-    microbatch: int | None = None
-    schedules: tuple[str, ...] = ()
+Term = Callable[[Tree, Tree, Tree], jax.Array]
+"""``(theta, outputs, data) -> scalar``: one named part of an objective."""

@@ -8,48 +8,49 @@ import flashbax
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Key, Spec, Tree
 from metajax.core.options import OptionError
-from metajax.core.types import Chunk, Key, Spec, Tree
+from metajax.core.types import Chunk
 
 
 class Transition(NamedTuple):
-    """What is kept of a step.
+    """A stored step, or a batch of them.
 
     Attributes:
-      observation: ``[O]``, in its own dtype.
-      action: int32 scalar.
-      reward: float32 scalar.
-      terminated, truncated: bool, how the episode ended with it.
-      next_observation: ``[O]``, where it led before any reset.
-      weight: of its error in a loss, which not every replay gives; ``()`` counts all alike.
+      observation: ``[O]``, in the family's dtype.
+      action: Int32 scalar.
+      reward: Float32 scalar.
+      terminated, truncated: Bool; how the episode ended with the step.
+      next_observation: ``[O]``, the observation that the step led to before any reset.
+      weight: Weight of the step's error in a loss. None: all steps count the same.
     """
 
-    observation: Any
-    action: Any
-    reward: Any
-    terminated: Any
-    truncated: Any
-    next_observation: Any
-    weight: Any = ()
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    next_observation: jax.Array
+    weight: Any = None
 
 
 class Replay(NamedTuple):
-    """Uniform replay of stretches of experience, as pure functions.
+    """Uniform replay of stretches of experience.
 
     Attributes:
       init: ``() -> buffer``.
-      add: ``(buffer, chunk) -> buffer``; the oldest transitions give way.
-      draw: ``(key) ->`` the randomness of one sample.
-      sample: ``(draws, buffer) -> Transition`` with leaves ``[n, B, ...]``, B stretches of
-        n steps in a row of one stream.
-      ready: ``(buffer) ->`` whether there is enough to learn from.
-      num_bytes: of one buffer.
-      num_streams: E of the chunks it takes.
+      add: ``(buffer, chunk) -> buffer``; the newest transitions replace the oldest.
+      noise: ``(key) -> noise`` of one sample.
+      sample: ``(noise, buffer) -> Transition`` with leaves ``[n, B, ...]``: B stretches of n
+        successive steps of one stream.
+      ready: ``(buffer) -> bool``, whether there is enough to learn from.
+      num_bytes: Size of one buffer in bytes.
+      num_streams: E of the chunks to store.
     """
 
     init: Callable[[], Tree]
     add: Callable[[Tree, Chunk], Tree]
-    draw: Callable[[Key], jax.Array]
+    noise: Callable[[Key], jax.Array]
     sample: Callable[[jax.Array, Tree], Transition]
     ready: Callable[[Tree], jax.Array]
     num_bytes: int
@@ -70,26 +71,30 @@ def uniform_replay(
     """A buffer of flashbax.
 
     Args:
-      spec: of a family with ``Discrete`` actions.
+      spec: Spec of a family with ``Discrete`` actions.
       num_streams: E.
-      capacity: transitions it holds, over all streams.
+      capacity: Number of transitions in a full buffer, all streams together.
       batch_size: B.
       num_steps: n.
-      learning_starts: transitions before the first sample.
-      extra: what it holds besides, for a use of the caller's own.
-      name: of the option that is the capacity, for errors.
+      learning_starts: Number of transitions before the first sample.
+      extra: Number of further transitions to make room for, not counted in ``capacity``.
+      name: Option that sets the capacity, for error messages.
 
     Raises:
-      OptionError: for a capacity that cannot hold what has to be in it.
+      OptionError: for a capacity below what has to be stored.
     """
     length = (capacity + extra) // num_streams
     needed = max(num_steps, math.ceil(learning_starts / num_streams))
-    if length < needed:
-        raise OptionError(
-            name,
-            f"{capacity} holds {capacity // num_streams} steps of each of {num_streams} streams, "
-            f"too few to learn from; allowed: at least {needed * num_streams - extra}",
-        )
+
+    def check_length(needed: int, problem: str) -> None:
+        if length < needed:
+            raise OptionError(
+                name,
+                f"{capacity} holds {capacity // num_streams} steps of each of {num_streams} "
+                f"streams, {problem}; allowed: at least {needed * num_streams - extra}",
+            )
+
+    check_length(needed, "too few to learn from")
     buffer = flashbax.make_trajectory_buffer(
         add_batch_size=num_streams,
         max_length_time_axis=length,
@@ -98,50 +103,58 @@ def uniform_replay(
         sample_sequence_length=num_steps,
         period=1,
     )
-    observation = jnp.zeros(spec.observation_shape, spec.observation_dtype)
-    no = jnp.zeros((), bool)
-    example = Transition(
-        observation, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), no, no, observation
-    )
+    example = blank_step(spec)
 
     def add(state, chunk):
         check_streams(chunk, num_streams)
-        if chunk.mask.shape[0] > length:
-            raise OptionError(
-                name,
-                f"{capacity} holds {capacity // num_streams} steps of each of {num_streams} "
-                f"streams, fewer than the {chunk.mask.shape[0]} between two adaptations "
-                f"(num_steps); allowed: at least {chunk.mask.shape[0] * num_streams - extra}",
-            )
-        steps = Transition(*(getattr(chunk, name) for name in Transition._fields[:-1]))
-        steps = jax.tree.map(
-            lambda leaf, kept: jnp.swapaxes(leaf, 0, 1).astype(kept.dtype), steps, example
-        )
-        return buffer.add(state, jax.lax.stop_gradient(steps))
+        between = chunk.mask.shape[0]
+        check_length(between, f"fewer than the {between} between two adaptations (num_steps)")
+        return buffer.add(state, jax.lax.stop_gradient(rows_of(chunk, example)))
 
-    def draw(key):
-        return jax.random.uniform(key, (2, batch_size), jnp.float32)
-
-    # As flashbax samples, but from numbers that were drawn before the loop.
-    def sample(draws, state):
-        filled = jnp.where(state.is_full, length, state.current_index)
-        oldest = jnp.where(state.is_full, state.current_index, 0)
-        starts = filled - num_steps + 1
-        row = jnp.minimum((draws[0] * num_streams).astype(jnp.int32), num_streams - 1)
-        start = jnp.minimum((draws[1] * starts).astype(jnp.int32), starts - 1)
-        times = (oldest + start + jnp.arange(num_steps)[:, None]) % length
-        return jax.tree.map(lambda leaf: leaf[row, times], state.experience)
-
-    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(example))
     return Replay(
         init=lambda: buffer.init(example),
         add=add,
-        draw=draw,
-        sample=sample,
+        noise=lambda key: jax.random.uniform(key, (2, batch_size), jnp.float32),
+        sample=lambda noise, state: stretches(noise, state, num_steps),
         ready=buffer.can_sample,
-        num_bytes=each * length * num_streams,
+        num_bytes=length * num_streams * sum(leaf.nbytes for leaf in jax.tree.leaves(example)),
         num_streams=num_streams,
     )
+
+
+def blank_step(spec: Spec) -> Transition:
+    """Zeros with the shapes and dtypes of a stored step."""
+    observation = jnp.zeros(spec.observation_shape, spec.observation_dtype)
+    no = jnp.zeros((), bool)
+    return Transition(
+        observation, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), no, no, observation
+    )
+
+
+def rows_of(chunk: Chunk, example: Transition) -> Transition:
+    """The steps of a chunk as rows of a buffer, ``[E, T, ...]``, in the dtypes of ``example``."""
+    steps = Transition(*(getattr(chunk, name) for name in Transition._fields[:-1]))
+    return jax.tree.map(
+        lambda leaf, stored: jnp.swapaxes(leaf, 0, 1).astype(stored.dtype), steps, example
+    )
+
+
+def stretches(noise: jax.Array, state: Tree, num_steps: int) -> Transition:
+    """Stretches of a buffer, ``[n, B, ...]``, as flashbax samples them but from drawn noise.
+
+    Args:
+      noise: ``[2, B]``, uniform in [0, 1): the stream of each stretch, and its start.
+      state: Buffer of flashbax, leaves ``[E, length, ...]``.
+      num_steps: n.
+    """
+    num_streams, length = state.experience.reward.shape
+    filled = jnp.where(state.is_full, length, state.current_index)
+    oldest = jnp.where(state.is_full, state.current_index, 0)
+    starts = filled - num_steps + 1
+    row = jnp.minimum((noise[0] * num_streams).astype(jnp.int32), num_streams - 1)
+    start = jnp.minimum((noise[1] * starts).astype(jnp.int32), starts - 1)
+    times = (oldest + start + jnp.arange(num_steps)[:, None]) % length
+    return jax.tree.map(lambda leaf: leaf[row, times], state.experience)
 
 
 def check_streams(chunk: Chunk, num_streams: int) -> None:

@@ -1,8 +1,8 @@
 """How fast a method learns in tasks that it has not seen: numbers of its learning curves.
 
 A learning curve is the return of the policy over the environment steps that a learner has had
-in its task; whether it is that of its mode or of sampled actions, the record's ``explore`` says.
-All numbers are over tasks and seeds: interquartile means, with intervals from drawing both again.
+in its task. All numbers are interquartile means over seeds and tasks, with 95% intervals from
+drawing both again.
 """
 
 from __future__ import annotations
@@ -13,35 +13,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metajax.experiments import statistics
-from metajax.experiments.statistics import Estimate
+from metajax.experiments.statistics import Estimate, bootstrap, interquartile_mean
 
 
 class Curves(NamedTuple):
     """The learning curves of a method.
 
     Attributes:
-      steps: ``[P + 1]``, environment steps in the task, from 0 to the whole lifetime.
+      steps: ``[P + 1]``, environment steps in the task, rising from 0 to the lifetime.
       returns: ``[num_seeds, num_tasks, P + 1]``.
     """
 
     steps: np.ndarray
     returns: np.ndarray
 
-    @property
-    def lifetime(self) -> float:
-        """Steps of the last point."""
-        return float(self.steps[-1])
-
 
 class Summary(NamedTuple):
     """Numbers of a method.
 
     Attributes:
-      area: under the curve, divided by the lifetime: the mean return over it.
-      steps: to the threshold; infinite if it is never reached.
+      area: area under the curve, divided by the lifetime: the mean return over it.
+      steps: steps to the threshold; infinite if the curve never reaches it.
       final: return at the end of the lifetime.
-      ratio: of the steps to those of another method, or None; see ``ratio_of_steps``.
+      ratio: steps as a fraction of another method's, or None; see ``ratio_of_steps``.
     """
 
     area: Estimate
@@ -51,28 +45,14 @@ class Summary(NamedTuple):
 
 
 def area(steps: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """Area under curves of straight lines, divided by the last step.
-
-    Args:
-      steps: ``[P + 1]``, rising from 0.
-      returns: ``[..., P + 1]``.
-
-    Returns:
-      ``[...]``, in units of the return.
-    """
+    """Area ``[...]`` under curves ``[..., P + 1]`` of straight lines, over the last step."""
     return np.trapezoid(returns, steps, axis=-1) / steps[-1]
 
 
 def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
-    """Where a curve of straight lines is at the threshold or above for the first time.
+    """The first step at which a curve of straight lines is at the threshold or above.
 
-    Args:
-      steps: ``[P + 1]``, rising.
-      curve: ``[P + 1]``, returns.
-      threshold: in units of the return.
-
-    Returns:
-      steps, infinite if the curve stays below: its crossing is then censored.
+    Infinite if the curve stays below: its crossing is then censored.
     """
     above = np.flatnonzero(curve >= threshold)
     if not above.size:
@@ -87,57 +67,43 @@ def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
 
 def mean_curve(returns: np.ndarray) -> np.ndarray:
     """``[P + 1]``, the interquartile mean over seeds and tasks at every point."""
-    return statistics.interquartile_mean(returns, num_axes=2)
-
-
-def curve_with_interval(curves: Curves, **options: Any) -> list[Estimate]:
-    """``mean_curve`` at every point with its 95% interval; options of the bootstrap."""
-    return statistics.crossed_bootstrap([curves.returns], mean_curve, **options)
+    return interquartile_mean(returns, num_axes=2)
 
 
 def summary(
     curves: Curves, threshold: float, baseline: Curves | None = None, **options: Any
 ) -> Summary:
-    """A method's numbers with 95% intervals.
+    """A method's numbers.
 
-    Area and final return are interquartile means of the numbers of each task and seed.
-    The steps are those at which ``mean_curve`` reaches the threshold: a single task's
-    curve, of few episodes, may touch it early by chance.
+    Area and final return are interquartile means of the numbers of each task and seed. Steps
+    are those at which ``mean_curve`` reaches the threshold: a single task's curve, of few
+    episodes, may touch it early by chance.
 
     Args:
-      curves: of the method.
-      threshold: a return.
-      baseline: whose steps to compare with; measured in the same tasks.
-      options: of ``statistics.crossed_bootstrap``.
+      curves: curves of the method.
+      threshold: return.
+      baseline: curves in the same tasks whose steps are the unit of ``ratio``.
+      options: options of ``statistics.bootstrap``.
     """
     steps = curves.steps
 
     def numbers(returns):
         scores = np.stack([area(steps, returns), returns[..., -1]], axis=-1)
-        area_, final = statistics.interquartile_mean(scores, num_axes=2)
+        area_, final = interquartile_mean(scores, num_axes=2)
         return area_, steps_to(steps, mean_curve(returns), threshold), final
 
     ratio = None if baseline is None else ratio_of_steps(curves, baseline, threshold, **options)
-    found = statistics.crossed_bootstrap([curves.returns], numbers, **options)
-    return Summary(found[0], found[1], found[2], ratio)
+    return Summary(*bootstrap([curves.returns], numbers, **options), ratio)
 
 
 def ratio_of_steps(
     curves: Curves, baseline: Curves, threshold: float, **options: Any
 ) -> Estimate | None:
-    """A method's steps to the threshold as a part of another's, with a 95% interval.
+    """A method's steps to the threshold as a fraction of another's.
 
-    Where the baseline never reaches the threshold its whole lifetime counts: the ratio is
-    then a bound from above. It is infinite where the method does not reach it, or where
-    the baseline is there from the start.
-
-    Args:
-      curves, baseline: measured in the same tasks.
-      threshold: a return.
-      options: of ``statistics.crossed_bootstrap``.
-
-    Returns:
-      the ratio, or None where the two have different numbers of tasks.
+    Where the baseline never reaches the threshold its whole lifetime counts: the ratio is then a
+    bound from above. It is infinite where the method does not reach it, or where the baseline is
+    there from the start. None where the numbers of tasks differ.
     """
     if curves.returns.shape[1] != baseline.returns.shape[1]:
         return None
@@ -145,10 +111,10 @@ def ratio_of_steps(
     def ratio(returns, others):
         here = steps_to(curves.steps, mean_curve(returns), threshold)
         there = steps_to(baseline.steps, mean_curve(others), threshold)
-        there = min(there, baseline.lifetime)
+        there = min(there, float(baseline.steps[-1]))
         return [here / there if there else math.inf]
 
-    return statistics.crossed_bootstrap([curves.returns, baseline.returns], ratio, **options)[0]
+    return bootstrap([curves.returns, baseline.returns], ratio, **options)[0]
 
 
 def read(records: Sequence[Mapping[str, Any]]) -> Curves:

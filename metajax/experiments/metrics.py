@@ -1,6 +1,8 @@
-"""What a table measures of a trial: reductions of an evaluation's returns."""
+"""What a table measures of a trial: numbers of each task, and of all tasks together."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -16,26 +18,19 @@ def reduce(
     num_episodes: int | None = None,
     optimum: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One number a task, or several.
+    """float64 ``[num_tasks]``; for metrics with many numbers ``returns`` as they are.
 
     Args:
-      metric: "total", the reward of the whole trial; "regret", by how much the best
-        policy that knows the task does better; "normalized", the total as a part of
-        that policy's; "per-episode", "after-steps" and "learning-curve", the
-        returns as they are.
-      returns: ``[num_tasks, X]``, of each episode of a trial, or mean returns of
-        episodes side by side after each adaptation.
-      streams: how many episodes an entry of ``returns`` is the mean of and all count:
-        a trial of fresh episodes uses up ``streams * X`` episodes.
-      num_episodes: of a trial, where ``returns`` is summed already.
-      optimum: ``[num_tasks]``, expected return of an episode of the policy that knows
-        the task.
-
-    Returns:
-      float64 ``[num_tasks]``, or ``[num_tasks, X]`` for the last three.
+      metric: see ``table_definition.Table``.
+      returns: ``[num_tasks, X]``, the return of each episode of a trial, or the mean return
+        of episodes side by side after each adaptation.
+      streams: episodes that an entry of ``returns`` is the mean of: a trial of fresh
+        episodes uses up ``streams * X`` of them, and all count.
+      num_episodes: episodes of a trial whose ``returns`` are summed already.
+      optimum: ``[num_tasks]``, expected return of an episode of the policy that knows the task.
 
     Raises:
-      OptionError: if the metric needs an optimum and there is none.
+      OptionError: for a metric that needs an optimum where there is none.
     """
     returns = np.asarray(returns, np.float64)
     if metric in VECTORS:
@@ -50,8 +45,17 @@ def reduce(
     return best - total if metric == "regret" else total / best
 
 
-def standard_error(values: np.ndarray) -> np.ndarray:
-    """Of the mean over the first axis; NaN for one value."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return values.std(axis=0, ddof=1) / np.sqrt(len(values))
+def summary(values: np.ndarray) -> dict[str, Any]:
+    """Mean, standard error and 95% interval over tasks; one value, an exact one, has no error."""
+    mean, error = values.mean(axis=0), np.full(values.shape[1:], np.nan)
+    if len(values) > 1:
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return with_interval(mean.tolist(), error.tolist())
+
+
+def with_interval(mean: Any, error: Any) -> dict[str, Any]:
+    """A mean, its standard error and the ends of the 95% interval (normal approximation)."""
+    ends: list[Any] = [None, None]
+    if error is not None:
+        ends = [(np.asarray(mean) + width * np.asarray(error)).tolist() for width in (-1.96, 1.96)]
+    return {"mean": mean, "standard_error": error, "interval": ends}

@@ -10,12 +10,7 @@ from numpy.typing import ArrayLike
 
 
 class Estimate(NamedTuple):
-    """A number and its interval.
-
-    Attributes:
-      value: the estimate.
-      low, high: ends of the interval; NaN where there is too little data.
-    """
+    """A number and the ends of its interval, NaN where there is too little data."""
 
     value: float
     low: float
@@ -28,20 +23,10 @@ class Estimate(NamedTuple):
 
 
 def mean(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean of independent values, with Student's interval.
+    """Mean of independent values ``[n]``, with Student's interval of a probability ``level``.
 
-    ``mean -+ t * s / sqrt(n)``, t the quantile with n - 1 degrees of freedom. For
-    five seeds t is 2.78, where a normal approximation would say 1.96.
-
-    Args:
-      values: ``[n]``, for example one mean return a seed.
-      level: of the interval, between 0 and 1.
-
-    Returns:
-      the ``Estimate``; without an interval for n = 1.
-
-    Raises:
-      ValueError: if there are no values, or for an impossible level.
+    ``mean -+ t * s / sqrt(n)``, t the quantile with n - 1 degrees of freedom. For five seeds
+    t is 2.78, where a normal approximation would say 1.96. One value has no interval.
     """
     array = _values(values, level)
     value = float(np.mean(array))
@@ -61,11 +46,11 @@ def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
     statistical precipice", section 4.3.
 
     Args:
-      values: of any shape.
-      num_axes: how many of the first axes to take the mean over; by default all.
+      values: array of any shape.
+      num_axes: number of first axes to take the mean over. Default: all.
 
     Returns:
-      a float, or float64 of the shape of the other axes.
+      A float, or float64 of the shape of the other axes.
     """
     array = _values(values)
     kept = () if num_axes is None else array.shape[num_axes:]
@@ -75,82 +60,54 @@ def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
     return mean if kept else float(mean)
 
 
-def stratified_bootstrap(
-    scores: ArrayLike,
-    statistic: Callable[[np.ndarray], float] = interquartile_mean,
-    *,
-    level: float = 0.95,
-    num_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """A statistic over seeds and tasks, with a percentile interval.
-
-    Seeds are drawn again with replacement within each task, independently, so that
-    every resample holds every task equally often (Agarwal et al. 2021, section 4.1).
-
-    Args:
-      scores: ``[num_seeds, num_tasks]``.
-      statistic: ``([num_seeds, num_tasks]) -> float``.
-      level: of the interval.
-      num_resamples: of the bootstrap.
-      seed: of its random draws.
-
-    Raises:
-      ValueError: if ``scores`` is not a matrix with values in it.
-    """
-    matrix = _values(scores, level)
-    if matrix.ndim != 2:
-        raise ValueError(f"scores: shape {matrix.shape} given; allowed: [num_seeds, num_tasks]")
-    num_seeds, num_tasks = matrix.shape
-    draws = np.random.default_rng(seed).integers(num_seeds, size=(num_resamples, *matrix.shape))
-    columns = np.arange(num_tasks)
-    replicates = [statistic(matrix[draw, columns]) for draw in draws]
-    tail = (1 - level) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return Estimate(float(statistic(matrix)), float(low), float(high))
-
-
-def crossed_bootstrap(
+def bootstrap(
     samples: Sequence[ArrayLike],
     statistic: Callable[..., ArrayLike],
     *,
+    stratified: bool = False,
     level: float = 0.95,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Estimate]:
     """Statistics of methods that were measured in the same tasks, with percentile intervals.
 
-    Seeds and tasks are both drawn again with replacement, every seed and every task as a
-    whole: all tasks of a seed share what it has trained, so that the seeds within a task
-    are not independent of those within another, as ``stratified_bootstrap`` would have
-    it. Seeds are drawn method by method, tasks in common, so that a comparison is paired.
+    Seeds and tasks are both drawn again with replacement, every seed and every task as a whole:
+    all tasks of a seed share what it has trained, so that the seeds within a task are not
+    independent of those within another (Owen 2007, "The pigeonhole bootstrap"). Seeds are drawn
+    method by method, tasks in common, so that a comparison is paired.
 
     Args:
-      samples: one a method, ``[num_seeds, num_tasks, ...]``; seeds may differ in number.
-      statistic: of as many arrays of these shapes, ``-> [M]``.
-      level: of the intervals.
-      num_resamples: of the bootstrap.
-      seed: of its random draws.
+      samples: ``[num_seeds, num_tasks, ...]`` of each method; seeds may differ in number.
+      statistic: ``(sample of each method) -> [M]``.
+      stratified: draw seeds within each task, independently, so that every resample holds every
+        task equally often (Agarwal et al. 2021, section 4.1).
+      level: probability of the intervals.
+      num_resamples: number of resamples.
+      seed: seed of the random draws.
 
     Returns:
       M estimates. Infinite values of a statistic count as larger or smaller than all others.
 
     Raises:
       ValueError: if methods differ in their number of tasks.
-
-    Source: Owen (2007), "The pigeonhole bootstrap".
     """
     arrays = [_values(sample, level) for sample in samples]
+    for array in arrays:
+        if array.ndim < 2:
+            problem = f"shape {array.shape} given; allowed: [num_seeds, num_tasks, ...]"
+            raise ValueError(f"samples: {problem}")
     numbers = sorted({array.shape[1] for array in arrays})
     if len(numbers) > 1:
         raise ValueError(f"samples: of {numbers} tasks; allowed: the same number in all")
-    rng = np.random.default_rng(seed)
-    replicates = []
-    for _ in range(num_resamples):
+    rng, every = np.random.default_rng(seed), np.arange(numbers[0])
+
+    def resample():
+        if stratified:
+            return [one[rng.integers(len(one), size=one.shape[:2]), every] for one in arrays]
         tasks = rng.integers(numbers[0], size=numbers[0])
-        seeds = [rng.integers(len(array), size=len(array)) for array in arrays]
-        drawn = [array[rows][:, tasks] for array, rows in zip(arrays, seeds, strict=True)]
-        replicates.append(statistic(*drawn))
+        return [one[rng.integers(len(one), size=len(one))][:, tasks] for one in arrays]
+
+    replicates = [statistic(*resample()) for _ in range(num_resamples)]
     tail = (1 - level) / 2
     # Interpolation between a number and infinity would be no number.
     lows = np.quantile(replicates, tail, axis=0, method="lower")

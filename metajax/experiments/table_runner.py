@@ -10,13 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Spec
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, Spec
 from metajax.evaluation import optimal_returns
-from metajax.experiments import metrics, selection, tables, tuning
-from metajax.experiments.table_cells import Cell, digest
+from metajax.experiments import metrics, tuning
+from metajax.experiments.table_cells import Cell, naming
 from metajax.experiments.table_definition import VECTORS
-from metajax.run import checkpoints, loop, records
+from metajax.run import checkpoints, loop, machine, records, tables
+from metajax.run.config import digest
 from metajax.run.console import out_of_memory
 from metajax.run.directory import InUse, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
@@ -24,18 +26,16 @@ from metajax.training import initial_state
 
 # Keeps the trials on which an option is chosen apart from those it is measured on.
 _SEPARATE = 0x5E9A
-# At most, in a record.
+# Most points of a learned setting in a record.
 _SCHEDULE_POINTS = 100
 # Metrics that compare with the best policy that knows the task.
 _AGAINST_OPTIMUM = ("regret", "normalized")
 
+Progress = Callable[[str], None]
+
 
 class Interrupted(Exception):
-    """Training was asked to stop and has saved; ``exit_code`` as of the signal."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(f"interrupted ({exit_code})")
-        self.exit_code = exit_code
+    """Training was asked to stop and has saved; the argument is the exit code of the signal."""
 
 
 def run_cells(
@@ -45,52 +45,46 @@ def run_cells(
     runs: pathlib.Path,
     *,
     resume: bool = False,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = lambda text: None,
 ) -> list[str]:
     """Trains and measures each cell and appends its record.
 
     Args:
-      cells: that have no record yet.
-      profile: whose they are, for the records.
-      results: the file of records.
-      runs: where methods that are trained keep their checkpoints.
+      cells: cells without a record.
+      profile: name of their profile, for the records.
+      results: file of records.
+      runs: directory of runs of methods that are trained.
       resume: continue runs that were interrupted.
-      progress: gets a line of text a cell, and one before it is trained.
+      progress: receives a line of text a cell, and one before it is trained.
 
     Returns:
-      what went wrong with single cells, a line each: training met a value that is not a
+      What went wrong with single cells, a line each: training met a value that is not a
       number, memory was too small, or another process is training the same.
 
     Raises:
-      OptionError: before anything is run, if a cell has a half-trained run and
-        ``resume`` is false, is of sizes that do not fit, or cannot be measured.
+      OptionError: before anything is run, if a cell has a half-trained run and ``resume`` is
+        false, has sizes that do not fit, or cannot be measured.
       CheckpointError: when a checkpoint cannot be written.
       Interrupted: when a signal ended training; what is done is saved.
     """
-    for cell in cells:
-        run = run_directory(cell, runs)
-        left = cell.row.is_trained and not resume and _is_unfinished(cell, run)
-        if left and not run.is_claimed():
-            raise OptionError(
-                f"{cell.name}, seed {cell.seed}",
-                f"{run.path} holds an unfinished run; continue it with --resume, or remove it to "
-                "train anew",
-            )
+    for cell in () if resume else cells:
+        _check_finished(cell, runs)
     for cell in {cell.name: cell for cell in cells}.values():  # seeds have the same sizes
-        _check_cell(cell)
-    start = time.monotonic()
-    failures = []
+        _check(cell)
+    start, failures = time.monotonic(), []
     for number, cell in enumerate(cells, start=1):
-        before = time.monotonic()
-        name = f"{cell.name}, seed {cell.seed}"
+        before, name = time.monotonic(), f"{cell.name}, seed {cell.seed}"
         place = f"[{number}/{len(cells)}] {name}"
-        if cell.row.is_trained:
-            progress(f"{place}: training in {run_directory(cell, runs).path}")
         try:
+            if cell.row.is_trained:
+                progress(f"{place}: training in {run_directory(cell, runs).path}")
             record = measure(cell, runs, progress)
         except (loop.NotFinite, InUse, jax.errors.JaxRuntimeError, MemoryError) as error:
-            failures.append(f"{name}: {_failure(error)}")
-            progress(f"{place} failed: {_failure(error)}")
+            problem = "another process is training it" if isinstance(error, InUse) else str(error)
+            if not isinstance(error, InUse | loop.NotFinite):
+                problem = out_of_memory(error, "fewer tasks")
+            failures.append(f"{name}: {problem}")
+            progress(f"{place} failed: {problem}")
             continue
         records.append(results, {**record, "profile": profile})
         now = time.monotonic()
@@ -101,84 +95,63 @@ def run_cells(
     return failures
 
 
-def _failure(error: Exception) -> str:
-    if isinstance(error, InUse):
-        return "another process is training it"
-    if isinstance(error, loop.NotFinite):
-        return str(error)
-    return out_of_memory(error, "fewer tasks")
-
-
-def _is_unfinished(cell: Cell, run: RunDirectory) -> bool:
-    kept = checkpoints.iterations(run.checkpoints)
-    return run.is_run() and kept[-1:] != [cell.config.train.num_iterations]
-
-
 def run_directory(cell: Cell, runs: pathlib.Path) -> RunDirectory:
-    """Where a cell that is trained keeps its checkpoints: one place for each training.
-
-    Cells of any table that differ in their measurement only share it.
-    """
-    if not cell.row.is_trained:
-        return RunDirectory(runs)
-    name = f"{cell.config.algorithm.name}-{cell.config.family.name}"
-    return RunDirectory(runs / f"{name}-seed-{cell.seed}-{cell.training_digest[:8]}")
+    """The directory of a training, which cells share that differ in their measurement only."""
+    name = f"{cell.config.algorithm.name}-{cell.config.family.name}-seed-{cell.seed}"
+    return RunDirectory(runs / f"{name}-{cell.training_digest[:8]}")
 
 
 def measure(
-    cell: Cell, runs: pathlib.Path, progress: Callable[[str], None] = lambda text: None
+    cell: Cell, runs: pathlib.Path, progress: Progress = lambda text: None
 ) -> dict[str, Any]:
     """One cell, trained first where its row says so.
 
     Returns:
-      ``table``, ``row``, ``label``, ``column``, ``metric``, ``seed``; ``settings`` (all
-      the number depends on, every default written out) and their ``digest``; ``mean``,
-      ``standard_error`` (over tasks) and ``interval`` (95%), each a number or a list;
-      ``num_tasks``; ``iterations``, ``env_steps``, ``seconds`` of training;
-      ``evaluation_seconds``; ``environment``; of a tuned row also ``tuned``; of a
-      learning curve also ``steps`` and ``returns`` of every task; where settings are
-      learned also ``schedules``, with ``iteration`` a column of each.
+      ``table``, ``row``, ``label``, ``column``, ``metric``, ``seed``; ``settings`` (all the
+      number depends on, with defaults) and their ``digest``; ``mean``, ``standard_error``
+      (over tasks) and ``interval`` (95%), each a number or a list; ``num_tasks``;
+      ``iterations``, ``env_steps``, ``seconds`` of training; ``evaluation_seconds``;
+      ``environment``; of a tuned row also ``tuned``; of a learning curve ``steps`` and
+      ``returns`` of every task; of learned settings ``schedules`` over ``iteration``.
     """
-    trained = {"iterations": 0, "env_steps": 0, "seconds": 0.0}
-    theta = None
+    trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
         outcome = _train(cell, runs, progress)
         theta = outcome.state.theta
-        trained = {
-            "iterations": outcome.iteration,
-            "env_steps": outcome.env_steps,
-            "seconds": round(outcome.seconds, 2),
-            **_schedules(cell, runs),
-        }
+        trained = {"iterations": outcome.iteration, "env_steps": outcome.env_steps}
+        trained |= {"seconds": round(outcome.seconds, 2), **_schedules(cell, runs)}
     start = time.monotonic()
     if cell.row.reference:
-        measured = _summary(_reference(cell))
-    elif cell.row.tune:
-        measured = _tuned(cell)
+        measured = metrics.summary(_reference(cell))
     else:
-        measured = _measured(cell, theta)
-    settings = cell.settings
+        measured = _tuned(cell) if cell.row.tune else _measured(cell, theta)
+    about = {"table": cell.table.name, "row": cell.row.name, "label": cell.row.label}
+    about |= {"column": cell.column.name, "metric": cell.metric, "seed": cell.seed}
     return {
-        "table": cell.table.name,
-        "row": cell.row.name,
-        "label": cell.row.label,
-        "column": cell.column.name,
-        "metric": cell.metric,
-        "seed": cell.seed,
+        **about,
         **measured,
         "num_tasks": cell.config.evaluate.num_tasks,
         **trained,
         "evaluation_seconds": round(time.monotonic() - start, 2),
-        "settings": settings,
-        "digest": digest(settings),
-        "environment": records.environment(),
+        "settings": cell.settings,
+        "digest": digest(cell.settings),
+        "environment": machine.environment(),
     }
 
 
-def _train(cell: Cell, runs: pathlib.Path, progress: Callable[[str], None]) -> loop.Outcome:
-    algorithm, _ = cell.config.build()
-    run = run_directory(cell, runs)
-    checkpoint = None
+def _check_finished(cell: Cell, runs: pathlib.Path) -> None:
+    """Raises OptionError where a run was left half-trained, and no process goes on with it."""
+    if not cell.row.is_trained:
+        return
+    run, whole = run_directory(cell, runs), [cell.config.train.num_iterations]
+    unfinished = run.is_run() and checkpoints.iterations(run.checkpoints)[-1:] != whole
+    if unfinished and not run.is_claimed():
+        problem = f"{run.path} holds an unfinished run; continue it with --resume, or remove it to"
+        raise OptionError(f"{cell.name}, seed {cell.seed}", f"{problem} train anew")
+
+
+def _train(cell: Cell, runs: pathlib.Path, progress: Progress) -> loop.Outcome:
+    run, checkpoint = run_directory(cell, runs), None
     run.claim()
     try:
         if run.is_run():
@@ -189,7 +162,7 @@ def _train(cell: Cell, runs: pathlib.Path, progress: Callable[[str], None]) -> l
                 progress(f"checkpoint {kept[-1]} is damaged; going on from iteration {start}")
             loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
         run.write_config(cell.config)
-        outcome = loop.train_run(run, cell.config, algorithm, checkpoint=checkpoint)
+        outcome = loop.train_run(run, cell.config, cell.config.build()[0], checkpoint=checkpoint)
     finally:
         run.release()
     if outcome.exit_code:
@@ -198,77 +171,52 @@ def _train(cell: Cell, runs: pathlib.Path, progress: Callable[[str], None]) -> l
 
 
 def _schedules(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
-    """How settings went that were learned, at some points from the first to the last."""
+    """Settings that were learned, at some iterations from the first to the last."""
     names = cell.config.build()[0].schedules
-    metrics = run_directory(cell, runs).read_metrics()
-    if not names or not metrics:
+    rows = run_directory(cell, runs).read_metrics()
+    if not names or not rows:
         return {}
-    shown = np.unique(np.linspace(0, len(metrics) - 1, _SCHEDULE_POINTS).astype(int))
-    columns = ("iteration", *names)
-    return {"schedules": {name: [metrics[i][name] for i in shown.tolist()] for name in columns}}
+    shown = np.unique(np.linspace(0, len(rows) - 1, _SCHEDULE_POINTS).astype(int)).tolist()
+    return {"schedules": {name: [rows[i][name] for i in shown] for name in ("iteration", *names)}}
 
 
-def _check_cell(cell: Cell) -> None:
+def _check(cell: Cell) -> None:
     """Raises OptionError where a cell cannot be trained, or measured as the table says."""
-    where = f"{cell.table.name}.rows.{cell.row.name}"
-    if cell.row.reference:
-        _check_reference(cell, where)
-        return
-    try:
+    with naming(f"{cell.table.name}.rows.{cell.row.name}"):
+        if cell.row.reference:
+            _reference(cell)
+            return
         algorithm, held_out = cell.measured.build()
-    except OptionError as error:
-        raise OptionError(f"{where}.{error.field}", error.problem) from None
-    _check_metric(cell, where, algorithm.axis, held_out.spec)
-    _check_finetune(cell, where, algorithm)
-    try:
+        _check_metric(cell, algorithm.axis, held_out.spec)
+        if cell.measured.algorithm != cell.config.algorithm:
+            _check_finetune(cell, algorithm)
         if cell.row.is_trained:
             loop.check_sizes(cell.config.build()[0])
         check_meta_test(cell.measured, algorithm, held_out)
-    except OptionError as error:
-        raise OptionError(f"{where}.{error.field}", error.problem) from None
 
 
-def _check_reference(cell: Cell, where: str) -> None:
-    spec, optimal = cell.config.held_out.options.build().spec, cell.row.reference != "random-policy"
-    per_task = optimal and spec.optimal_return is not None
-    exact = (spec.oracle_return if optimal else spec.random_return) is not None
-    if cell.metric == "learning-curve":
-        raise OptionError(f"{where}.reference", "has no learning curve; remove the row")
-    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
-    if not (per_task or (exact and cell.metric not in _AGAINST_OPTIMUM)):
-        raise OptionError(
-            f"{where}.reference",
-            f'family "{spec.name}" does not say what the {cell.row.reference} returns',
-        )
-
-
-def _check_metric(cell: Cell, where: str, axis: str, spec: Spec) -> None:
+def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
     metric, name = cell.metric, cell.measured.algorithm.name
     if metric == "learning-curve" and axis != "points":
         problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'
-        raise OptionError(f"{where}.learning-curve", problem)
+        raise OptionError("learning-curve", problem)
     if metric not in VECTORS and axis == "points":
         problem = f'"{metric}" is of whole trials, and "{name}" has lifetimes'
-        raise OptionError(f"{where}.metric", f"{problem}; allowed: learning-curve")
+        raise OptionError("metric", f"{problem}; allowed: learning-curve")
     if metric in _AGAINST_OPTIMUM and spec.optimal_return is None:
-        problem = f'"{metric}" needs a family whose optimal return is known'
-        raise OptionError(f"{where}.metric", problem)
+        raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
     if cell.row.tune and axis != "episodes":
-        problem = "only methods whose trials are continuing can be tuned"
-        raise OptionError(f"{where}.tune", problem)
+        raise OptionError("tune", "only methods whose trials are continuing can be tuned")
 
 
-def _check_finetune(cell: Cell, where: str, algorithm: MetaAlgorithm) -> None:
-    if cell.measured.algorithm == cell.config.algorithm:
-        return
-
+def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
     def shapes(one):
         theta = jax.eval_shape(one.init, jax.random.key(0)).theta
         return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), theta)
 
     if shapes(cell.config.build()[0]) != shapes(algorithm):
         raise OptionError(
-            f"{where}.finetune",
+            "finetune",
             f"the theta of {cell.config.algorithm.name} does not fit "
             f"{cell.measured.algorithm.name}; allowed: options that give it the same shapes",
         )
@@ -279,43 +227,45 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
     if theta is None:
         theta = initial_state(cell.config.build()[0], loop.run_key(cell.config)).theta
     algorithm, held_out = cell.measured.build()
-    evaluation = meta_test(cell.measured, algorithm, held_out, theta)
-    streams = _streams(cell) if evaluation.axis == "adaptations" else 1
-    optimum = _optimum(cell, held_out)
+    evaluation, streams = meta_test(cell.measured, algorithm, held_out, theta), 1
+    if evaluation.axis == "adaptations":  # episodes side by side before each of them
+        trained = getattr(cell.measured.algorithm.options, "num_streams", 1)
+        streams = cell.config.evaluate.num_streams or trained
+    optimum = _optimum(cell, held_out, evaluation_key(cell.config))
     values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
-    measured = _summary(values)
+    measured = metrics.summary(values)
     if cell.metric == "learning-curve":
         measured |= {"steps": evaluation.positions.tolist(), "returns": values.round(3).tolist()}
     return measured
 
 
-def _streams(cell: Cell) -> int:
-    """Episodes side by side before each adaptation."""
-    chosen = cell.config.evaluate.num_streams
-    return chosen or getattr(cell.measured.algorithm.options, "num_streams", 1)
-
-
-def _optimum(cell: Cell, family: Any, key: jax.Array | None = None) -> np.ndarray | None:
-    if cell.metric not in _AGAINST_OPTIMUM:
-        return None
-    key = evaluation_key(cell.config) if key is None else key
-    return optimal_returns(key, family, cell.config.evaluate.num_tasks)
+def _optimum(cell: Cell, family: Any, key: jax.Array) -> np.ndarray | None:
+    num_tasks = cell.config.evaluate.num_tasks
+    return optimal_returns(key, family, num_tasks) if cell.metric in _AGAINST_OPTIMUM else None
 
 
 def _reference(cell: Cell) -> np.ndarray:
-    """What a policy that knows everything, or nothing, expects; exact where it is known."""
-    _check_reference(cell, f"{cell.table.name}.rows.{cell.row.name}")
-    family = cell.config.held_out.options.build()
-    spec, config = family.spec, cell.config
-    exact = spec.oracle_return if cell.row.reference == "optimal-policy" else spec.random_return
+    """The expectation of a policy that knows everything, or nothing; exact where it is known.
+
+    Raises:
+      OptionError: where the family does not say it.
+    """
+    family, chosen = cell.config.held_out.options.build(), cell.config.evaluate
+    spec, optimal = family.spec, cell.row.reference == "optimal-policy"
+    exact, per_episode = spec.oracle_return if optimal else spec.random_return, None
+    if cell.metric == "learning-curve":
+        raise OptionError("reference", "has no learning curve; remove the row")
+    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
     if exact is not None and cell.metric not in _AGAINST_OPTIMUM:
         per_episode = np.full(1, exact)
-    else:
-        per_episode = optimal_returns(evaluation_key(config), family, config.evaluate.num_tasks)
-    assert per_episode is not None
+    elif optimal:
+        per_episode = optimal_returns(evaluation_key(cell.config), family, chosen.num_tasks)
+    if per_episode is None:
+        problem = f'family "{spec.name}" does not say what the {cell.row.reference} returns'
+        raise OptionError("reference", problem)
     number = spec.episodes_per_trial
     if cell.metric == "after-steps":
-        number = (config.evaluate.num_adaptations or 0) + 1
+        number = (chosen.num_adaptations or 0) + 1
     returns = np.repeat(per_episode[:, None], number, axis=1)
     return metrics.reduce(cell.metric, returns, optimum=per_episode)
 
@@ -325,36 +275,17 @@ def _tuned(cell: Cell) -> Mapping[str, Any]:
     ((option, values),) = cell.row.tune.items()
     held_out = cell.config.held_out.options.build()
     totals = tuning.grid_totals(cell.config, option, values)
-    key = evaluation_key(cell.config)
-
-    def number(value):
-        options = tuning.options_with(cell.config, option, value)
-        return getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
 
     def grid(key):
-        optimum = _optimum(cell, held_out, key)
-        summaries = [
-            _summary(
-                metrics.reduce(
-                    cell.metric, total[:, None], num_episodes=number(value), optimum=optimum
-                )
-            )
-            for value, total in zip(values, totals(key), strict=True)
-        ]
-        return {name: [one[name] for one in summaries] for name in ("mean", "standard_error")}
+        optimum, found = _optimum(cell, held_out, key), []
+        for value, total in zip(values, totals(key), strict=True):
+            options = tuning.options_with(cell.config, option, value)
+            number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
+            how = {"num_episodes": number, "optimum": optimum}
+            found.append(metrics.summary(metrics.reduce(cell.metric, total[:, None], **how)))
+        return {name: [one[name] for one in found] for name in ("mean", "standard_error")}
 
-    here, separate = grid(key), grid(jax.random.fold_in(key, _SEPARATE))
-    tuned = {"option": option, "values": list(values)}
-    tuned |= {"on_evaluation": here, "on_separate": separate}
-    return selection.chosen({"tuned": tuned}, cell.table.better)
-
-
-def _summary(values: np.ndarray) -> dict[str, Any]:
-    """Mean, standard error and 95% interval over tasks; a lone value, exact, has none."""
-    mean = values.mean(axis=0)
-    error = metrics.standard_error(values)
-    return {
-        "mean": mean.tolist(),
-        "standard_error": error.tolist(),
-        "interval": selection.interval(mean, error),
-    }
+    key = evaluation_key(cell.config)
+    tuned = {"option": option, "values": list(values), "on_evaluation": grid(key)}
+    tuned["on_separate"] = grid(jax.random.fold_in(key, _SEPARATE))
+    return tuning.selected({"tuned": tuned}, cell.better)

@@ -1,19 +1,17 @@
-"""Values of one option compared on the same trials."""
+"""Values of one option compared on the same trials, and the value that counts."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.layout import TaskMap
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.types import Key, MetaAlgorithm
 from metajax.evaluation import evaluate
+from metajax.experiments.metrics import with_interval
 from metajax.run.config import Config
 
 
@@ -22,63 +20,80 @@ def options_with(config: Config, option: str, value: Any) -> Any:
     return dataclasses.replace(config.algorithm.options, **{option.replace("-", "_"): value})
 
 
-def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[[Key], np.ndarray]:
-    """How the untrained algorithm does with each value of an option.
+def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[[Any], np.ndarray]:
+    """``key -> [num_values, num_tasks]``, total rewards of an untrained algorithm.
 
-    All values at once where the option may be traced, else one after another. Every
-    value meets the same tasks with the same randomness, those of
-    ``evaluate(algorithm, key, ...)``.
-
-    Args:
-      config: of the algorithm, its family and the evaluation.
-      option: of the algorithm.
-      values: of the option, at least one.
-
-    Returns:
-      ``key -> [num_values, num_tasks]``, the sum over each task's ``Trial.returns``.
+    All values of the option at once where it may be traced, else one after another. Every value
+    meets the same tasks with the same randomness, those of ``evaluate(algorithm, key, ...)``.
     """
+    import jax
+    import jax.numpy as jnp
+
     algorithm, held_out = config.build()
-    chosen = config.evaluate
-    sizes = {"num_adaptations": chosen.num_adaptations, "num_streams": chosen.num_streams}
-    typed = [
-        getattr(options_with(config, option, value), option.replace("-", "_")) for value in values
-    ]
+    sizes: dict[str, Any] = {
+        name: getattr(config.evaluate, name)
+        for name in ("num_adaptations", "num_streams", "explore")
+    }
+    num_tasks, name = config.evaluate.num_tasks, option.replace("-", "_")
+    typed = [getattr(options_with(config, option, value), name) for value in values]
 
-    def build(value: Any) -> MetaAlgorithm:
-        return options_with(config, option, value).build(algorithm.family)
+    def build(value):
+        one = options_with(config, option, value).build(algorithm.family)
+        return one, one.init(jax.random.key(config.train.seed)).theta
 
-    def theta_of(one: MetaAlgorithm) -> Any:
-        return one.init(jax.random.key(config.train.seed)).theta
+    def one_by_one(key):
+        of_values = (
+            evaluate(one, key, theta, held_out, num_tasks=num_tasks, **sizes)
+            for one, theta in map(build, typed)
+        )
+        return np.stack([one.returns.sum(axis=1) for one in of_values])
+
+    if any(isinstance(value, str | bool | None | tuple) for value in typed):
+        return one_by_one
 
     def of_task(grid, key):
         key_task, key_trial = jax.random.split(key)
         task = held_out.sample(key_task)
 
         def of_value(value):
-            one = build(value)
-            trial = one.adapt(
-                key_trial, theta_of(one), task, family=held_out, explore=chosen.explore, **sizes
-            )
-            return jnp.sum(trial.returns)
+            one, theta = build(value)
+            return one.adapt(key_trial, theta, task, family=held_out, **sizes).returns.sum()
 
         return jax.vmap(of_value)(grid)
 
-    layout = TaskMap.padded(chosen.num_tasks)
+    layout = Layout.padded(num_tasks)
     at_once = jax.jit(
         lambda grid, key: layout.collect(of_task, grid, jax.random.split(key, layout.num_tasks))
     )
-
-    def one_by_one(key: Key) -> np.ndarray:
-        more = {"num_tasks": chosen.num_tasks, "explore": chosen.explore, **sizes}
-        made = [build(value) for value in typed]
-        evaluations = [evaluate(one, key, theta_of(one), held_out, **more) for one in made]
-        return np.stack([one.returns.sum(axis=1) for one in evaluations])
-
-    if any(isinstance(value, str | bool | None | tuple) for value in typed):
-        return one_by_one
     grid = jnp.asarray(typed)
     try:
         jax.eval_shape(at_once, grid, jax.random.key(0))
     except (TypeError, OptionError):  # shapes, branches or tables depend on the option
         return one_by_one
     return lambda key: np.asarray(at_once(grid, key)).T
+
+
+def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
+    """A record with the numbers of the value that a table prefers.
+
+    The value is chosen on separate trials, not on those that are shown. What papers report,
+    the best value on the very trials that are shown, is in ``tuned.as_published``.
+
+    Args:
+      record: a record; that of a tuned row has ``tuned`` with the option's ``values``, and
+        for each value the ``mean`` and ``standard_error`` over tasks ``on_evaluation`` and
+        ``on_separate`` trials. A record without it is returned as it is.
+      better: "higher" or "lower".
+    """
+    if not (tuned := record.get("tuned")):
+        return record
+
+    def best(trials):
+        means = np.asarray(tuned[trials]["mean"], np.float64)
+        index = int(np.argmax(means if better == "higher" else -means))
+        numbers = (tuned["on_evaluation"][name][index] for name in ("mean", "standard_error"))
+        return tuned["values"][index], with_interval(*numbers)
+
+    (value, numbers), (published, others) = best("on_separate"), best("on_evaluation")
+    as_published = {"value": published, **others}
+    return {**record, **numbers, "tuned": {**tuned, "value": value, "as_published": as_published}}

@@ -1,21 +1,15 @@
 """Learners: what adapts inside one task."""
 
-from metajax.data.buffer import Replay, Transition, uniform_replay
-from metajax.inner.actor_critic import (
-    ActorCriticSettings,
-    ActorCriticState,
-    actor_critic_learner,
-)
+from metajax.inner.actor_critic import ActorCriticSettings, actor_critic_learner
 from metajax.inner.classical.episodic_planner import episodic_planner
-from metajax.inner.classical.scoring import Rule, scoring_learner
-from metajax.inner.descent import (
-    SURROGATES,
-    GradientState,
-    check_differentiable,
-    gradient_learner,
-    step_sizes,
-)
-from metajax.inner.memory import memory_learner
+from metajax.inner.classical.scoring import Rule as ScoringRule
+from metajax.inner.classical.scoring import scoring_learner
+from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
+from metajax.inner.memory import MemoryPolicy, memory_learner
+from metajax.inner.metric import prototypes
+from metajax.inner.partition import EVERYTHING, Partition, part
+from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
 from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
@@ -23,46 +17,56 @@ from metajax.inner.q.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.q.off_policy_actor import off_policy_actor
 from metajax.inner.q.propensity import Propensity, effective_sample_size, propensity
 from metajax.inner.q.q_learning import q_learner
-from metajax.inner.q.q_update import QSettings, QState, QUpdate, q_update
-from metajax.inner.q.value_learner import Correction, ValueState, value_learner
-from metajax.inner.rules import clip_by_global_norm
+from metajax.inner.q.q_update import QSettings, QState, QUpdate
+from metajax.inner.q.value_learner import Correction, value_learner
+from metajax.inner.reinforce import SURROGATES, reinforce
+from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
+from metajax.inner.supervised import supervised
 
 __all__ = [
+    "EVERYTHING",
     "SURROGATES",
     "ActorCriticSettings",
-    "ActorCriticState",
     "ContextReplay",
     "Correction",
+    "DescentState",
     "Exploration",
-    "GradientState",
+    "MemoryPolicy",
     "MetaQ",
+    "Partition",
     "Propensity",
     "QSettings",
     "QState",
     "QUpdate",
-    "Replay",
     "Rule",
-    "Transition",
-    "ValueState",
+    "ScoringRule",
     "Windows",
     "actor_critic_learner",
+    "as_rule",
     "check_differentiable",
     "clip_by_global_norm",
     "context_replay",
+    "descent",
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
-    "gradient_learner",
+    "init_lstm_rule",
     "learned_exploration",
+    "log_and_sign",
+    "lstm_rule",
     "memory_learner",
     "meta_q_learner",
     "off_policy_actor",
+    "part",
+    "policy_actor",
+    "policy_outputs",
     "propensity",
+    "prototypes",
     "q_learner",
-    "q_update",
+    "reinforce",
     "scoring_learner",
     "step_sizes",
-    "uniform_replay",
+    "supervised",
     "value_learner",
     "visit_hash",
     "windows_of",

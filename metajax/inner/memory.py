@@ -1,4 +1,4 @@
-"""The learner that adapts in its memory: nothing of it changes but what it remembers.
+"""The learner that adapts in its memory: nothing but the memory changes inside a task.
 
 With a recurrent memory it is the inner half of RL2, with causal attention that of
 SNAIL and of a transformer.
@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from metajax import losses, networks
+from metajax.core.family import Discrete, Key, Spec, Tree
 from metajax.core.options import OptionError, check
-from metajax.core.types import ActorInput, ActorOutput, Chunk, Discrete, Learner, Outputs, Spec
+from metajax.core.types import Actor, ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.rollout import actor_inputs
 
 
 class _Encoder(nn.Module):
-    """One vector of all that a learner sees before a decision."""
+    """One vector of everything a learner sees before a decision."""
 
     torso: nn.Module
     num_actions: int | None
@@ -49,24 +50,28 @@ def memory_learner(
 
     The memory's input is the observation, the last action (one-hot; zeros at the
     start of a trial), its reward and whether an episode starts. It survives the ends
-    of episodes. The policy is linear in what it gives out; the value is linear in that, in
-    its product with the time left, and in what the time left would be worth at a reward
-    of one a step, so that the memory need not count steps for the value's sake.
+    of episodes. The policy is linear in the memory's features; the value is linear in the
+    features, in their product with the time left, and in the worth of the time left at a
+    reward of one a step, so that the memory need not count steps for the value's sake.
+
+    Theta is a dict with "encoder", "memory", "heads" and "value"; further entries, such as
+    the parameters of an auxiliary term, are left alone. ``predict`` takes a chunk that begins
+    its trial, and gives the memory's features.
 
     Args:
-      spec: of the family.
-      memory: a flax module with ``initial_memory``, ``step`` and ``__call__``, such
+      spec: Spec of the family.
+      memory: A flax module with ``initial_memory``, ``step`` and ``__call__``, such
         as ``metajax.networks.GRU``.
-      num_steps: T of the trials that it is trained on.
-      network: of observations ``[B, O]``, whose features ``[B, F]`` the memory reads
-        in their place; by default the observation as it is.
-      head_scale: of the policy's kernel at the start, relative to Glorot's.
-      initial_std, min_std: of continuous actions.
-      discount: per step.
-      gae_lambda: of the advantage estimate.
+      num_steps: T of the training trials.
+      network: Torso from observations ``[B, O]`` to features ``[B, F]``, which the memory
+        reads. Default: the observation as it is.
+      head_scale: Scale of the policy's initial kernel, relative to Glorot's.
+      initial_std, min_std: Standard deviation of continuous actions.
+      discount: Discount per step.
+      gae_lambda: Lambda of the advantage estimate.
       advantages: "trial" lets rewards of later episodes count for earlier actions,
-        which is what rewards exploration; the trial's end is terminal. "episode"
-        stops at the ends of episodes, with a bootstrap where they are time limits.
+        which rewards exploration; the trial's end is terminal. "episode"
+        stops at the ends of episodes, with a bootstrap at time limits.
 
     Source: Duan et al. (2016), "RL2", section 2.2 and Wang et al. (2016), section 2.
     """
@@ -78,17 +83,8 @@ def memory_learner(
     networks.check_network(network, spec)
     _check_memory(memory)
     encoder = _Encoder(network, num_actions)
-
-    def example(key):
-        """Parameters, and an input of the memory, ``[F]``."""
-        key_encoder, key_memory = jax.random.split(key)
-        seen = jax.tree.map(lambda leaf: leaf[None], _example_input(spec))
-        encoder_weights = encoder.init(key_encoder, seen).get("params", {})
-        x = _apply(encoder, encoder_weights, seen)
-        weights = memory.init(key_memory, x[None]).get("params", {})
-        return {"encoder": encoder_weights, "memory": weights}, x[0]
-
-    size = _check_shapes(memory, jax.eval_shape(example, jax.random.key(0))[1], num_steps)
+    x = jax.eval_shape(lambda key: _example(spec, encoder, memory, key)[1], jax.random.key(0))
+    size = _check_shapes(memory, x, num_steps)
     heads = networks.policy(
         dataclasses.replace(spec, observation_shape=(size,)),
         networks.MLP(()),
@@ -96,79 +92,125 @@ def memory_learner(
         initial_std=initial_std,
         min_std=min_std,
     )
-    distribution = heads.distribution
-    value_head = nn.Dense(1, kernel_init=nn.initializers.zeros)
-
-    def init(key):
-        key_memory, key_heads = jax.random.split(key)
-        value = value_head.init(key_heads, jnp.zeros((1, 2 * size + 1)))["params"]
-        return {**example(key_memory)[0], "heads": heads.init(key_heads), "value": value}
-
-    def value_of(theta, features, time):
-        """Values ``[B]`` of features ``[B, F]`` after ``time [B]`` steps of the trial."""
-        left = _worth(num_steps - time, discount)[:, None]
-        scaled = features * left / _worth(num_steps, discount)
-        inputs = jnp.concatenate([features, scaled, left], axis=-1)
-        return _apply(value_head, theta["value"], inputs)[:, 0]
-
-    def act(noise, theta, phi, carry, seen):
-        del phi
-        carry, time = carry
-        seen = jax.tree.map(lambda leaf: leaf[None], seen)
-        x = _apply(encoder, theta["encoder"], seen)[0]
-        features, carry = _apply(memory, theta["memory"], carry, x, method="step")
-        parameters = heads.apply(theta["heads"], features[None])
-        action = distribution.sample(noise, parameters)
-        output = ActorOutput(
-            action=action[0],
-            mode=distribution.mode(parameters)[0],
-            log_prob=distribution.log_prob(parameters, action)[0],
-            value=value_of(theta, features[None], time[None])[0],
-        )
-        return output, (carry, time + 1)
-
-    def unroll(theta, phi, carry, chunk):
-        del phi, carry
-
-        def encoded(seen):
-            return _apply(encoder, theta["encoder"], seen)
-
-        def of_rows(features, action, time):
-            parameters = heads.apply(theta["heads"], features)
-            return Outputs(
-                distribution=parameters,
-                log_prob=distribution.log_prob(parameters, action),
-                entropy=distribution.entropy(parameters),
-                value=value_of(theta, features, time),
-            )
-
-        xs = networks.over_steps(encoded, actor_inputs(spec, chunk))
-        features = _apply(memory, theta["memory"], xs)
-        num_steps, num_streams = chunk.mask.shape
-        time = jnp.repeat(jnp.arange(num_steps)[:, None], num_streams, axis=1)
-        return networks.over_steps(of_rows, features, chunk.action, time)
+    policy = MemoryPolicy(spec, encoder, memory, heads, size, num_steps, discount)
 
     def annotate(theta, phi, chunk):
         del theta, phi
         advantage = _advantages(chunk, advantages, discount, gae_lambda)
         target = jnp.where(chunk.mask, advantage + chunk.value, 0)
-        return chunk._replace(advantage=advantage, target=target, scale=jnp.ones(()))
+        return chunk._replace(advantage=advantage, target=target, scale=jnp.ones_like(chunk.reward))
 
-    def no_weights(phi):
-        raise TypeError("a learner that adapts in its memory has no adapted weights")
-
-    return Learner(
-        init=init,
-        begin=lambda key, theta: (),
+    actor = Actor(
         memory=lambda theta: (memory.initial_memory(), jnp.zeros((), jnp.int32)),
-        act=act,
-        unroll=unroll,
+        act=policy.act,
+        divergence=heads.distribution.divergence,
+        noise=heads.distribution.noise,
         annotate=annotate,
-        adapt=lambda key, theta, phi, chunk: phi,
-        weights=no_weights,
-        divergence=distribution.divergence,
-        noise=distribution.noise,
+        records=("final_value",) if advantages == "episode" else (),
     )
+    return Learner(
+        init=policy.init,
+        begin=lambda key, theta: (),
+        adapt=lambda noise, theta, phi, data: phi,
+        predict=policy.predict,
+        actor=actor,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MemoryPolicy:
+    """A policy and a value that read the features of a memory.
+
+    Attributes:
+      spec: Spec of the family.
+      encoder: Module from inputs of decisions to inputs of the memory.
+      memory: The memory.
+      heads: Policy of the memory's features.
+      size: Number of those features.
+      num_steps: T of the training trials.
+      discount: Discount per step.
+    """
+
+    spec: Spec
+    encoder: nn.Module
+    memory: Any
+    heads: networks.Policy
+    size: int
+    num_steps: int
+    discount: float | jax.Array
+
+    @property
+    def value_head(self) -> nn.Module:
+        """The linear value."""
+        return nn.Dense(1, kernel_init=nn.initializers.zeros)
+
+    def init(self, key: Key) -> Tree:
+        """Initial theta."""
+        key_memory, key_heads = jax.random.split(key)
+        value = self.value_head.init(key_heads, jnp.zeros((1, 2 * self.size + 1)))["params"]
+        weights, _ = _example(self.spec, self.encoder, self.memory, key_memory)
+        return {**weights, "heads": self.heads.init(key_heads), "value": value}
+
+    def value(self, theta: Tree, features: jax.Array, time: jax.Array) -> jax.Array:
+        """Values ``[B]`` of features ``[B, F]`` after ``time [B]`` steps of the trial."""
+        left = _worth(self.num_steps - time, self.discount)[:, None]
+        scaled = features * left / _worth(self.num_steps, self.discount)
+        inputs = jnp.concatenate([features, scaled, left], axis=-1)
+        return _apply(self.value_head, theta["value"], inputs)[:, 0]
+
+    def act(
+        self, noise: Tree, theta: Tree, phi: Tree, memory: Tree, seen: ActorInput
+    ) -> tuple[ActorOutput, Tree]:
+        """One decision of one stream."""
+        del phi
+        carry, time = memory
+        distribution = self.heads.distribution
+        seen = jax.tree.map(lambda leaf: leaf[None], seen)
+        x = _apply(self.encoder, theta["encoder"], seen)[0]
+        features, carry = _apply(self.memory, theta["memory"], carry, x, method="step")
+        parameters = self.heads.apply(theta["heads"], features[None])
+        action = distribution.sample(noise, parameters)
+        output = ActorOutput(
+            action=action[0],
+            mode=distribution.mode(parameters)[0],
+            log_prob=distribution.log_prob(parameters, action)[0],
+            value=self.value(theta, features[None], time[None])[0],
+        )
+        return output, (carry, time + 1)
+
+    def predict(self, theta: Tree, phi: Tree, chunk: Chunk) -> Outputs:
+        """Outputs for whole trials, as blocks of all their steps."""
+        del phi
+        distribution = self.heads.distribution
+
+        def encoded(seen):
+            return _apply(self.encoder, theta["encoder"], seen)
+
+        def of_rows(features, action, time):
+            parameters = self.heads.apply(theta["heads"], features)
+            return Outputs(
+                distribution=parameters,
+                log_prob=distribution.log_prob(parameters, action),
+                entropy=distribution.entropy(parameters),
+                value=self.value(theta, features, time),
+            )
+
+        xs = networks.over_steps(encoded, actor_inputs(self.spec, chunk))
+        features = _apply(self.memory, theta["memory"], xs)
+        num_steps, num_streams = chunk.mask.shape
+        time = jnp.repeat(jnp.arange(num_steps)[:, None], num_streams, axis=1)
+        outputs = networks.over_steps(of_rows, features, chunk.action, time)
+        return outputs._replace(features=features)
+
+
+def _example(spec: Spec, encoder: Any, memory: Any, key: Key) -> tuple[dict[str, Any], jax.Array]:
+    """Weights of encoder and memory, and an input of the memory, ``[F]``."""
+    key_encoder, key_memory = jax.random.split(key)
+    seen = jax.tree.map(lambda leaf: leaf[None], _example_input(spec))
+    encoder_weights = encoder.init(key_encoder, seen).get("params", {})
+    x = _apply(encoder, encoder_weights, seen)
+    weights = memory.init(key_memory, x[None]).get("params", {})
+    return {"encoder": encoder_weights, "memory": weights}, x[0]
 
 
 def _check_memory(memory: Any) -> None:

@@ -1,4 +1,4 @@
-"""Losses, advantages and baselines, one concept a file."""
+"""Losses, returns, advantages and baselines."""
 
 from metajax.losses.actor_critic import actor_critic_loss
 from metajax.losses.advantages import (
@@ -9,7 +9,24 @@ from metajax.losses.advantages import (
     returns_to_go,
 )
 from metajax.losses.baseline import linear_feature_values
+from metajax.losses.of_outputs import (
+    behaviour_loss,
+    clipped_loss,
+    dice_loss,
+    entropy,
+    evaluated,
+    following_returns,
+    policy_gradient_loss,
+    ratio_loss,
+    return_error,
+    score_loss,
+    temporal_difference_loss,
+    term,
+    total_of,
+    value_error,
+)
 from metajax.losses.off_policy import (
+    lambda_targets,
     next_step_returns,
     per_decision_returns,
     retrace_targets,
@@ -21,15 +38,22 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
+from metajax.losses.prediction import cross_entropy, prediction_loss, squared_error
 from metajax.losses.recursion import backward_sums
-from metajax.losses.temporal_difference import lambda_targets
 
 __all__ = [
     "actor_critic_loss",
     "backward_sums",
+    "behaviour_loss",
+    "clipped_loss",
     "clipped_surrogate",
+    "cross_entropy",
+    "dice_loss",
     "dice_surrogate",
+    "entropy",
     "episodic_advantages",
+    "evaluated",
+    "following_returns",
     "generalized_advantages",
     "lambda_targets",
     "likelihood_ratio_surrogate",
@@ -38,8 +62,18 @@ __all__ = [
     "next_step_returns",
     "normalize",
     "per_decision_returns",
+    "policy_gradient_loss",
+    "prediction_loss",
+    "ratio_loss",
     "retrace_targets",
+    "return_error",
     "returns_to_go",
+    "score_loss",
     "score_surrogate",
+    "squared_error",
+    "temporal_difference_loss",
+    "term",
+    "total_of",
+    "value_error",
     "vtrace_targets",
 ]

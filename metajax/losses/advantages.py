@@ -1,4 +1,4 @@
-"""Returns and advantages of padded chunks ``[T, E]``."""
+"""Returns and advantages over chunks ``[T, E]``."""
 
 import chex
 import jax
@@ -8,18 +8,18 @@ from metajax.losses.recursion import backward_sums
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of ``values`` where ``mask`` holds; 0 where it never does."""
+    """Mean of ``values`` over the true entries of ``mask``; 0 if there are none."""
     weights = mask.astype(values.dtype)
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
 def returns_to_go(r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0) -> jax.Array:
-    """Discounted sum of the rewards from each step to the end of its episode.
+    """Discounted returns from each step to the end of its episode.
 
     Args:
-      r_t: ``[T, E]`` rewards of fresh episodes, one a stream.
+      r_t: ``[T, E]``, rewards of fresh episodes, one per stream.
       mask: ``[T, E]``, false after the end of the episode.
-      discount: per step.
+      discount: Discount per step.
 
     Returns:
       ``[T, E]``, 0 where the mask is false.
@@ -35,18 +35,18 @@ def generalized_advantages(
     discount: float | jax.Array = 1.0,
     lambda_: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """Generalised advantage estimation over fresh, padded episodes.
+    """Generalised advantage estimates over fresh, padded episodes.
 
     ``A_t = sum_k (discount lambda)^k (r_{t+k} + discount v_{t+k+1} - v_{t+k})``
 
     Args:
-      r_t: ``[T, E]`` rewards, one episode a stream.
-      v_tm1: ``[T, E]`` value of the observation that each action was taken in.
-      bootstrap: ``[E]`` value of where the episode stopped: 0 after a terminal
-        state, the value of the last observation after a truncation.
+      r_t: ``[T, E]``, rewards, one episode per stream.
+      v_tm1: ``[T, E]``, values of the observations before each action.
+      bootstrap: ``[E]``, value after the last step of the episode: 0 after termination, the
+        value of the last observation after truncation.
       mask: ``[T, E]``, false after the end of the episode.
-      discount: per step.
-      lambda_: 1 gives Monte-Carlo returns minus the value.
+      discount: Discount per step.
+      lambda_: Decay of the traces; 1 gives Monte-Carlo returns minus the value.
 
     Returns:
       ``[T, E]``, 0 where the mask is false.
@@ -71,18 +71,19 @@ def episodic_advantages(
     discount: float | jax.Array = 1.0,
     lambda_: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """Generalised advantage estimation over streams of several episodes each.
+    """Generalised advantage estimates over streams of several episodes each.
+
+    Advantages do not extend across the end of an episode. A truncated episode and the last
+    step of a stream bootstrap from ``v_final``.
 
     Args:
-      r_t: ``[T, E]`` rewards.
-      v_tm1: ``[T, E]`` value of what each action was taken in.
-      v_final: ``[T, E]`` value of where each step led before any reset.
-      terminated, truncated: ``[T, E]``. Nothing is carried back over the end of an
-        episode; a truncated one bootstraps from ``v_final``, and so does the last
-        step of a stream.
+      r_t: ``[T, E]``, rewards.
+      v_tm1: ``[T, E]``, values of the observations before each action.
+      v_final: ``[T, E]``, values of the observations after each step, before any reset.
+      terminated, truncated: ``[T, E]``, ends of episodes.
       mask: ``[T, E]``, false after the last episode.
-      discount: per step.
-      lambda_: 1 gives Monte-Carlo returns minus the value.
+      discount: Discount per step.
+      lambda_: Decay of the traces; 1 gives Monte-Carlo returns minus the value.
 
     Returns:
       ``[T, E]``, 0 where the mask is false.
@@ -100,18 +101,19 @@ def episodic_advantages(
 def normalize(
     advantage: jax.Array, mask: jax.Array, magnitude: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Shifts and scales the advantages of one task to mean 0 and deviation 1.
+    """Advantages of one task, shifted and scaled to mean 0 and standard deviation 1.
+
+    A baseline may explain the returns up to rounding. The remainder is then noise, and
+    dividing it by its own deviation would give a gradient of full size. The divisor is
+    therefore at least 1e-5 of the largest magnitude.
 
     Args:
       advantage: ``[T, E]``.
-      mask: ``[T, E]``, transitions that count.
-      magnitude: ``[T, E]`` of the order of the returns. Where a baseline explains
-        the returns up to rounding, what is left is noise, and dividing it by its
-        own deviation would turn it into a gradient of full size. The divisor
-        therefore never falls below 1e-5 of the largest magnitude.
+      mask: ``[T, E]``, true for transitions that count.
+      magnitude: ``[T, E]``, numbers of the order of the returns.
 
     Returns:
-      normalised advantages, 0 where the mask is false, and the divisor. All-zero
+      The normalised advantages, 0 where the mask is false, and the divisor. All-zero
       advantages stay 0.
     """
     mean = masked_mean(advantage, mask)

@@ -1,4 +1,4 @@
-"""The linear time-dependent feature baseline."""
+"""The linear feature baseline."""
 
 import jax
 import jax.numpy as jnp
@@ -7,22 +7,24 @@ import jax.numpy as jnp
 def linear_feature_values(
     observation: jax.Array, target: jax.Array, mask: jax.Array, ridge: float = 1e-5
 ) -> jax.Array:
-    """Fits returns by ridge regression on features of observation and time.
+    """Values fitted to returns by ridge regression on features of observation and time.
 
-    Features: observation, its square, t/100, its square and cube, and one
-    (Duan et al. 2016, "Benchmarking deep reinforcement learning", section 4.1,
-    with the scaling of their code). The fit is over the chunk itself.
+    The features are the observation and its square, t/100, its square and cube, and 1. The
+    fit is in-sample: values are for the chunk that was fitted.
 
     Args:
-      observation: ``[T, E, O]``, of any shape O, clipped to [-10, 10].
-      target: ``[T, E]`` returns to go.
-      mask: ``[T, E]``, transitions that count.
-      ridge: relative to the mean square of each feature, and raised in proportion
-        where there are more than ten. Unlike an absolute one it keeps the fit
-        stable in float32 however far the observations have gone.
+      observation: ``[T, E, O]`` with any shape O; clipped to [-10, 10].
+      target: ``[T, E]``, returns to go.
+      mask: ``[T, E]``, true for transitions that count.
+      ridge: Regularisation relative to the mean square of each feature, increased in
+        proportion to the number of features above ten. A relative ridge keeps the fit
+        stable in float32 for observations of any size.
 
     Returns:
-      ``[T, E]`` fitted values, 0 where the mask is false.
+      ``[T, E]``, 0 where the mask is false.
+
+    Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4.1, with
+    the scaling of its code. Deviation: the ridge is relative.
     """
     num_steps, num_streams = target.shape
     flat = observation.reshape(num_steps, num_streams, -1).astype(target.dtype)
@@ -35,10 +37,10 @@ def linear_feature_values(
     count = jnp.maximum(jnp.sum(mask), 1).astype(target.dtype)
     size = jnp.sqrt(jnp.sum(features**2, axis=0) / count)
     features = features / jnp.where(size > 0, size, 1)
-    # Rounding grows with the number of features; the ridge has to stay above it.
+    # Rounding errors grow with the number of features; the ridge must stay above them.
     num_features = features.shape[-1]
     strength = ridge * max(1.0, num_features / 10)
-    # The ridge is made for float32, and what accelerators multiply by default is coarser.
+    # The ridge is chosen for float32; accelerators multiply at lower precision by default.
     with jax.default_matmul_precision("float32"):
         gram = features.T @ features / count + strength * jnp.eye(num_features, dtype=target.dtype)
         moment = features.T @ jnp.where(mask, target, 0).reshape(-1) / count

@@ -1,10 +1,10 @@
-"""Targets of values of one policy from the experience of another.
+"""Value targets: lambda returns and their off-policy forms, among them V-trace and Retrace.
 
-All take stretches of experience ``[T, ...]``, time first, which may span episodes: ``v_t``
-is the value of where each step led before any reset. It alone follows the last step of the
-stretch and a step at which a time limit cut the episode; nothing follows a terminal state.
-``rho`` is the ratio of the probabilities that the target policy and the one that acted give
-to the action of a step. Targets are differentiable in all that is real.
+Arguments are sequences ``[T, ...]``, time first, which may span episodes. ``v_t`` is the
+value of the state after each step, before any reset. Targets bootstrap from ``v_t`` alone at
+the last step of the sequence and where an episode was truncated, and from nothing where it
+terminated. ``rho`` is the importance ratio of each action: its probability under the target
+policy over that under the behaviour policy. Targets are differentiable in all real arguments.
 """
 
 import math
@@ -18,7 +18,7 @@ Number = float | jax.Array
 
 
 def _cut(truncated: jax.Array) -> jax.Array:
-    """Where the stretch or its episode goes no further without having come to its end."""
+    """Steps to bootstrap after: truncations and the last step of the sequence."""
     return jnp.asarray(truncated).at[-1].set(True)
 
 
@@ -32,24 +32,25 @@ def per_decision_returns(
     lambda_: Number = 1.0,
     clip_rho: Number = math.inf,
 ) -> jax.Array:
-    """Returns in which each reward is weighed by the actions before it alone.
+    """Per-decision importance-weighted returns: each reward weighted by preceding actions only.
 
-    ``G_t = rho_t (r_t + discount ((1 - lambda) v_t + lambda G_{t+1}))``. Unclipped, with
-    lambda 1 and right values ``v_t`` at the ends, its expectation is the value of the state
-    under the target policy, given that the policy that acted may take every action that the
+    ``G_t = rho_t (r_t + discount ((1 - lambda) v_t + lambda G_{t+1}))``
+
+    Unclipped, with lambda 1 and exact ``v_t`` at the ends, the expectation is the state value
+    under the target policy, provided the behaviour policy may take every action that the
     target policy may take.
 
     Args:
-      r_t: ``[T, ...]`` rewards.
-      terminated, truncated: ``[T, ...]``, how an episode ended with that step.
-      v_t: ``[T, ...]`` state values, as above.
-      rho: ``[T, ...]``, at least 0.
-      discount: per step.
-      lambda_: 0 gives one-step targets.
-      clip_rho: largest ratio; below infinity the expectation is another one.
+      r_t: ``[T, ...]``, rewards.
+      terminated, truncated: ``[T, ...]``, ends of episodes.
+      v_t: ``[T, ...]``, values of the states after each step, before any reset.
+      rho: ``[T, ...]``, importance ratios, at least 0.
+      discount: Discount per step.
+      lambda_: Decay of the traces; 0 gives one-step targets.
+      clip_rho: Upper bound of the ratios; a finite bound biases the targets.
 
     Returns:
-      ``[T, ...]``, targets of the states that the steps began in.
+      ``[T, ...]``, targets for the states before each step.
 
     Source: Precup, Sutton and Singh (2000), "Eligibility traces for off-policy policy
     evaluation", section 3; lambda as in its section 4.
@@ -58,6 +59,25 @@ def per_decision_returns(
     known = jnp.where(cut, v_t, (1 - lambda_) * v_t)
     terms = ratio * (r_t + discount * jnp.where(terminated, 0, known))
     return backward_sums(terms, ratio * discount * lambda_ * ~(cut | terminated))
+
+
+def lambda_targets(
+    r_t: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    v_t: jax.Array,
+    discount: Number,
+    lambda_: Number = 1.0,
+) -> jax.Array:
+    """Lambda returns: ``per_decision_returns`` on policy, with ratios of 1.
+
+    With lambda 1 these are the longest available n-step returns.
+
+    Source: Sutton and Barto (2018), section 12.1. Deviation: traces are not cut at
+    exploratory actions (Watkins), as usual in deep Q-learning.
+    """
+    on_policy = jnp.ones_like(r_t)
+    return per_decision_returns(r_t, terminated, truncated, v_t, on_policy, discount, lambda_)
 
 
 def vtrace_targets(
@@ -72,19 +92,22 @@ def vtrace_targets(
     clip_rho: Number = 1.0,
     clip_c: Number = 1.0,
 ) -> jax.Array:
-    """V-trace targets of state values.
+    """V-trace targets for state values.
 
     ``v_s + sum_{t >= s} discount^(t - s) c_s .. c_{t-1} min(clip_rho, rho_t) delta_t`` with
-    ``c_i = lambda min(clip_c, rho_i)`` and ``delta_t = r_t + discount v_t - v_tm1_t``. The
-    values that they leave as they are are those of the policy proportional to
-    ``min(clip_rho mu, pi)``, whatever ``clip_c`` is. Unclipped they are per-decision
-    returns with the values as control variates.
+    ``c_i = lambda min(clip_c, rho_i)`` and ``delta_t = r_t + discount v_t - v_tm1_t``.
+
+    The fixed point is the value of the policy proportional to ``min(clip_rho mu, pi)``, for
+    any ``clip_c``. Unclipped, the targets are per-decision returns with the values as control
+    variates.
 
     Args:
-      v_tm1: ``[T, ...]`` values of the states that the steps began in.
-      r_t, terminated, truncated, v_t, rho, discount: see ``per_decision_returns``.
-      lambda_: 0 gives one-step targets.
-      clip_rho, clip_c: largest ratios; infinity does not clip.
+      v_tm1: ``[T, ...]``, values of the states before each step.
+      r_t, terminated, truncated, v_t, rho, discount, lambda_: See ``per_decision_returns``.
+      clip_rho, clip_c: Upper bounds of the ratios; infinity for none.
+
+    Returns:
+      ``[T, ...]``, targets for the states before each step.
 
     Source: Espeholt et al. (2018), "IMPALA", equation 1 and remark 2.
     """
@@ -104,18 +127,21 @@ def retrace_targets(
     lambda_: Number = 1.0,
     clip_c: Number = 1.0,
 ) -> jax.Array:
-    """Retrace targets of the values of the actions that were taken.
+    """Retrace targets for the values of the actions taken.
 
-    ``G_t = r_t + discount (v_t + c_{t+1} (G_{t+1} - q_tm1_{t+1}))``, with ``c_i = lambda
-    min(clip_c, rho_i)`` and without the last term at the ends.
+    ``G_t = r_t + discount (v_t + c_{t+1} (G_{t+1} - q_tm1_{t+1}))`` with ``c_i = lambda
+    min(clip_c, rho_i)``, without the last term at the ends.
 
     Args:
-      q_tm1: ``[T, ...]`` values of the actions taken.
-      v_t: ``[T, ...]``, the mean over the target policy of the action values where each
-        step led before any reset.
-      r_t, terminated, truncated, rho, discount: see ``per_decision_returns``.
-      lambda_: 0 gives one-step targets (expected Sarsa).
-      clip_c: largest ratio; 1 is Retrace.
+      q_tm1: ``[T, ...]``, values of the actions taken.
+      v_t: ``[T, ...]``, mean action values under the target policy in the states after each
+        step, before any reset.
+      r_t, terminated, truncated, rho, discount: See ``per_decision_returns``.
+      lambda_: Decay of the traces; 0 gives one-step targets (expected Sarsa).
+      clip_c: Upper bound of the ratios; 1 for Retrace.
+
+    Returns:
+      ``[T, ...]``, targets for the actions taken.
 
     Source: Munos et al. (2016), "Safe and efficient off-policy reinforcement learning",
     equations 3 and 4.
@@ -134,14 +160,18 @@ def next_step_returns(
     v_t: jax.Array,
     discount: Number,
 ) -> jax.Array:
-    """``r_t + discount targets_{t+1}``: what an action was worth, by targets of states.
+    """One-step returns of the actions, bootstrapped from targets of the next states.
 
-    Where the stretch or its episode goes no further it is ``r_t + discount v_t``. Less the
-    value of the state it is the advantage of V-trace's policy gradient.
+    ``r_t + discount targets_{t+1}``, or ``r_t + discount v_t`` at truncations and at the last
+    step of the sequence. The difference to the value of the state is the advantage in the
+    policy gradient of V-trace.
 
     Args:
-      targets: ``[T, ...]``, of the states that the steps began in.
-      r_t, terminated, truncated, v_t, discount: see ``per_decision_returns``.
+      targets: ``[T, ...]``, targets for the states before each step.
+      r_t, terminated, truncated, v_t, discount: See ``per_decision_returns``.
+
+    Returns:
+      ``[T, ...]``.
 
     Source: Espeholt et al. (2018), section 4.2.
     """

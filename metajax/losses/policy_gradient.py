@@ -1,9 +1,10 @@
-"""Surrogate losses whose gradients are policy gradients.
+"""Surrogate losses of the policy gradient.
 
-All take ``[T, E]`` arrays of one chunk and return the mean over the transitions
-of the mask, negated, so that a gradient step downhill raises the return. At the
-parameters that collected the chunk the first derivatives of all of them agree;
-they differ in the second derivative, which is what a meta-gradient sees.
+Arguments are ``[T, E]`` arrays of one chunk: log-probabilities of the actions now and at
+collection, advantages, and a mask that is true for transitions that count. A loss is the
+negated mean over these, so that gradient descent raises the return. At the parameters that
+collected the chunk, all first derivatives agree; second derivatives, which enter the
+meta-gradient, differ.
 """
 
 import chex
@@ -14,11 +15,12 @@ from metajax.losses.advantages import masked_mean
 
 
 def score_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) -> jax.Array:
-    """``-mean(log_prob * advantage)``: REINFORCE, as in Finn et al. (2017).
+    """The score-function surrogate ``-mean(log_prob * advantage)``: REINFORCE.
 
-    Its Hessian misses the terms that come from the dependence of the sampling
-    distribution on the parameters, so it is a biased estimate of the Hessian of
-    the expected return.
+    The Hessian is a biased estimate of that of the expected return: the dependence of the
+    sampling distribution on the parameters is missing.
+
+    Source: Finn et al. (2017).
     """
     chex.assert_equal_shape([log_prob, advantage, mask])
     return -masked_mean(log_prob * advantage, mask)
@@ -27,22 +29,23 @@ def score_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) 
 def likelihood_ratio_surrogate(
     log_prob: jax.Array, behaviour_log_prob: jax.Array, advantage: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """``-mean(exp(log_prob - behaviour_log_prob) * advantage)``.
+    """The likelihood-ratio surrogate ``-mean(exp(log_prob - behaviour_log_prob) * advantage)``.
 
-    The surrogate of TRPO (Schulman et al. 2015, equation 14) and, inside an
-    adaptation, low-variance curvature (Rothfuss et al. 2019, equation 8): its
-    Hessian misses only the products of scores at different time steps.
+    The surrogate of TRPO (Schulman et al. 2015, equation 14). Inside an adaptation it is
+    low-variance curvature (Rothfuss et al. 2019, equation 8): the Hessian lacks only the
+    products of scores at different time steps.
     """
     chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
     return -masked_mean(jnp.exp(log_prob - behaviour_log_prob) * advantage, mask)
 
 
 def dice_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) -> jax.Array:
-    """``-mean((box_t - box_{t-1}) * advantage_t)`` of fresh episodes, one a stream.
+    """The DiCE surrogate of fresh episodes, one per stream; its value is 0.
 
-    ``box_t = exp(w_t - stop_gradient(w_t))``, ``w_t = sum_{s <= t} log_prob_s``.
-    Every derivative of its expectation is that of the expected return, for any
-    baseline in the advantage that does not depend on the sample. The value is 0.
+    ``-mean((box_t - box_{t-1}) * advantage_t)`` with
+    ``box_t = exp(w_t - stop_gradient(w_t))`` and ``w_t = sum_{s <= t} log_prob_s``.
+    All derivatives of the expectation equal those of the negated expected return, for any
+    baseline in the advantage that does not depend on the sample.
 
     Source: Foerster et al. (2018); with advantages, Farquhar et al. (2019),
     "Loaded DiCE", equation 9.
@@ -64,7 +67,10 @@ def clipped_surrogate(
     mask: jax.Array,
     clip: float | jax.Array = 0.2,
 ) -> jax.Array:
-    """The clipped surrogate of PPO (Schulman et al. 2017, equation 7), negated."""
+    """The clipped surrogate of PPO (Schulman et al. 2017, equation 7), negated.
+
+    ``clip`` bounds the ratio of probabilities to ``[1 - clip, 1 + clip]``.
+    """
     chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
     ratio = jnp.exp(log_prob - behaviour_log_prob)
     clipped = jnp.clip(ratio, 1 - clip, 1 + clip)

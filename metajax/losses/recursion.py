@@ -1,20 +1,20 @@
-"""The one recursion of returns, advantages and targets."""
+"""The backward recursion behind returns, advantages and targets."""
 
 import jax
 import jax.numpy as jnp
 
 
 def backward_sums(terms: jax.Array, weights: float | jax.Array) -> jax.Array:
-    """``x_t = terms_t + weights_t x_{t+1}`` from the last step to the first, 0 after it.
+    """The solution of ``x_t = terms_t + weights_t x_{t+1}``, with 0 after the last step.
 
-    A weight of 0 keeps what follows out: the end of an episode inside a stretch.
+    A weight of 0 cuts the sum, as at the end of an episode inside a sequence.
 
     Args:
-      terms: ``[T, ...]``, finite; integers are taken for floating-point numbers.
-      weights: ``[T, ...]``, or a scalar, for example a discount.
+      terms: ``[T, ...]``, finite; integers are converted to floats.
+      weights: ``[T, ...]`` or a scalar, for example a discount.
 
     Returns:
-      ``[T, ...]``, differentiable in both.
+      ``[T, ...]``, differentiable in both arguments.
     """
     terms = jnp.asarray(terms, jnp.result_type(terms, jnp.float32))
     weights = jnp.asarray(weights, terms.dtype)

@@ -1,4 +1,4 @@
-"""Flax modules, action distributions and the policies made of them."""
+"""Flax modules, action distributions, policies and value networks."""
 
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
@@ -8,6 +8,7 @@ from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.over_steps import over_steps
 from metajax.networks.policy import Policy, policy
+from metajax.networks.predictor import Predictor, predictor
 from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
 from metajax.networks.snail import SNAIL
@@ -25,6 +26,7 @@ __all__ = [
     "GatedReadout",
     "MaskedMLP",
     "Policy",
+    "Predictor",
     "QNetwork",
     "Transformer",
     "ValueNetwork",
@@ -36,6 +38,7 @@ __all__ = [
     "exploring",
     "over_steps",
     "policy",
+    "predictor",
     "q_network",
     "resize",
     "state_values",

@@ -1,55 +1,49 @@
-"""Causal attention to the last steps of a trial, with a cache of keys and values."""
+"""Causal attention over a window of a trial, with a cache of keys and values."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, check, check_number
 
 POSITIONS = ("none", "rotary", "relative")
 
 
-class Memory(NamedTuple):
-    """Memory of one stream of a network of layers with caches.
+class KeysAndValues(NamedTuple):
+    """Cache of one stream: ring buffers with slot ``t mod S`` for step t.
 
     Attributes:
-      time: int32 scalar, steps since the start of the trial. The same in all streams,
-        so that ``vmap`` leaves it alone and a write to a cache stays a slice.
-      layers: the cache of each layer.
+      keys, values: ``[H, S, K]`` and ``[H, S, V]``, without the axis H for a single head.
     """
-
-    time: jax.Array
-    layers: tuple[Any, ...]
-
-
-class KeysAndValues(NamedTuple):
-    """Ring buffers of S slots, keys ``[H, S, K]`` and values ``[H, S, V]``, without the
-    first axis for a single head; step t is in slot ``t mod S`` until step ``t + S``
-    takes its place."""
 
     keys: jax.Array
     values: jax.Array
 
 
 class CausalAttention(nn.Module):
-    """Multi-head attention of every step to itself and the steps before.
+    """Multi-head causal attention over the last ``context`` steps.
 
-    ``y_t = sum_s softmax_s(q_t . k_s / sqrt(K) + bias(t - s)) v_s`` over the steps s
-    with ``0 <= t - s < context``, for each head, the heads side by side.
+    ``y_t = sum_s softmax_s(q_t . k_s / sqrt(K) + bias(t - s)) v_s`` over the steps s with
+    ``0 <= t - s < context``; the outputs of the heads are concatenated.
 
     Args:
-      num_heads: H.
-      key_size: K, of the keys and queries of one head.
-      value_size: V, of the values of one head.
-      context: S, how many steps it sees, the present one included.
-      positions: "none"; "rotary" turns queries and keys by angles that grow with
-        time (Su et al. 2021, section 3.2.2); "relative" adds a learned bias for each
-        head and distance (Raffel et al. 2020, section 2.1, but each distance on its
-        own instead of in logarithmic buckets, and not shared between layers).
-      max_distance: distances from here on share one bias, for "relative".
+      num_heads: Number of heads, H.
+      key_size: Size of keys and queries of one head, K.
+      value_size: Size of values of one head, V.
+      context: Window length S in steps, the current one included.
+      positions: ``"none"``; ``"rotary"`` rotates queries and keys by angles proportional to
+        time (Su et al. 2021, section 3.2.2); ``"relative"`` adds a learned bias per head
+        and distance (Raffel et al. 2020, section 2.1; deviation: one bias per distance
+        instead of per logarithmic bucket, and none shared between layers).
+      max_distance: First distance that shares one bias with all larger ones, for
+        ``"relative"``.
+
+    Raises:
+      OptionError: For a size below 1, unknown positions, or an odd ``key_size`` with
+        ``"rotary"``.
     """
 
     num_heads: int
@@ -61,7 +55,7 @@ class CausalAttention(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "key_size", "value_size", "context", "max_distance"):
-            check_number(name, getattr(self, name), minimum=1)
+            check_number(name, getattr(self, name), AtLeast(1))
         check(self.positions in POSITIONS, "positions", self.positions, ", ".join(POSITIONS))
         if self.positions == "rotary":
             check(self.key_size % 2 == 0, "key_size", self.key_size, "an even number, for rotary")
@@ -75,7 +69,7 @@ class CausalAttention(nn.Module):
 
     def initial_memory(self) -> KeysAndValues:
         """The empty cache of one stream."""
-        # With an axis of length 1 the compiler copies the cache at every step.
+        # An axis of length 1 would make the compiler copy the cache at every step.
         heads = (self.num_heads,) if self.num_heads > 1 else ()
         return KeysAndValues(
             keys=jnp.zeros((*heads, self.context, self.key_size)),
@@ -117,8 +111,10 @@ class CausalAttention(nn.Module):
         return out.transpose(2, 0, 1, 3).reshape(num_steps, batch_size, -1)
 
     def _project(self, x: jax.Array, time: jax.Array) -> tuple[jax.Array, ...]:
-        """Scaled queries, keys and values: ``[F]`` to ``[H, K]`` each, and ``[B, T, F]`` to
-        ``[B, H, T, K]``."""
+        """Scaled queries, keys and values of the heads.
+
+        ``x [F]`` gives ``[H, K]`` (values ``[H, V]``), ``x [B, T, F]`` gives ``[B, H, T, K]``.
+        """
         heads = self.projection(x).reshape(*x.shape[:-1], self.num_heads, -1)
         if x.ndim > 1:
             heads = jnp.swapaxes(heads, -3, -2)
@@ -128,19 +124,22 @@ class CausalAttention(nn.Module):
         return query / math.sqrt(self.key_size), key, value
 
     def _bias(self, distance: jax.Array) -> jax.Array:
-        """``[H, *distance.shape]``; what lies outside the context is masked elsewhere."""
+        """Bias ``[H, *distance.shape]``; distances outside the window are masked elsewhere."""
         return jnp.take(self.distance_bias, distance, axis=1, mode="clip")
 
 
 def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
-    """Rotary positions: turns the pairs ``(x_i, x_{i + K/2})`` by ``position * 10000^(-2i/K)``.
+    """Rotary embedding: pairs ``(x_i, x_{i+K/2})`` rotated by ``position * 10000^(-2i/K)``.
 
-    The product of a query and a key then depends on their distance only. Source: Su et
-    al. (2021), "RoFormer", section 3.2.2, with halves instead of neighbours paired.
+    The product of a query and a key then depends on their positions only through the
+    distance.
+
+    Source: Su et al. (2021), "RoFormer", section 3.2.2. Deviation: pairs take one element
+    from each half instead of neighbours.
 
     Args:
       x: ``[..., K]``, K even.
-      position: broadcastable to ``x`` without its last axis.
+      position: Array that broadcasts to the shape of ``x`` without its last axis.
     """
     half = x.shape[-1] // 2
     frequency = 10000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)
@@ -151,14 +150,17 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
 
 
 def toeplitz(by_distance: jax.Array) -> jax.Array:
-    """``[H, T]`` to ``[H, T, T]`` with ``[h, t, s] = by_distance[h, t - s]`` where s <= t.
+    """Toeplitz matrices ``[H, T, T]`` with ``[h, t, s] = by_distance[h, t - s]`` for s <= t.
 
-    Entries with s > t have no meaning. Laid out by reshaping, so that the gradient is
-    a sum instead of a scatter.
+    Entries with s > t are arbitrary. The matrices are built by reshaping, which makes the
+    gradient a sum instead of a scatter.
+
+    Args:
+      by_distance: ``[H, T]``.
     """
     heads, num_steps = by_distance.shape
     head, tail = by_distance[:, :1], by_distance[:, :0:-1]
-    # Rows one shorter than the period: every row begins one entry earlier in it.
+    # Rows are one shorter than the period, so each row begins one entry earlier in it.
     period = jnp.concatenate([head, jnp.zeros_like(head), tail], axis=1)
     rows = jnp.tile(period, (1, num_steps)).reshape(heads, num_steps + 1, num_steps)
     return rows[:, :num_steps]

@@ -1,4 +1,4 @@
-"""Action values that depend on a context: a recurrent reading of the last steps."""
+"""Context-conditioned action values: a recurrent network over a window of recent steps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,15 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Spec
+from metajax.core.family import Spec
 from metajax.networks.q_network import QNetwork, q_network
 
 
 class ContextValues(NamedTuple):
-    """Action values of windows, as pure functions of their weights.
+    """Context-conditioned action values as pure functions of their weights.
 
     Attributes:
-      values: ``Q(s, z, .)``, a ``QNetwork`` whose observations are windows ``[B, C, F]``.
+      values: ``Q(s, z, .)``, a ``QNetwork`` over windows ``[B, C, F]`` as observations.
       context: ``(weights, windows [B, C, F]) -> z [B, H]``.
     """
 
@@ -39,23 +39,23 @@ class _ContextTorso(nn.Module):
 def context_values(
     spec: Spec, network: nn.Module, memory: nn.Module, *, num_observed: int, dueling: bool = False
 ) -> ContextValues:
-    """Builds action values of windows.
+    """Builds context-conditioned action values over windows of recent steps.
 
-    The context z is what ``memory`` gives out after the last step of a window, which it
-    reads from its own start; the values see it beside the observation of that step.
+    The context z is the output of ``memory`` after the last step of a window, started anew
+    for each window. The torso reads z and the observation of that last step.
+
+    Source: Fakoor et al. (2020), "Meta-Q-Learning", section 3.2: the hidden state of a GRU,
+    read by policy and values next to the state.
 
     Args:
-      spec: of windows: a family's, with observations ``[C, F]``.
-      network: any flax module from ``[B, O + H]`` to features.
-      memory: a flax module ``[C, B, F] -> [C, B, H]``, such as ``metajax.networks.GRU``.
-      num_observed: O, numbers at the start of a step that are its observation.
-      dueling: see ``metajax.networks.q_network``.
-
-    Source: Fakoor et al. (2020), "Meta-Q-Learning", section 3.2, where the context is the
-    hidden state of a GRU that policy and values read beside the state.
+      spec: Spec of a family with windows ``[C, F]`` as observations.
+      network: Torso, any flax module from ``[B, O + H]`` to features.
+      memory: Flax module ``[C, B, F] -> [C, B, H]``, such as ``metajax.networks.GRU``.
+      num_observed: Leading features of a step that are its observation, O.
+      dueling: See ``metajax.networks.q_network``.
 
     Raises:
-      OptionError: for a family with continuous actions.
+      OptionError: For a family with continuous actions.
     """
     torso = _ContextTorso(network, memory, num_observed)
 

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 
 
 class Distribution(NamedTuple):
-    """Functions of distribution parameters with any leading batch axes.
+    """A family of distributions; parameters may have any leading batch axes.
 
     Attributes:
-      noise: ``(key) ->`` the randomness of one sample.
+      noise: ``(key) -> noise``, the randomness of one sample.
       sample: ``(noise, parameters) -> action``.
-      mode: ``(parameters) ->`` the most probable action.
-      log_prob: ``(parameters, action) ->`` log-probability or log-density.
-      entropy: ``(parameters) ->`` nats.
-      divergence: ``(old, new) -> KL(old || new)``, nats.
+      mode: ``(parameters) -> action``, the most probable one.
+      log_prob: ``(parameters, action) -> log-probability`` or log-density.
+      entropy: ``(parameters) -> entropy`` in nats.
+      divergence: ``(old, new) -> KL(old || new)`` in nats.
     """
 
     noise: Callable[[jax.Array], jax.Array]
@@ -28,19 +28,24 @@ class Distribution(NamedTuple):
     divergence: Callable[[Any, Any], jax.Array]
 
 
-# Log-probabilities stay finite, so that an entropy has no product of zero and infinity; no
-# Gumbel noise reaches down to this one.
+# A floor keeps log-probabilities finite, so that entropies contain no product of zero and
+# infinity. Gumbel noise in float32 never makes a choice of this probability win.
 _NEVER = 1e-37
 
 
 def exploring(probability: jax.Array, epsilon: float | jax.Array) -> jax.Array:
-    """Logits of choosing by ``probability [..., A]``, but uniformly with probability epsilon."""
+    """Logits ``[..., A]`` of ``probability [..., A]`` mixed with the uniform distribution.
+
+    Args:
+      probability: Probabilities to follow with probability ``1 - epsilon``.
+      epsilon: Probability of a uniform choice instead.
+    """
     mixed = (1 - epsilon) * probability + epsilon / probability.shape[-1]
     return jnp.log(jnp.maximum(mixed, _NEVER))
 
 
 def categorical(num_choices: int) -> Distribution:
-    """Categorical distribution; the parameters are logits ``[..., A]``."""
+    """The categorical distribution; its parameters are logits ``[..., A]``."""
 
     def sample(noise, logits):
         return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
@@ -68,10 +73,7 @@ def categorical(num_choices: int) -> Distribution:
 
 
 def diagonal_gaussian(size: int) -> Distribution:
-    """Gaussian with independent axes.
-
-    The parameters are ``(mean [..., A], log_std [..., A])``.
-    """
+    """The diagonal Gaussian; its parameters are ``(mean [..., A], log_std [..., A])``."""
     half_log_two_pi = 0.5 * math.log(2 * math.pi)
 
     def log_prob(parameters, action):

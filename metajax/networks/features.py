@@ -1,4 +1,4 @@
-"""What every network of a user's own has to be."""
+"""Checks of networks passed in by users."""
 
 from typing import Any
 
@@ -6,27 +6,28 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Spec
 
 
-def check_network(network: Any, spec: Spec) -> None:
-    """Checks a torso, by tracing it: a module from observations ``[B, O]`` to features ``[B, F]``.
+def check_network(network: Any, spec: Spec | DataSpec) -> None:
+    """Checks a torso by tracing it: a module from observations ``[B, O]`` to ``[B, F]``.
 
     Args:
-      network: that was given.
-      spec: gives the observation shape.
+      network: Object to check.
+      spec: Spec with the observation shape.
 
     Raises:
-      OptionError: for anything else.
+      OptionError: If ``network`` is not such a module.
     """
     if not isinstance(network, nn.Module):
         name = getattr(network, "__name__", repr(network))
         meant = f"did you mean {name}()? " if isinstance(network, type) else ""
         raise OptionError(
-            "network", f"{name} is no module; {meant}allowed: an instance of a flax.linen.Module"
+            "network", f"{name} is not a module; {meant}allowed: an instance of a flax.linen.Module"
         )
-    shape = (2, *spec.observation_shape)
+    one = spec.input_shape if isinstance(spec, DataSpec) else spec.observation_shape
+    shape = (2, *one)
     features, _ = jax.eval_shape(
         network.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
     )

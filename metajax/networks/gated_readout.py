@@ -1,4 +1,4 @@
-"""A recurrent memory that is asked about the step at hand."""
+"""A recurrent memory with a readout gated by the input."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ import jax.numpy as jnp
 
 
 class GatedReadout(nn.Module):
-    """A recurrent memory between two layers, the second of which the input can ask.
+    """A recurrent memory between two dense layers, with a readout gated by the input.
 
-    A layer on the hidden state h alone says the same whatever the step is about. Here it
-    reads h and ``h * 2 sigmoid(W x + b)``: the part of h that the input x selects. What was
-    seen of each state and action can then be kept in units of its own and looked up when
-    the state comes again.
+    The readout layer sees the hidden state h and ``h * 2 sigmoid(W x + b)``, the part of h
+    that the input x selects. Experience with each state and action can thus be stored in
+    separate units and looked up when the state recurs; a layer on h alone would read the
+    same units at every step.
 
-    The gate is the output gate of Hochreiter and Schmidhuber (1997) without the hidden
-    state. Both layers are rectified, and kernels start LeCun-normal as flax's do.
+    The gate is the output gate of Hochreiter and Schmidhuber (1997) without its dependence
+    on the hidden state. Both dense layers are rectified; kernels start LeCun-normal.
 
     Args:
-      memory: a ``GRU`` or ``LSTM``.
-      size: F, units of each of the two layers.
+      memory: A ``GRU`` or ``LSTM``.
+      size: Units of each dense layer, F.
     """
 
     memory: nn.Module
@@ -32,7 +32,7 @@ class GatedReadout(nn.Module):
         self.readout = nn.Dense(self.size)
 
     def initial_memory(self) -> Any:
-        """That of the memory."""
+        """The initial memory of ``memory``."""
         return self.memory.initial_memory()  # type: ignore[attr-defined]
 
     def step(self, memory: Any, x: jax.Array) -> tuple[jax.Array, Any]:
@@ -48,5 +48,5 @@ class GatedReadout(nn.Module):
         return nn.relu(self.encoder(x))
 
     def _read(self, hidden, x):
-        asked = hidden * 2 * nn.sigmoid(self.gate(x))
-        return nn.relu(self.readout(jnp.concatenate([hidden, asked], axis=-1)))
+        selected = hidden * 2 * nn.sigmoid(self.gate(x))
+        return nn.relu(self.readout(jnp.concatenate([hidden, selected], axis=-1)))

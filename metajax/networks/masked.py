@@ -1,4 +1,4 @@
-"""A multilayer perceptron whose width and depth are numbers, not shapes."""
+"""A masked multilayer perceptron: width and depth as numbers instead of shapes."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Tree
+from metajax.core.family import Tree
 from metajax.networks.mlp import ACTIVATIONS
 
 _SIZES = "num_units", "num_layers"
 
 
 class MaskedMLP(nn.Module):
-    """An MLP of the largest size that computes what a smaller one would.
+    """An MLP of fixed shape that can compute what any smaller MLP computes.
 
-    Units beyond ``num_units`` are 0 and layers beyond ``num_layers`` are left out. These two
-    numbers stand among the weights, where no gradient reaches them, so that weights say by
-    themselves what network they belong to. ``resize`` sets them.
+    Units beyond ``num_units`` output 0, and layers beyond ``num_layers`` are skipped. Both
+    numbers are stored among the weights, under ``stop_gradient``, so that weights identify
+    the network they belong to; ``resize`` sets them.
 
     Args:
-      max_units: units of each layer.
-      max_layers: hidden layers.
-      activation: one of ``ACTIVATIONS``.
+      max_units: Units of each layer.
+      max_layers: Number of hidden layers.
+      activation: One of ``ACTIVATIONS``.
     """
 
     max_units: int
@@ -49,14 +49,14 @@ class MaskedMLP(nn.Module):
 def resize(
     weights: dict[str, Any], num_units: int | jax.Array, num_layers: int | jax.Array
 ) -> Tree:
-    """Initial weights of a ``q_network`` on a ``MaskedMLP``, as those of a smaller network.
+    """Initial weights of a ``q_network`` on a ``MaskedMLP``, resized to a smaller network.
 
-    Kernels are scaled to the variance that the small network's initialisation has:
-    Glorot's in the layers and one over the inputs in the heads.
+    Kernels are rescaled to the initial variance of the smaller network: Glorot's in the
+    layers, and one over the number of inputs in the heads.
 
     Args:
-      weights: from ``QNetwork.init``, so those of the largest network.
-      num_units, num_layers: of the smaller one; may be traced.
+      weights: Weights of the largest network, from ``QNetwork.init``.
+      num_units, num_layers: Size of the smaller network; may be traced.
     """
 
     def scaled(layer, factor):

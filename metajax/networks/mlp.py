@@ -1,4 +1,4 @@
-"""The multilayer perceptron that most meta-RL papers use as a torso."""
+"""The multilayer perceptron, the usual torso in meta-RL papers."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 class MLP(nn.Module):
     """Dense layers, each followed by the activation.
 
-    Kernels start Glorot-uniform and biases at zero, as in the code of Finn et
-    al. (2017).
+    Kernels start Glorot-uniform and biases at zero, as in the code of Finn et al. (2017).
 
     Args:
-      hidden_sizes: units of each layer.
-      activation: one of ``ACTIVATIONS``.
+      hidden_sizes: Units of each layer.
+      activation: One of ``ACTIVATIONS``.
     """
 
     hidden_sizes: tuple[int, ...] = (100, 100)

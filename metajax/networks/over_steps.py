@@ -1,4 +1,4 @@
-"""Functions of rows, applied to whole chunks."""
+"""Batched functions applied to whole chunks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ import jax
 
 
 def over_steps(fn: Callable[..., Any], *inputs: Any) -> Any:
-    """``fn`` of all transitions of a chunk as the rows of one batch.
+    """``fn`` applied to all transitions of a chunk as one batch of B = T E rows.
 
     Args:
-      fn: of trees with leaves ``[B, ...]``, to such a tree.
-      inputs: its arguments, leaves ``[T, E, ...]``.
+      fn: Function from trees with leaves ``[B, ...]`` to one such tree.
+      inputs: Arguments of ``fn``, with leaves ``[T, E, ...]``.
 
     Returns:
-      what it gives with B = T E, leaves ``[T, E, ...]``.
+      The result of ``fn``, with leaves ``[T, E, ...]``.
     """
     num_steps, num_streams = jax.tree.leaves(inputs)[0].shape[:2]
 

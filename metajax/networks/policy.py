@@ -1,4 +1,4 @@
-"""A policy: a torso, a head for the family's actions, maybe a value network."""
+"""Stochastic policies: a torso, an action head and optionally a value network."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Spec
+from metajax.core.family import Discrete, Spec
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.features import check_network
 
@@ -17,9 +17,9 @@ class Policy(NamedTuple):
 
     Attributes:
       init: ``(key) -> weights``, a dict of flax parameters.
-      apply: ``(weights, observation [B, O]) ->`` distribution parameters.
-      value: ``(weights, observation [B, O]) -> [B]``, or None.
-      distribution: what the parameters mean.
+      apply: ``(weights, observation [B, O]) -> parameters`` of ``distribution``.
+      value: ``(weights, observation [B, O]) -> [B]``; None without a value network.
+      distribution: Action distribution.
     """
 
     init: Callable[[jax.Array], Any]
@@ -33,14 +33,14 @@ def _head(size: int, scale: float) -> nn.Dense:
     return nn.Dense(size, kernel_init=initial)
 
 
-class _CategoricalHead(nn.Module):
+class _LinearHead(nn.Module):
     torso: nn.Module
-    num_actions: int
-    scale: float
+    size: int
+    scale: float = 1.0
 
     @nn.compact
     def __call__(self, observation):
-        return _head(self.num_actions, self.scale)(self.torso(observation))
+        return _head(self.size, self.scale)(self.torso(observation))
 
 
 class _GaussianHead(nn.Module):
@@ -58,14 +58,6 @@ class _GaussianHead(nn.Module):
         return mean, jnp.broadcast_to(jnp.maximum(log_std, jnp.log(self.min_std)), mean.shape)
 
 
-class _ValueHead(nn.Module):
-    torso: nn.Module
-
-    @nn.compact
-    def __call__(self, observation):
-        return _head(1, 1.0)(self.torso(observation))[..., 0]
-
-
 def policy(
     spec: Spec,
     network: nn.Module,
@@ -75,34 +67,34 @@ def policy(
     min_std: float = 1e-6,
     value_network: nn.Module | None = None,
 ) -> Policy:
-    """Builds a policy for the actions of a task family.
+    """Builds a policy for the action space of a task family.
+
+    A linear head is added to the torso: logits for ``Discrete`` actions; for ``Box`` actions
+    a mean, with a learned, state-independent standard deviation (as in Finn et al. 2017).
 
     Args:
-      spec: of the family; gives the observation shape and the action space.
-      network: any flax module from observations ``[B, O]`` to features
-        ``[B, F]``. The head is added: logits for ``Discrete`` actions, for
-        ``Box`` actions a mean and a learned, state-independent standard
-        deviation, as in Finn et al. (2017).
-      head_scale: of the initial kernel of the head, relative to Glorot's. A small
-        one starts from a policy that hardly depends on the observation.
-      initial_std: initial standard deviation of ``Box`` actions, action units.
-      min_std: floor of the standard deviation, action units.
-      value_network: torso of a separate value network, features ``[B, F]``;
-        without it the policy has no value.
+      spec: Spec of the family, with observation shape and action space.
+      network: Torso, any flax module from observations ``[B, O]`` to features ``[B, F]``.
+      head_scale: Scale of the initial kernel of the head, relative to Glorot-uniform. A
+        small scale starts from a policy that hardly depends on the observation.
+      initial_std: Initial standard deviation of ``Box`` actions, in action units.
+      min_std: Lower bound of the standard deviation, in action units.
+      value_network: Torso of a separate value network, with features ``[B, F]``. Default:
+        no value network.
 
     Raises:
-      OptionError: for a network that gives something else.
+      OptionError: If a network is not such a module.
     """
     for one in (network, value_network):
         if one is not None:
             check_network(one, spec)
     if isinstance(spec.action_space, Discrete):
-        head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions, head_scale)
+        head: nn.Module = _LinearHead(network, spec.action_space.num_actions, head_scale)
         distribution = categorical(spec.action_space.num_actions)
     else:
         head = _GaussianHead(network, spec.action_space.size, head_scale, initial_std, min_std)
         distribution = diagonal_gaussian(spec.action_space.size)
-    value_head = None if value_network is None else _ValueHead(value_network)
+    value_head = None if value_network is None else _LinearHead(value_network, 1)
 
     def init(key):
         key_policy, key_value = jax.random.split(key)
@@ -117,6 +109,7 @@ def policy(
 
     def value(weights: Any, observation: jax.Array) -> Any:
         assert value_head is not None
-        return value_head.apply({"params": weights["value"]}, observation)
+        values: Any = value_head.apply({"params": weights["value"]}, observation)
+        return values[..., 0]
 
     return Policy(init, apply, None if value_head is None else value, distribution)

@@ -1,4 +1,4 @@
-"""Action values: a torso and a head with one output an action."""
+"""Action-value networks: a torso and a head with one output per action."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete, Spec
 from metajax.networks.features import check_network
 
 
@@ -18,7 +18,7 @@ class QNetwork(NamedTuple):
     Attributes:
       init: ``(key) -> weights``, a dict of flax parameters.
       apply: ``(weights, observation [B, O]) -> [B, A]``.
-      num_actions: A.
+      num_actions: Number of actions, A.
     """
 
     init: Callable[[jax.Array], Any]
@@ -42,17 +42,18 @@ class _Head(nn.Module):
 
 
 def q_network(spec: Spec, network: nn.Module, *, dueling: bool = False) -> QNetwork:
-    """Builds action values for a task family.
+    """Builds an action-value network for a task family.
 
     Args:
-      spec: of a family with ``Discrete`` actions.
-      network: any flax module from observations ``[B, O]``, as float32, to features
+      spec: Spec of a family with ``Discrete`` actions.
+      network: Torso, any flax module from float32 observations ``[B, O]`` to features
         ``[B, F]``.
-      dueling: the sum of a value and of advantages without their mean, as in Wang et al.
-        (2016), "Dueling network architectures", equation 9, with linear heads.
+      dueling: Output the sum of a state value and of centred advantages (Wang et al. 2016,
+        "Dueling network architectures", equation 9; both heads are linear).
 
     Raises:
-      OptionError: for a family with continuous actions, or a network that gives something else.
+      OptionError: For a family with continuous actions, or if ``network`` is not such a
+        module.
     """
     check_network(network, spec)
     if not isinstance(spec.action_space, Discrete):

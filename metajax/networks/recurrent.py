@@ -1,4 +1,4 @@
-"""Recurrent memories: GRU and LSTM, with a backward pass made for long trials."""
+"""GRU and LSTM memories, with a backward pass made for long trials."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -7,8 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-# Rows of the products that the weights' gradient is made of on a CPU: enough for full
-# speed, few enough for what they read to stay in a cache.
+from metajax.core.layout import platform
+
+# Rows per matrix product in the gradient of the weights on a CPU: enough for full speed,
+# few enough for the operands to stay in cache.
 _CHUNK_ROWS = 320
 
 
@@ -16,12 +18,12 @@ class Gates(NamedTuple):
     """A recurrent cell without its weights.
 
     Attributes:
-      names: of its pre-activations, each ``[B, H]``.
-      from_input: those that the input feeds.
-      from_hidden: those that the hidden state feeds.
-      update: ``(carry, pre-activations) -> carry``, elementwise; a carry is a tuple
-        of ``[B, H]`` that begins with the hidden state.
-      carries: how many arrays a carry has.
+      names: Names of the pre-activations, each ``[B, H]``.
+      from_input: Names of the pre-activations fed by the input.
+      from_hidden: Names of the pre-activations fed by the hidden state.
+      update: ``(carry, pre-activations) -> carry``, elementwise. A carry is a tuple of
+        ``[B, H]`` with the hidden state first.
+      carries: Number of arrays in a carry.
     """
 
     names: tuple[str, ...]
@@ -58,8 +60,13 @@ LSTM_GATES = Gates(_LSTM_NAMES, _LSTM_NAMES, _LSTM_NAMES, _lstm, carries=2)
 
 
 class Weights(NamedTuple):
-    """Weights of a cell: of the input ``[F, GI H]``, of the hidden state ``[H, GH H]``
-    and biases ``[G H]``, G gates of which the input feeds GI and the hidden state GH."""
+    """Weights of a cell with G gates, GI fed by the input and GH by the hidden state.
+
+    Attributes:
+      input: ``[F, GI H]``.
+      hidden: ``[H, GH H]``.
+      bias: ``[G H]``.
+    """
 
     input: jax.Array
     hidden: jax.Array
@@ -67,12 +74,12 @@ class Weights(NamedTuple):
 
 
 def cell_step(gates: Gates, weights: Weights, carry: Any, x: jax.Array) -> tuple[Any, Any]:
-    """One step of a cell: the next carry and the pre-activations; ``x [..., F]``."""
+    """One step of a cell on ``x [..., F]``: the next carry and the pre-activations."""
     return _fed_step(gates, weights, carry, x @ weights.input)
 
 
 def _fed_step(gates: Gates, weights: Weights, carry: Any, fed: jax.Array) -> tuple[Any, Any]:
-    """``cell_step`` with the product of the input, ``fed [..., GI H]``."""
+    """``cell_step``, given the product of input and weights, ``fed [..., GI H]``."""
 
     def parts(names, array):
         return dict(zip(names, jnp.split(array, len(names), axis=-1), strict=True))
@@ -90,16 +97,16 @@ def _fed_step(gates: Gates, weights: Weights, carry: Any, fed: jax.Array) -> tup
 def unroll(gates: Gates, weights: Weights, start: Any, xs: jax.Array) -> jax.Array:
     """The hidden states of a cell over whole trials.
 
-    Differentiating the loop the usual way adds a product of thin matrices to the
-    weights' gradient at every step. Here the backward loop carries the gradient of
-    the carry only, and the weights' gradient of some steps is one product, taken
-    while what it reads is still in the cache.
+    Automatic differentiation of the loop would add a product of thin matrices to the
+    gradient of the weights at every step. Here the backward loop carries only the gradient
+    of the carry, and the gradient of the weights over several steps is one product, computed
+    while its operands are still in cache.
 
     Args:
-      gates: of the cell.
-      weights: of the cell.
-      start: carry before the first step, a tuple of ``[B, H]``.
-      xs: ``[T, B, F]``.
+      gates: Gates of the cell.
+      weights: Weights of the cell.
+      start: Carry before the first step, a tuple of ``[B, H]``.
+      xs: Inputs ``[T, B, F]``.
 
     Returns:
       ``[T, B, H]``.
@@ -150,36 +157,36 @@ class _Recurrent(nn.Module):
 
 
 class GRU(_Recurrent):
-    """A gated recurrent unit: the memory of RL2.
+    """Gated recurrent unit, the memory of RL2.
 
-    The cell of Cho et al. (2014) in the form of cuDNN and flax, whose reset gate acts
-    on the product of the hidden state. Input kernels start LeCun-normal and hidden
-    ones orthogonal, as in flax.
+    The cell of Cho et al. (2014) in the variant of cuDNN and flax: the reset gate acts on the
+    product of hidden state and weights. Input kernels start LeCun-normal and hidden kernels
+    orthogonal, as in flax.
 
     Args:
-      size: H, of the hidden state.
+      size: Size of the hidden state, H.
     """
 
     gates: ClassVar[Gates] = GRU_GATES
 
 
 class LSTM(_Recurrent):
-    """A long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates).
+    """Long short-term memory (Hochreiter and Schmidhuber 1997), with forget gates.
 
     Args:
-      size: H, of the hidden state and the cell.
+      size: Size of the hidden state and of the cell state, H.
     """
 
     gates: ClassVar[Gates] = LSTM_GATES
 
 
 def _stay_in_cache() -> bool:
-    """Whether to work on a few steps at a time, while what they read is in a cache.
+    """Whether to multiply a few steps at a time, with operands in cache.
 
-    On a CPU that is faster than one product of all steps; an accelerator wants few and
-    large products.
+    On a CPU this is faster than one product over all steps; accelerators need few, large
+    products.
     """
-    return jax.default_backend() == "cpu"
+    return platform() == "cpu"
 
 
 def _run(gates, weights, start, xs):

@@ -1,4 +1,4 @@
-"""SNAIL: a memory of dilated causal convolutions and attention."""
+"""SNAIL: dilated causal convolutions and attention."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check, check_number
-from metajax.networks.attention import CausalAttention, Memory
+from metajax.core.options import AtLeast, check, check_number
+from metajax.networks.attention import CausalAttention
+from metajax.networks.cached_layers import CachedLayers
 
-# What a block's numbers are called, by its kind.
+# Names of the sizes of a block, by kind.
 _BLOCKS = {"tc": ("filters",), "attention": ("key_size", "value_size")}
 
 
@@ -20,22 +21,22 @@ class DenseBlock(nn.Module):
     where x is zero before the start of a trial.
 
     Args:
-      filters: D.
-      dilation: steps.
+      filters: Output features, D.
+      dilation: Distance between the two steps of the kernel.
     """
 
     filters: int
     dilation: int
 
     def initial_memory(self) -> jax.Array:
-        """``[dilation + 1, 2 D]``: what the last steps add to those ``dilation`` later."""
+        """The empty cache of one stream: ``[dilation + 1, 2 D]``, ``B x`` of recent steps."""
         return jnp.zeros((self.dilation + 1, 2 * self.filters))
 
     def step(self, memory: jax.Array, time: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step of one stream: ``x [F]`` to ``[D]`` and the next cache."""
         now, later = self._products(x)
-        # Write first and read from what was written: a read of the old buffer would make
-        # the compiler copy all of it at every step.
+        # Write first, then read the new buffer: a read of the old one would make the compiler
+        # copy the whole buffer at every step.
         num_slots = self.dilation + 1
         memory = jax.lax.dynamic_update_index_in_dim(
             memory, later.astype(memory.dtype), time % num_slots, 0
@@ -53,8 +54,8 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def _products(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What ``x`` adds to its own step, bias included, and ``dilation`` steps later."""
-        # The two taps of the kernel are one product; its fan-in is that of both.
+        """``A x + c``, for the step of ``x``, and ``B x``, for the one ``dilation`` steps later."""
+        # One product for both taps of the kernel, scaled by their common fan-in.
         initial = nn.initializers.variance_scaling(0.5, "fan_in", "truncated_normal")
         taps = nn.Dense(4 * self.filters, use_bias=False, kernel_init=initial, name="taps")(x)
         bias = self.param("bias", nn.initializers.zeros, (2 * self.filters,))
@@ -62,27 +63,31 @@ class DenseBlock(nn.Module):
         return now + bias, later
 
 
-class SNAIL(nn.Module):
-    """The simple neural attentive meta-learner.
+class SNAIL(CachedLayers):
+    """The simple neural attentive meta-learner (SNAIL).
 
-    A linear layer, then blocks that each append their output to the features they
-    read: a "tc" block is one ``DenseBlock`` after another with dilations 1, 2, 4, ...
-    until their receptive field covers the trial; an "attention" block has one head
-    and sees the whole trial. What comes out is all features, for linear heads.
+    A linear layer, followed by blocks that each append their output to the features they
+    read. A "tc" block is a sequence of ``DenseBlock`` with dilations 1, 2, 4, ... until the
+    receptive field covers the trial; an "attention" block is one head over the whole trial.
+    The output is all features, to be read by linear heads.
 
-    A trial of ``__call__`` has at most ``length`` steps. ``step`` may go on: attention
-    then sees the last ``length`` steps, and convolutions reach as far as before.
+    ``__call__`` takes trials of at most ``length`` steps. ``step`` may continue past
+    ``length``: attention then covers the last ``length`` steps, and the receptive field of
+    the convolutions stays the same.
 
-    Source: Mishra et al. (2018), "A simple neural attentive meta-learner", section 3
-    and the appendix on bandits and MDPs, whose policy network is the default.
-    Deviations: their value network is a second one, with sizes 16; and their
-    pseudocode doubles dilations from 2, where the receptive field described in the
-    text needs to begin with 1.
+    Source: Mishra et al. (2018), "A simple neural attentive meta-learner", section 3 and the
+    appendix on bandits and MDPs; the default is the policy network given there. Deviations:
+    the paper has a separate value network with sizes 16; and its pseudocode doubles
+    dilations from 2, whereas the receptive field described in its text requires starting
+    from 1.
 
     Args:
-      length: T, steps of a trial; sets the number of dilations and the cache.
-      input_size: features of the linear layer.
-      blocks: each ``("tc", filters)`` or ``("attention", key_size, value_size)``.
+      length: Steps of a trial, T; sets the number of dilations and the cache size.
+      input_size: Features of the linear layer.
+      blocks: Each ``("tc", filters)`` or ``("attention", key_size, value_size)``.
+
+    Raises:
+      OptionError: For a size below 1 or a malformed block.
     """
 
     length: int
@@ -90,8 +95,8 @@ class SNAIL(nn.Module):
     blocks: tuple[tuple[Any, ...], ...] = (("tc", 32), ("tc", 32), ("attention", 32, 32))
 
     def __post_init__(self) -> None:
-        check_number("length", self.length, minimum=1)
-        check_number("input_size", self.input_size, minimum=1)
+        check_number("length", self.length, AtLeast(1))
+        check_number("input_size", self.input_size, AtLeast(1))
         allowed = " or ".join(str((kind, *names)) for kind, names in _BLOCKS.items())
         for kind, *sizes in self.blocks:
             fits = kind in _BLOCKS and len(sizes) == len(_BLOCKS[kind])
@@ -103,33 +108,15 @@ class SNAIL(nn.Module):
         self.embedding = nn.Dense(self.input_size)
         self.layers = self._unbound_layers()
 
-    def initial_memory(self) -> Memory:
-        """The memory of one stream at the start of a trial."""
-        caches = tuple(layer.initial_memory() for layer in self._unbound_layers())
-        return Memory(jnp.zeros((), jnp.int32), caches)
-
-    def step(self, memory: Memory, x: jax.Array) -> tuple[jax.Array, Memory]:
-        """One step of one stream: ``x [F]`` to ``[D]`` and the next memory."""
-        features, caches = self.embedding(x), []
-        for layer, cache in zip(self.layers, memory.layers, strict=True):
-            more, cache = layer.step(cache, memory.time, features)
-            features = jnp.concatenate([features, more])
-            caches.append(cache)
-        return features, Memory(memory.time + 1, tuple(caches))
-
     def __call__(self, x: jax.Array) -> jax.Array:
         """Whole trials of B streams, ``[T, B, F]`` to ``[T, B, D]``.
 
         Raises:
-          OptionError: for trials longer than ``length``.
+          OptionError: For trials longer than ``length``.
         """
-        num_steps = x.shape[0]
-        allowed = f"at least the {num_steps} steps of a trial"
-        check(num_steps <= self.length, "length", self.length, allowed)
-        features = self.embedding(x)
-        for layer in self.layers:
-            features = jnp.concatenate([features, layer(features)], axis=-1)
-        return features
+        allowed = f"at least the {len(x)} steps of a trial"
+        check(len(x) <= self.length, "length", self.length, allowed)
+        return super().__call__(x)
 
     def _unbound_layers(self) -> list[DenseBlock | CausalAttention]:
         layers: list[DenseBlock | CausalAttention] = []
@@ -142,6 +129,9 @@ class SNAIL(nn.Module):
                 key_size, value_size = sizes
                 layers.append(CausalAttention(1, key_size, value_size, self.length, parent=None))
         return layers
+
+    def _join(self, features: jax.Array, output: jax.Array) -> jax.Array:
+        return jnp.concatenate([features, output], axis=-1)
 
 
 def _gated(pre: jax.Array) -> jax.Array:

@@ -1,26 +1,25 @@
-"""A causal transformer as a memory, with a cache of fixed size."""
+"""A causal transformer with a cache of fixed size."""
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from metajax.core.options import check, check_number
-from metajax.networks.attention import CausalAttention, KeysAndValues, Memory
+from metajax.core.options import AtLeast, check, check_number
+from metajax.networks.attention import CausalAttention, KeysAndValues
+from metajax.networks.cached_layers import CachedLayers
 
 _POSITIONS = ("rotary", "relative")
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a multilayer perceptron, each added to what it reads.
+    """A pre-norm transformer block: residual attention, then a residual perceptron.
 
     ``h = x + A attention(norm(x))``, ``y = h + mlp(norm(h))``.
 
     Args:
-      attention: what reads the past.
-      size: D, of what goes in and comes out.
-      mlp_size: hidden units of the perceptron.
-      output_variance: initial variance of the kernels that add to the sum, relative
-        to LeCun's.
+      attention: Attention of the block.
+      size: Input and output features, D.
+      mlp_size: Hidden units of the perceptron.
+      output_variance: Initial variance of the two output kernels, relative to LeCun-normal.
     """
 
     attention: CausalAttention
@@ -57,30 +56,35 @@ class TransformerBlock(nn.Module):
         return x + self.mlp_output(nn.gelu(self.mlp_hidden(self.mlp_norm(x))))
 
 
-class Transformer(nn.Module):
-    """A transformer, every layer of which sees the last ``context`` steps.
+class Transformer(CachedLayers):
+    """A causal transformer with a sliding window of ``context`` steps per layer.
 
-    A linear layer, ``num_layers`` blocks and a normalisation. The cache is a ring
-    buffer of ``context`` keys and values a layer; both forms attend within this
-    window, so trials may be longer, and information from before it comes through
-    the layers only.
+    A linear layer, ``num_layers`` blocks and a layer normalisation. The cache of a layer is
+    a ring buffer of ``context`` keys and values. ``step`` and ``__call__`` attend within the
+    same window, so a trial may be longer than ``context``; older information then reaches
+    the output only through lower layers.
 
-    Source: Vaswani et al. (2017), "Attention is all you need"; as a policy over whole
-    trials Melo (2022), "Transformers are meta-reinforcement learners". Deviations:
-    normalisation comes before attention and perceptron (Xiong et al. 2020), the
-    variance of the kernels that add to the sum is divided by their number (Radford et
-    al. 2019, section 2.3), which makes T-Fixup unnecessary, and positions are rotary
-    or relative (see ``CausalAttention``), so that a ring buffer needs no shifting.
+    Source: Vaswani et al. (2017), "Attention is all you need"; as a policy over whole trials,
+    Melo (2022), "Transformers are meta-reinforcement learners". Deviations: normalisation
+    precedes attention and perceptron (Xiong et al. 2020); the variance of the residual
+    output kernels is divided by their number (Radford et al. 2019, section 2.3), which
+    makes T-Fixup unnecessary; and positions are rotary or relative (see
+    ``CausalAttention``), so that the ring buffer needs no shifting.
 
     Args:
-      context: steps that a layer sees, the present one included; usually those of a
-        trial.
-      num_layers: of attention and perceptron.
-      num_heads: of the attention; divides ``size``, with rotary positions half of it.
-      size: D, of the features.
-      mlp_size: hidden units of the perceptrons.
-      positions: "rotary" or "relative".
-      max_distance: distances from here on share one bias, for "relative".
+      context: Window of a layer in steps, the current one included; usually the length of
+        a trial.
+      num_layers: Number of blocks.
+      num_heads: Heads per block; must divide ``size``, or ``size / 2`` with rotary positions.
+      size: Features, D.
+      mlp_size: Hidden units of each perceptron.
+      positions: ``"rotary"`` or ``"relative"``.
+      max_distance: First distance that shares one bias with all larger ones, for
+        ``"relative"``.
+
+    Raises:
+      OptionError: For a size below 1, unknown positions, or a ``size`` that the heads do
+        not divide.
     """
 
     context: int
@@ -93,9 +97,9 @@ class Transformer(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("context", "num_layers", "num_heads", "size", "mlp_size", "max_distance"):
-            check_number(name, getattr(self, name), minimum=1)
+            check_number(name, getattr(self, name), AtLeast(1))
         check(self.positions in _POSITIONS, "positions", self.positions, " or ".join(_POSITIONS))
-        # Rotary positions turn pairs of features of a head.
+        # Rotary positions rotate pairs of features of a head.
         unit = self.num_heads * (2 if self.positions == "rotary" else 1)
         why = f"a multiple of {unit} ({self.num_heads} heads, {self.positions} positions)"
         check(self.size % unit == 0, "size", self.size, why)
@@ -105,26 +109,6 @@ class Transformer(nn.Module):
         self.embedding = nn.Dense(self.size)
         self.layers = self._unbound_layers()
         self.norm = nn.LayerNorm()
-
-    def initial_memory(self) -> Memory:
-        """The memory of one stream at the start of a trial."""
-        caches = tuple(layer.initial_memory() for layer in self._unbound_layers())
-        return Memory(jnp.zeros((), jnp.int32), caches)
-
-    def step(self, memory: Memory, x: jax.Array) -> tuple[jax.Array, Memory]:
-        """One step of one stream: ``x [F]`` to ``[D]`` and the next memory."""
-        features, caches = self.embedding(x), []
-        for layer, cache in zip(self.layers, memory.layers, strict=True):
-            features, cache = layer.step(cache, memory.time, features)
-            caches.append(cache)
-        return self.norm(features), Memory(memory.time + 1, tuple(caches))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Whole trials of B streams, ``[T, B, F]`` to ``[T, B, D]``."""
-        features = self.embedding(x)
-        for layer in self.layers:
-            features = layer(features)
-        return self.norm(features)
 
     def _unbound_layers(self) -> list[TransformerBlock]:
         head_size = self.size // self.num_heads
@@ -143,3 +127,6 @@ class Transformer(nn.Module):
             )
             for _ in range(self.num_layers)
         ]
+
+    def _read(self, features: jax.Array) -> jax.Array:
+        return self.norm(features)

@@ -1,4 +1,4 @@
-"""Predictions of a policy's values: one number a state, or one an action."""
+"""Value networks for policy evaluation, with one output per state or per action."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,20 +7,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Spec
+from metajax.core.family import Spec
 from metajax.networks.features import check_network
 from metajax.networks.q_network import q_network
 
 
 class ValueNetwork(NamedTuple):
-    """Values of states under a policy, and of actions in them.
+    """State and action values under a policy, as pure functions of their weights.
 
     Attributes:
       init: ``(key) -> weights``.
-      states: ``(weights, observation [B, O], probability [B, A]) -> [B]``, the policy's
-        probabilities of the actions.
-      actions: ``(weights, observation [B, O], action [B]) -> [B]``; of a network without
-        action values those of the states.
+      states: ``(weights, observation [B, O], probability [B, A]) -> [B]``, state values,
+        given the action probabilities of the policy.
+      actions: ``(weights, observation [B, O], action [B]) -> [B]``, action values; a network
+        without action values returns state values.
     """
 
     init: Callable[[jax.Array], Any]
@@ -29,15 +29,17 @@ class ValueNetwork(NamedTuple):
 
 
 def state_values(spec: Spec, network: nn.Module) -> ValueNetwork:
-    """One output a state; the policy whose values they are is in the targets alone.
+    """Builds a network with one output per state.
+
+    The policy under evaluation enters through the targets alone.
 
     Args:
-      spec: gives the observation shape.
-      network: any flax module from observations ``[B, O]``, as float32, to features
+      spec: Spec with the observation shape.
+      network: Torso, any flax module from float32 observations ``[B, O]`` to features
         ``[B, F]``.
 
     Raises:
-      OptionError: for a network that gives something else.
+      OptionError: If ``network`` is not such a module.
     """
     check_network(network, spec)
     head = nn.Sequential([network, nn.Dense(1)])
@@ -53,13 +55,13 @@ def state_values(spec: Spec, network: nn.Module) -> ValueNetwork:
 
 
 def action_values(spec: Spec, network: nn.Module) -> ValueNetwork:
-    """One output an action; the value of a state is their mean over the policy.
+    """Builds a network with one output per action; state values are means over the policy.
 
     Args:
-      spec, network: as ``networks.q_network`` takes them.
+      spec, network: See ``networks.q_network``.
 
     Raises:
-      OptionError: for a family with continuous actions.
+      OptionError: For a family with continuous actions, or if ``network`` is not a torso.
     """
     outputs = q_network(spec, network)
 

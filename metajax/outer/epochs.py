@@ -4,24 +4,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core import layout as batch
+from metajax.core import metrics
+from metajax.core.algorithm import Objective, Outer
+from metajax.core.layout import Layout, check_minibatches, total_of
 from metajax.core.options import OptionError
-from metajax.core.types import Objective, Outer
 
 
-def collect_trials(objective: Objective, tasks: batch.TaskMap, key, theta):
+def collect_trials(objective: Objective, layout: Layout, key, theta):
     """Collects N trials and prepares them; ``(items [N, ...], info)``."""
-    keys = jax.random.split(key, tasks.num_tasks)
-    items, info = tasks.collect(lambda theta, key: objective.collect(key, theta), theta, keys)
-    info = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), info)
-    info["env_steps"] = info["env_steps"] * tasks.num_tasks
-    return objective.prepare(items), info
+    keys = jax.random.split(key, layout.num_tasks)
+    items, info = layout.collect(lambda theta, key: objective.collect(key, theta), theta, keys)
+    return objective.prepare(items), metrics.over_rows(info)
 
 
 def epochs(
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    tasks: batch.TaskMap,
+    layout: Layout,
     *,
     num_epochs: int = 4,
     num_minibatches: int = 1,
@@ -33,25 +32,25 @@ def epochs(
     an epoch shuffles all trials, and each device then has them all.
 
     Args:
-      objective: its loss should bound how far several steps may go, as
-        ``clipped_loss`` does.
-      optimizer: any optax transformation.
-      tasks: layout over blocks and devices, built for so many minibatches.
-      num_epochs: passes over the trials.
-      num_minibatches: of each pass; divides the number of tasks.
+      objective: The objective. Its loss should bound how far several steps may go, as
+        ``losses.clipped_loss`` does.
+      optimizer: Any optax transformation.
+      layout: Blocks and devices of the tasks, built for so many minibatches.
+      num_epochs: Passes over the trials.
+      num_minibatches: Updates of each pass; divides the number of tasks.
 
     Source: Schulman et al. (2017); over meta-batches, Rothfuss et al. (2019),
     "ProMP", algorithm 1.
     """
-    batch.check_minibatches(tasks.num_tasks, num_minibatches)
-    size = tasks.num_tasks // num_minibatches
-    if size % tasks.num_devices:
+    check_minibatches(layout.num_tasks, num_minibatches)
+    size = layout.num_tasks // num_minibatches
+    if size % layout.num_devices:
         raise OptionError(
-            "tasks",
-            f"the {size} tasks of a minibatch cannot be shared by {tasks.num_devices} devices; "
-            "allowed: a layout of TaskMap.build(..., num_minibatches=...)",
+            "layout",
+            f"the {size} tasks of a minibatch cannot be shared by {layout.num_devices} devices; "
+            "allowed: a layout of Layout.build(..., num_minibatches=...)",
         )
-    minibatch = tasks.resized(size)
+    minibatch = layout.resized(size)
     gradient = jax.grad(objective.loss, has_aux=True)
 
     def minibatch_step(carry, items):
@@ -60,7 +59,7 @@ def epochs(
         def block_sum(theta, block):
             if objective.total is not None:
                 return jax.grad(objective.total, has_aux=True)(theta, block)
-            return batch.total_of(
+            return total_of(
                 lambda item: gradient(theta, item), block, minibatch.gradient_microbatch
             )
 
@@ -71,10 +70,10 @@ def epochs(
 
     def update(key, theta, state):
         key_collect, key_order = jax.random.split(key)
-        items, collected = collect_trials(objective, tasks, key_collect, theta)
+        items, collected = collect_trials(objective, layout, key_collect, theta)
 
         def epoch(carry, key):
-            order = jax.random.permutation(key, tasks.num_tasks).reshape(num_minibatches, size)
+            order = jax.random.permutation(key, layout.num_tasks).reshape(num_minibatches, size)
             # All at once: between devices each gather is a message.
             shuffled = jax.tree.map(lambda leaf: leaf[order], items)
             return jax.lax.scan(minibatch_step, carry, shuffled)

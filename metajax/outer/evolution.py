@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core import layout as batch
+from metajax.core import metrics
+from metajax.core.algorithm import Outer
+from metajax.core.family import Key, Tree
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.problem import run_sampled
-from metajax.core.types import Key, Learner, Outer, Source, TaskFamily, Tree
+from metajax.core.problem import Problem
 
 FITNESS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "area": lambda returns: jnp.mean(returns[1:] if len(returns) > 1 else returns),
@@ -113,13 +115,10 @@ def _strong(state: Any) -> Any:
 
 
 def evolution(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    trials: batch.TaskMap,
+    problem: Problem,
+    layout: Layout,
     search: Search,
     *,
-    num_adaptations: int,
     fitness: Callable[[jax.Array], jax.Array] = FITNESS["area"],
 ) -> Outer:
     """Moves theta, the mean of a search distribution, towards its fitter members.
@@ -128,10 +127,9 @@ def evolution(
     the same randomness, so that their differences are their own. Nothing is differentiated.
 
     Args:
-      learner, source, family: the trial.
-      trials: how P * N trials are laid out: all tasks of a member, then of the next one.
-      search: the distribution; its state is the carry.
-      num_adaptations: K.
+      problem: The trial.
+      layout: Blocks and devices of the P * N trials: all tasks of a member, then of the next.
+      search: The search distribution; its state is the carry.
       fitness: ``Trial.returns -> scalar`` of a trial; a member's is the mean over tasks.
 
     Returns:
@@ -139,17 +137,17 @@ def evolution(
       its mean, ``fitness_mean`` and ``fitness_best`` over members, and ``env_steps``.
     """
     size = search.population_size
-    num_tasks, rest = divmod(trials.num_tasks, size)
+    num_tasks, rest = divmod(layout.num_tasks, size)
     if rest:
         raise OptionError(
             "population_size",
-            f"{size} is not possible; allowed: a divisor of the {trials.num_tasks} trials",
+            f"{size} is not possible; allowed: a divisor of the {layout.num_tasks} trials",
         )
 
     def of_row(population, row):
         member, key = row
         theta = jax.tree.map(lambda leaf: leaf[member], population)
-        _, info = run_sampled(learner, source, family, key, theta, num_adaptations=num_adaptations)
+        _, info = problem.run_sampled(key, theta)
         return {**info, "fitness": fitness(info["returns"])}
 
     def update(key, theta, carry):
@@ -158,15 +156,10 @@ def evolution(
         keys = jax.random.split(key_tasks, num_tasks)
         of_task = jnp.tile(jnp.arange(num_tasks), size)
         rows = jnp.repeat(jnp.arange(size), num_tasks), keys[of_task]
-        ran = trials.collect(of_row, population, rows)
-        worth = jnp.mean(ran["fitness"].reshape(size, num_tasks), axis=1)
+        ran = layout.collect(of_row, population, rows)
+        worth = jnp.mean(ran.pop("fitness").reshape(size, num_tasks), axis=1)
         theta, carry = search.tell(key_tell, theta, carry, population, worth)
-        info = {
-            "returns": jnp.mean(ran["returns"], axis=0),
-            "env_steps": jnp.sum(ran["env_steps"], dtype=float),
-            "fitness_mean": jnp.mean(worth),
-            "fitness_best": jnp.max(worth),
-        }
-        return theta, carry, info
+        info = {"fitness_mean": jnp.mean(worth), "fitness_best": jnp.max(worth)}
+        return theta, carry, {**metrics.over_rows(ran), **info}
 
     return Outer(search.init, update)

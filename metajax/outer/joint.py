@@ -1,91 +1,57 @@
-"""Multi-task training: one learner on the experience of many tasks at a time."""
+"""Joint training: one learner on the experience of all tasks, without meta-learning."""
 
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
-from metajax.core.problem import scan_drawn
-from metajax.core.types import Key, Learner, Outer, Source, TaskFamily, Tree
+from metajax.core import metrics
+from metajax.core.algorithm import Outer
+from metajax.core.family import Key, Tree
+from metajax.core.problem import Life, Noise, Problem, even_points
 
 
-def multi_task(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    *,
-    num_tasks: int,
-    num_adaptations: int,
-    begin: Callable[[Tree], Tree],
-    theta_of: Callable[[Key, Tree], Tree],
-    weights_of: Callable[[Tree], Tree],
-) -> Outer:
-    """Trains one learner in N tasks side by side; each meta-iteration is a trial in new ones.
+def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> Outer:
+    """Ordinary training of one learner, ``num_adaptations`` a meta-iteration.
 
-    There is one phi for all tasks. An adaptation gets what all of them have met since the last
-    one, as a chunk whose streams are the tasks' streams, so that its loss is a mean over
-    tasks. The carry is phi: the learner's replay, target network and optimiser go on from one
-    meta-iteration to the next, and so experience is learned from off-policy long after its
-    tasks are gone. ``info`` has ``returns`` as ``source`` measures a trial (mean over tasks) and
-    ``env_steps``. All of it runs on one device.
+    There is one phi for all tasks, in the carry: replay, target network and optimiser go on
+    from one meta-iteration to the next. Theta is the weights. The tasks are those of
+    ``problem.family``: episodes in tasks of their own (``metajax.tasks.mixture``), or tasks
+    side by side (``metajax.data.side_by_side``), whose chunks are merged into one so that the
+    loss is a mean over tasks. All of it runs on one device.
 
     Args:
-      learner: of N E streams, which needs no annotation: chunks go to ``adapt`` as they are.
-      source: of a task's E streams (``metajax.data.rollout.lifetime``).
-      family: where tasks come from.
-      num_tasks: N.
-      num_adaptations: of a meta-iteration, which is a whole trial in each of its tasks.
-      begin: ``(phi) -> phi`` in which a new trial begins in every stream.
-      theta_of: ``(key, phi) ->`` theta, at the end of a meta-iteration.
-      weights_of: ``(theta) ->`` what the learner takes for theta: its initial weights.
+      problem: A lifetime whose theta is the learner's initial weights.
+      renew: ``(phi) -> phi`` at the start of a new trial in new tasks, which each
+        meta-iteration then begins. Default: one lifetime goes on.
+
+    Returns:
+      the ``Outer``. Its ``info`` has ``env_steps`` and ``returns``: at the end of the
+      iteration, ``[1]``, or at the points of the iteration's trial.
 
     Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.1.
     """
+    learner, number = problem.learner, problem.num_adaptations
 
-    def init(key: Key, theta: Tree) -> Tree:
-        return learner.begin(key, weights_of(theta))
+    def init(key: Key, theta: Tree) -> Life:
+        key_start, key_task = jax.random.split(key)
+        return problem.start(key_start, theta, problem.family.sample(key_task))
 
     def update(key, theta, carry):
-        def adaptation(carry, draws):
-            phi, states = carry
-            at_all = jax.vmap(source.next, (0, None, None, 0, 0))
-            states, chunks = at_all(draws[0], start, phi, tasks, states)
-            phi = learner.adapt(draws[1], start, phi, _merged(chunks))
-            outcome = chunks.reward, chunks.done
-            return (phi, states), (outcome, jnp.sum(chunks.mask, dtype=jnp.int32))
-
-        def draw(keys):
-            of_tasks = jax.vmap(source.draw)(jax.random.split(keys[0], num_tasks), tasks)
-            return of_tasks, learner.draw(keys[1])
-
-        start = weights_of(theta)
-        keys = jax.random.split(key, 5)
-        tasks = jax.vmap(family.sample)(jax.random.split(keys[0], num_tasks))
-        states = jax.vmap(source.open, (0, None, 0))(
-            jax.random.split(keys[1], num_tasks), start, tasks
-        )
-        (phi, _), (outcome, counts) = scan_drawn(
-            adaptation,
-            (begin(carry), states),
-            tuple(jax.random.split(one, num_adaptations) for one in keys[2:4]),
-            draw,
-            max(1, source.drawn_together // num_tasks),
-        )
-        returns = jax.vmap(source.returns, 1)(*outcome)
-        info = {"returns": jnp.mean(returns, axis=0), "env_steps": jnp.sum(counts, dtype=float)}
-        return theta_of(keys[4], phi), phi, info
+        key_chunks, key_adapt, key_task, key_open = jax.random.split(key, 4)
+        if renew is not None:
+            task = problem.family.sample(key_task)
+            state = problem.source.open(key_open, theta, task)
+            carry = Life(task, renew(carry.phi), state)
+        keys = Noise(jax.random.split(key_chunks, number), jax.random.split(key_adapt, number))
+        carry, _, measured = problem.proceed(keys, theta, carry)
+        points = [-1]
+        if renew is not None and problem.num_points is not None:
+            points = even_points(number - 1, problem.num_points)
+        info = {
+            "returns": measured.score[jax.numpy.asarray(points)],
+            "env_steps": metrics.over_rows({"env_steps": measured.steps})["env_steps"],
+        }
+        assert learner.weights is not None
+        return learner.weights(theta, carry.phi), carry, info
 
     return Outer(init, update)
-
-
-def _merged(chunks: Tree) -> Tree:
-    """Chunks of N tasks ``[N, T, E, ...]`` as one of N E streams ``[T, N E, ...]``."""
-
-    def merge(leaf):
-        if leaf.ndim < 3:
-            return leaf
-        leaf = jnp.swapaxes(leaf, 0, 1)
-        return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])
-
-    # The last observation has no time axis, and nobody needs it here.
-    return jax.tree.map(merge, chunks._replace(last_observation=()))

@@ -1,11 +1,11 @@
-"""One update from fresh trials."""
+"""One optimiser step from one meta-gradient."""
 
 from typing import NamedTuple
 
-import jax
 import optax
 
-from metajax.core.types import Estimator, Outer, Tree
+from metajax.core.algorithm import Estimator, Outer
+from metajax.core.family import Tree
 
 
 class _Carry(NamedTuple):
@@ -14,11 +14,11 @@ class _Carry(NamedTuple):
 
 
 def once(estimator: Estimator, optimizer: optax.GradientTransformation) -> Outer:
-    """Estimates a meta-gradient from fresh trials and takes one optimiser step.
+    """Estimates a meta-gradient and takes one optimiser step.
 
     Args:
-      estimator: for example ``backprop`` or ``displacement``.
-      optimizer: any optax transformation.
+      estimator: For example ``backprop`` or ``displacement``.
+      optimizer: Any optax transformation.
 
     Returns:
       the ``Outer``. Its ``info`` adds ``gradient_norm``.
@@ -34,8 +34,3 @@ def once(estimator: Estimator, optimizer: optax.GradientTransformation) -> Outer
         return optax.apply_updates(theta, updates), _Carry(state, estimator_carry), info
 
     return Outer(init, update)
-
-
-def finish_info(info: dict[str, jax.Array], num_tasks: int) -> dict[str, jax.Array]:
-    """Turns a mean over tasks back into a total where the quantity is a count."""
-    return {**info, "env_steps": info["env_steps"] * num_tasks}

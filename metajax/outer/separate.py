@@ -1,31 +1,35 @@
-"""Tasks that share nothing: a meta-parameter of its own for each."""
+"""Tasks that share nothing: a separate theta for each."""
 
 import jax
 import jax.numpy as jnp
 
-from metajax.core import layout as batch
-from metajax.core.types import Outer
+from metajax.core import metrics
+from metajax.core.algorithm import Outer
+from metajax.core.layout import Layout
 
 
-def separate(rule: Outer, tasks: batch.TaskMap) -> Outer:
+def separate(rule: Outer, layout: Layout) -> Outer:
     """N copies of an outer rule side by side, each with its own theta and carry.
 
-    Leaves of theta are ``[N, ...]``. ``info`` is a mean over the copies, ``env_steps`` a sum.
+    Leaves of theta are ``[N, ...]``; a meta-test gets their mean. ``info`` is a mean over the
+    copies, ``env_steps`` a sum.
 
     Args:
-      rule: of a single task.
-      tasks: how the copies are laid over blocks and devices.
+      rule: The outer rule of a single task.
+      layout: Blocks and devices of the copies.
     """
 
     def init(key, theta):
-        keys = jax.random.split(key, tasks.num_tasks)
-        return tasks.collect(lambda _, row: rule.init(*row), (), (keys, theta))
+        keys = jax.random.split(key, layout.num_tasks)
+        return layout.collect(lambda _, row: rule.init(*row), (), (keys, theta))
 
     def update(key, theta, carry):
-        keys = jax.random.split(key, tasks.num_tasks)
-        rows = keys, theta, carry
-        theta, carry, info = tasks.collect(lambda _, row: rule.update(*row), (), rows)
-        means = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), info)
-        return theta, carry, {**means, "env_steps": jnp.sum(info["env_steps"], dtype=float)}
+        rows = jax.random.split(key, layout.num_tasks), theta, carry
+        theta, carry, info = layout.collect(lambda _, row: rule.update(*row), (), rows)
+        return theta, carry, metrics.over_rows(info)
 
-    return Outer(init, update)
+    def deploy(theta, carry):
+        deployed = jax.vmap(rule.deploy)(theta, carry)
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), deployed)
+
+    return Outer(init, update, deploy)

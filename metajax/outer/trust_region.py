@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core import layout as batch
+from metajax.core.algorithm import Objective, Outer
+from metajax.core.family import Tree
+from metajax.core.layout import Layout, total_of
 from metajax.core.options import OptionError
-from metajax.core.types import Objective, Outer, Tree
 from metajax.outer.epochs import collect_trials
 
 
 def trust_region(
     objective: Objective,
-    tasks: batch.TaskMap,
+    layout: Layout,
     *,
     max_divergence: float = 0.01,
     cg_iterations: int = 10,
@@ -33,15 +34,15 @@ def trust_region(
     adaptation, but no third derivative.
 
     Args:
-      objective: its ``predict`` and ``divergence`` define the ball around its items'
-        ``prediction``.
-      tasks: layout over blocks and devices.
-      max_divergence: radius of the ball, nats.
-      cg_iterations: products with F for each step.
-      damping: multiple of the identity added to F.
-      backtracks: step lengths that are tried before theta stays as it is.
-      backtrack_ratio: between two lengths.
-      fisher_tasks: tasks that F is estimated on, fewer being faster; all by default.
+      objective: The objective, whose ``predict`` and ``divergence`` define the ball around
+        its items' ``prediction``.
+      layout: Blocks and devices of the tasks.
+      max_divergence: Radius of the ball, nats.
+      cg_iterations: Products with F for each step.
+      damping: Multiple of the identity added to F.
+      backtracks: Step lengths to try before theta stays as it is.
+      backtrack_ratio: Ratio of two successive lengths.
+      fisher_tasks: Number of tasks to estimate F on; fewer are faster. Default: all.
 
     Source: Schulman et al. (2015), appendix C; as outer step, Finn et al. (2017),
     section 5.3. All trials are kept during the update: memory grows with N.
@@ -49,23 +50,23 @@ def trust_region(
     Raises:
       OptionError: for an objective without ``predict``, or so many Fisher tasks.
     """
-    count = tasks.num_tasks if fisher_tasks is None else fisher_tasks
-    if not 1 <= count <= tasks.num_tasks:
+    count = layout.num_tasks if fisher_tasks is None else fisher_tasks
+    if not 1 <= count <= layout.num_tasks:
         raise OptionError(
             "fisher_tasks",
-            f"{fisher_tasks} is not possible; allowed: 1 to num_tasks ({tasks.num_tasks})",
+            f"{fisher_tasks} is not possible; allowed: 1 to num_tasks ({layout.num_tasks})",
         )
     predict, divergence = objective.predict, objective.divergence
     if predict is None or divergence is None:
         allowed = "one of adapted weights, such as metajax.outer.post_adaptation"
         raise OptionError("objective", f"predicts nothing to keep close to; allowed: {allowed}")
-    fisher_map = tasks.resized(count)
+    fisher_map = layout.resized(count)
 
-    def over_tasks(layout, fn):
+    def over_tasks(part, fn):
         def block_sum(shared, block):
-            return batch.total_of(lambda item: fn(shared, item), block, layout.gradient_microbatch)
+            return total_of(lambda item: fn(shared, item), block, part.gradient_microbatch)
 
-        return lambda shared, items: layout.mean(block_sum, shared, items)
+        return lambda shared, items: part.mean(block_sum, shared, items)
 
     def product_of_task(shared, item):
         theta, direction = shared
@@ -78,12 +79,12 @@ def trust_region(
         loss, _ = objective.loss(theta, item)
         return loss, divergence(item, item.prediction, predict(theta, item))
 
-    gradient = over_tasks(tasks, jax.grad(objective.loss, has_aux=True))
+    gradient = over_tasks(layout, jax.grad(objective.loss, has_aux=True))
     fisher_product = over_tasks(fisher_map, product_of_task)
-    judge = over_tasks(tasks, judge_of_task)
+    judge = over_tasks(layout, judge_of_task)
 
     def update(key, theta, carry):
-        items, collected = collect_trials(objective, tasks, key, theta)
+        items, collected = collect_trials(objective, layout, key, theta)
         gradients, info = gradient(theta, items)
         fisher_items = jax.tree.map(lambda leaf: leaf[:count], items)
 

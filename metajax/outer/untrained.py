@@ -1,38 +1,25 @@
-"""The outer rule of learners that there is nothing to improve about."""
+"""The outer rule of learners with nothing to train."""
 
 import jax
 
-from metajax.core import layout as batch
-from metajax.core.problem import run_sampled
-from metajax.core.types import Learner, Outer, Source, TaskFamily
-from metajax.outer.once import finish_info
+from metajax.core import metrics
+from metajax.core.algorithm import Outer
+from metajax.core.layout import Layout, sum_rows
+from metajax.core.problem import Problem
 
 
-def untrained(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    tasks: batch.TaskMap,
-    *,
-    num_adaptations: int = 0,
-) -> Outer:
-    """Leaves theta as it is and reports how it does on fresh tasks.
+def untrained(problem: Problem, layout: Layout) -> Outer:
+    """Leaves theta as it is and reports its returns on fresh tasks.
 
-    So that a method without training runs, logs and resumes like any other. ``info`` has
+    A method without training then runs, logs and resumes like any other. ``info`` has
     ``returns`` and ``env_steps``.
     """
 
     def block_sum(theta, keys):
-        def of_task(key):
-            _, info = run_sampled(
-                learner, source, family, key, theta, num_adaptations=num_adaptations
-            )
-            return info
-
-        return batch.sum_rows(jax.vmap(of_task)(keys))
+        return sum_rows(jax.vmap(lambda key: problem.run_sampled(key, theta)[1])(keys))
 
     def update(key, theta, carry):
-        info = tasks.mean(block_sum, theta, jax.random.split(key, tasks.num_tasks))
-        return theta, carry, finish_info(info, tasks.num_tasks)
+        info = layout.mean(block_sum, theta, jax.random.split(key, layout.num_tasks))
+        return theta, carry, metrics.from_mean(info, layout.num_tasks)
 
     return Outer(init=lambda key, theta: (), update=update)

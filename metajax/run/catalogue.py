@@ -13,15 +13,16 @@ import sys
 import textwrap
 from typing import Any
 
-from metajax.core.options import OptionError, annotation, kebab, suggest, words
+from metajax.core.kinds import annotation, words
+from metajax.core.options import OptionError, bounds, kebab, suggest
 from metajax.run.config import EvaluateOptions, TrainOptions, toml_value
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """``algorithms``, ``families`` and ``sections``: name, doc and options of each.
 
-    An option has ``name``, ``type``, ``default`` (TOML) and ``doc``; those that
-    only Python can set are left out.
+    An option has ``name``, ``type``, ``bounds``, ``default`` (TOML) and ``doc``; those
+    that only Python can set are left out.
     """
     from metajax.algorithms import ALGORITHMS
     from metajax.tasks import FAMILIES
@@ -70,24 +71,35 @@ def render(name: str | None = None) -> str:
     entry = listed(name)
     lines = [f"{entry['name']}: {entry['doc']}", ""]
     for option in entry["options"]:
-        lines.append(f"  {option['name']} = {option['default']}    ({option['type']})")
+        lines.append(f"  {option['name']} = {option['default']}    ({allowed(option)})")
         lines += textwrap.wrap(option["doc"], 92, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
-def _entry(name: str, cls: type) -> dict[str, Any]:
+def allowed(option: dict[str, str]) -> str:
+    """What an option of the catalogue may be: ``an integer, at least 1``."""
+    return ", ".join(filter(None, (option["type"], option["bounds"])))
+
+
+def options_of(cls: type) -> list[dict[str, str]]:
+    """The options of a dataclass as the catalogue has them."""
     docs = _attribute_docs(cls)
     fields = [f for f in dataclasses.fields(cls) if f.init and not f.metadata.get("api")]
-    options = [
+    kinds = {field.name: annotation(cls, field) for field in fields}
+    return [
         {
             "name": kebab(field.name),
-            "type": words(annotation(cls, field)),
+            "type": words(kinds[field.name]),
+            "bounds": " and ".join(map(str, bounds(kinds[field.name]))),
             "default": _default(field),
             "doc": docs.get(field.name, ""),
         }
         for field in fields
     ]
-    return {"name": name, "doc": _first_line(cls), "options": options}
+
+
+def _entry(name: str, cls: type) -> dict[str, Any]:
+    return {"name": name, "doc": _first_line(cls), "options": options_of(cls)}
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

@@ -1,9 +1,9 @@
-"""Checkpoints: the whole training state on disk, complete or not there at all.
+"""Checkpoints: the whole training state on disk, written atomically and verified on read.
 
-A checkpoint is a directory named by its iteration. orbax writes the arrays into
-a temporary directory; a manifest with a digest of every file goes beside them;
-one rename makes it a checkpoint. So a run killed at any moment leaves no half of
-one, and a byte that changes later is found when the checkpoint is read.
+A checkpoint is a directory named by its iteration. orbax writes the arrays into a temporary
+directory, a manifest with a digest of every file is added, and a rename completes the
+checkpoint. A run killed at any moment thus leaves no partial checkpoint, and a byte changed
+later is detected on read.
 """
 
 from __future__ import annotations
@@ -25,36 +25,37 @@ _TEMPORARY = "unfinished-"
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be read or written; the message says why.
+    """A checkpoint that cannot be read or written.
 
     Attributes:
-      sound: the iteration of the latest one before it that can be used, if it is damaged.
+      sound: Iteration of the latest undamaged checkpoint before a damaged one; None if there
+        is none.
     """
 
     sound: int | None = None
 
 
 def iterations(directory: pathlib.Path) -> list[int]:
-    """The iterations of all complete checkpoints, in order."""
+    """Iterations of all complete checkpoints, ascending."""
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
 
 
 def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> pathlib.Path:
-    """Writes a checkpoint, then removes all but the ``keep`` latest.
+    """Writes a checkpoint, then removes all but the ``keep`` latest ones.
 
     Args:
-      directory: where the run's checkpoints are.
-      iteration: how many iterations ``state`` has seen.
-      state: any pytree of arrays; typed keys are allowed.
-      keep: at least 1.
+      directory: Directory of checkpoints.
+      iteration: Number of iterations behind ``state``.
+      state: Pytree of arrays, typed keys included.
+      keep: Number of checkpoints to keep, at least 1.
 
     Returns:
-      The checkpoint's path.
+      The path of the checkpoint.
 
     Raises:
-      CheckpointError: if it cannot be written, with earlier ones untouched.
+      CheckpointError: If writing fails; earlier checkpoints stay intact.
     """
     directory = directory.resolve()
     temporary = directory / f"{_TEMPORARY}{iteration}"
@@ -67,7 +68,7 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
         remove(directory, iteration)
         temporary.rename(path)
         _sync(directory)
-    # tensorstore reports a full disk as a ValueError, orbax as what it meets
+    # A full disk is a ValueError of tensorstore, and any of several errors of orbax.
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
         kept = iterations(directory)
@@ -81,17 +82,17 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
 
 
 def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
-    """Reads a checkpoint back, bit for bit.
+    """The state of a checkpoint, bit for bit as saved, on the host.
 
     Args:
-      directory: where the run's checkpoints are.
-      iteration: which.
-      template: a pytree of the same structure; its leaves need only ``shape`` and
-        ``dtype`` (``jax.eval_shape`` of the algorithm's ``init``).
+      directory: Directory of checkpoints.
+      iteration: Iteration of the checkpoint.
+      template: Pytree of the same structure; leaves need only ``shape`` and ``dtype``, as
+        from ``jax.eval_shape`` of ``init``.
 
     Raises:
-      CheckpointError: if it is missing, damaged, or of another structure; the
-        message names the checkpoint and the latest sound one before it.
+      CheckpointError: If the checkpoint is missing, damaged, or of another structure. For a
+        damaged one the message names the latest sound checkpoint before it.
     """
     directory = directory.resolve()
     if iteration not in iterations(directory):
@@ -108,7 +109,7 @@ def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
 
 
 def damage(directory: pathlib.Path, iteration: int) -> str:
-    """What is wrong with a checkpoint's files, in words; empty if nothing is."""
+    """A description of the damage to the files of a checkpoint; empty if intact."""
     path = _path(directory, iteration)
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
@@ -129,7 +130,7 @@ def damage(directory: pathlib.Path, iteration: int) -> str:
 
 
 def remove(directory: pathlib.Path, iteration: int) -> None:
-    """Removes a checkpoint; one that is half removed is none."""
+    """Removes a checkpoint. An interrupted removal leaves a temporary directory, see ``clean``."""
     path = _path(directory, iteration)
     doomed = directory / f"{_TEMPORARY}removal-{iteration}"
     try:
@@ -140,7 +141,7 @@ def remove(directory: pathlib.Path, iteration: int) -> None:
 
 
 def clean(directory: pathlib.Path) -> None:
-    """Removes what a killed run had not finished writing."""
+    """Removes the temporary directories of a killed run."""
     for path in directory.glob(f"{_TEMPORARY}*") if directory.is_dir() else ():
         shutil.rmtree(path, ignore_errors=True)
 
@@ -150,7 +151,7 @@ def _path(directory: pathlib.Path, iteration: int) -> pathlib.Path:
 
 
 def latest_sound(directory: pathlib.Path, before: float = math.inf) -> int | None:
-    """The iteration of the latest checkpoint before another that is not damaged, if any."""
+    """Iteration of the latest undamaged checkpoint before ``before``; None if there is none."""
     earlier = (one for one in reversed(iterations(directory)) if one < before)
     return next((one for one in earlier if not damage(directory, one)), None)
 
@@ -164,7 +165,7 @@ def _damaged(directory: pathlib.Path, iteration: int, problem: str) -> Checkpoin
 
 
 def _leaves(state: Any) -> dict[str, np.ndarray]:
-    """Every array by its path. Empty ones are left out: orbax refuses them."""
+    """Arrays of a state by path, without empty arrays, which orbax refuses."""
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
     arrays = {}
     for path, leaf in flat:
@@ -192,7 +193,7 @@ def _rebuild(template: Any, arrays: dict[str, np.ndarray], what: str) -> Any:
                 f"{what} belongs to another configuration: {name} should be "
                 f"{like.dtype}{list(like.shape)}, and is {found}"
             )
-        leaves.append(leaf)  # on the host: who uses it says on which devices
+        leaves.append(leaf)  # a host array: the caller chooses the devices
     if arrays:
         raise CheckpointError(
             f"{what} belongs to another configuration: it also holds {', '.join(sorted(arrays))}"

@@ -1,4 +1,4 @@
-"""What the commands do once their arguments are checked and jax may be imported."""
+"""The commands, once their arguments are checked and jax may be imported."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Family
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, TaskFamily
 from metajax.evaluation import Evaluation
-from metajax.run import checkpoints, loop, meta_test, records
-from metajax.run.config import Config, parse, toml_value
+from metajax.run import checkpoints, loop, machine, meta_test
+from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
+
+_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -29,13 +32,14 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if options.overwrite:
             run.clear()
         run.write_config(config)
-        say(f"training on {records.place(records.environment())}")
+        say(f"training on {machine.place(machine.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
             say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
-            _print_json(options, _summary(run, outcome))
+            if options.json:
+                print(json.dumps(_summary(run, outcome)))
             return outcome.exit_code
-        say(f"trained; measuring it on {config.evaluate.num_tasks} held-out tasks")
+        say(f"training finished; meta-test on {config.evaluate.num_tasks} held-out tasks")
         theta = outcome.state.theta
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except checkpoints.CheckpointError as error:
@@ -78,10 +82,8 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
     except checkpoints.CheckpointError as error:
         return failed(_unusable(error))
-    except OSError as error:
-        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
-    except jax.errors.JaxRuntimeError as error:
-        return failed(out_of_memory(error, "fewer held-out tasks or streams"))
+    except _EXPECTED as error:
+        return _failed(run, error, "fewer held-out tasks or streams")
     _report(options, measured, {"run_dir": str(run.path)})
     return 0
 
@@ -101,12 +103,8 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
-    except checkpoints.CheckpointError as error:
-        return failed(str(error))
-    except OSError as error:
-        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
-    except jax.errors.JaxRuntimeError as error:
-        return failed(out_of_memory(error, "fewer streams or steps"))
+    except _EXPECTED as error:
+        return _failed(run, error, "fewer streams or steps")
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:
@@ -114,14 +112,22 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     return 0
 
 
+def _failed(run: RunDirectory, error: Exception, less: str) -> int:
+    """Prints the message of an ``_EXPECTED`` error; returns the exit code."""
+    if isinstance(error, checkpoints.CheckpointError):
+        return failed(str(error))
+    if isinstance(error, OSError):
+        return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
+    return failed(out_of_memory(error, less))
+
+
 def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
-    """The config of an evaluation, which may have had settings of its own."""
-    sections = record["config"]
-    held_out = {**sections["family"], **sections.get("evaluate.family", {})}
-    settings = {f"family.{name}": one for name, one in held_out.items() if name != "name"}
-    settings |= sections["evaluate"]
-    overrides = [f"evaluate.{name}={toml_value(value)}" for name, value in settings.items()]
-    return parse(config.to_toml(), overrides)
+    """``config`` with the settings of a recorded evaluation."""
+    evaluated = record["config"]
+    held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
+    del held_out["name"]
+    sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
+    return from_dict({**config.to_dict(), **sections})
 
 
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:
@@ -134,7 +140,7 @@ def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace
 
 
 def _unusable(error: checkpoints.CheckpointError) -> str:
-    """The message of a checkpoint that cannot be used, with the option that takes another."""
+    """The message of an unusable checkpoint, with the option that selects a sound one."""
     return str(error) if error.sound is None else f"{error}: --checkpoint {error.sound}"
 
 
@@ -149,7 +155,7 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
 
 
 class _Measured(NamedTuple):
-    """A meta-test, the same from random weights, both as a record, and the files they are in."""
+    """A meta-test, the same from random weights, the record of both, and the files written."""
 
     evaluation: Evaluation
     baseline: Evaluation
@@ -161,7 +167,7 @@ def _measure(
     run: RunDirectory,
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Any,
     iteration: int,
 ) -> _Measured:
@@ -185,11 +191,7 @@ def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
     }
 
 
-def _report(
-    options: argparse.Namespace,
-    measured: _Measured,
-    summary: dict[str, Any],
-) -> None:
+def _report(options: argparse.Namespace, measured: _Measured, summary: dict[str, Any]) -> None:
     if options.json:
         record = measured.record
         left_out = ("returns", "config", "from_random")
@@ -198,15 +200,10 @@ def _report(
         files = [str(path) for path in measured.files]
         print(json.dumps({**summary, "evaluation": short, "files": files}))
         return
-    from metajax.experiments import tables
+    from metajax.run import tables
 
     print(tables.adaptation_table(measured.evaluation, measured.baseline))
     print("\n".join(f"wrote {path}" for path in measured.files))
-
-
-def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
-    if options.json:
-        print(json.dumps(summary))
 
 
 def _resume(run: RunDirectory) -> str:

@@ -29,13 +29,23 @@ import json
 import pathlib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from metajax.core.options import OptionError, build, check_number, kebab, suggest
+from metajax.core.options import (
+    AtLeast,
+    AtMost,
+    Count,
+    OptionError,
+    Options,
+    build,
+    kebab,
+    suggest,
+)
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Family
 
 SECTIONS = ("family", "algorithm", "train", "evaluate")
 
@@ -44,64 +54,52 @@ LAYOUT = ("microbatch", "gradient-microbatch", "devices", "buffer-budget")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """How long to train, from which seed, and what to keep.
+class TrainOptions(Options):
+    """Length and seed of training, and what is kept of it.
 
     Attributes:
-      num_iterations: meta-iterations in all.
-      seed: of the initialisation and of every task and episode.
-      block_size: meta-iterations between two looks at the run: progress,
-        metrics, signals and checkpoints. It never changes the result.
-      checkpoint_every: meta-iterations between two checkpoints, at block ends.
-      keep_checkpoints: how many of the latest checkpoints stay on disk.
-      tensorboard: also write TensorBoard files into the run directory.
-      wandb: also log to Weights & Biases.
-      wandb_project: the project there.
+      num_iterations: Number of meta-iterations in all.
+      seed: Seed of the initialisation and of every task and episode.
+      block_size: Number of meta-iterations between two looks at the run: progress, metrics,
+        signals and checkpoints. It never changes the result.
+      checkpoint_every: Number of meta-iterations between two checkpoints, at block ends.
+      keep_checkpoints: Number of checkpoints on disk, the latest ones.
+      tensorboard: Whether to also write TensorBoard files into the run directory.
+      wandb: Whether to also log to Weights & Biases.
+      wandb_project: Name of the project at Weights & Biases.
     """
 
-    num_iterations: int = 500
-    seed: int = 0
-    block_size: int = 10
-    checkpoint_every: int = 50
-    keep_checkpoints: int = 3
+    num_iterations: Annotated[int, AtLeast(1), AtMost(2**31 - 2)] = 500
+    seed: Annotated[int, AtLeast(0)] = 0
+    block_size: Count = 10
+    checkpoint_every: Count = 50
+    keep_checkpoints: Count = 3
     tensorboard: bool = False
     wandb: bool = False
     wandb_project: str = "metajax"
 
-    def __post_init__(self) -> None:
-        check_number("num_iterations", self.num_iterations, minimum=1, maximum=2**31 - 2)
-        check_number("seed", self.seed, minimum=0)
-        check_number("block_size", self.block_size, minimum=1)
-        check_number("checkpoint_every", self.checkpoint_every, minimum=1)
-        check_number("keep_checkpoints", self.keep_checkpoints, minimum=1)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """How the trained theta is measured on held-out tasks.
+class EvaluateOptions(Options):
+    """Meta-test of the trained theta on held-out tasks.
 
     The section ``[evaluate.family]`` holds the options in which their family differs from
     that of training.
 
     Attributes:
-      num_tasks: held-out tasks.
-      num_adaptations: adaptations K in each; as in training where it is none.
-      num_streams: episodes E of each chunk; as in training where it is none.
-      seed: of the held-out tasks and their episodes.
-      explore: measure sampled actions; false measures the policy's mode.
+      num_tasks: Number of held-out tasks.
+      num_adaptations: Number of adaptations K in each task. Default: as in training.
+      num_streams: Number of streams E (episodes, where trials are fresh) in each chunk.
+        Default: as in training.
+      seed: Seed of the held-out tasks and their episodes.
+      explore: Whether to measure sampled actions, not the policy's mode.
     """
 
-    num_tasks: int = 100
-    num_adaptations: int | None = None
-    num_streams: int | None = None
-    seed: int = 0
+    num_tasks: Annotated[int, AtLeast(1), AtMost(10**7)] = 100
+    num_adaptations: Annotated[int, AtLeast(0), AtMost(10**5)] | None = None
+    num_streams: Annotated[int, AtLeast(1), AtMost(10**6)] | None = None
+    seed: Annotated[int, AtLeast(0)] = 0
     explore: bool = True
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1, maximum=10**7)
-        check_number("num_adaptations", self.num_adaptations, minimum=0, maximum=10**5)
-        check_number("num_streams", self.num_streams, minimum=1, maximum=10**6)
-        check_number("seed", self.seed, minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,17 +128,19 @@ class Config:
     evaluate: EvaluateOptions
     held_out: Named
 
-    def build(self) -> tuple[MetaAlgorithm, TaskFamily]:
+    def build(self) -> tuple[MetaAlgorithm, Family]:
         """The algorithm on its family, and the held-out family; imports jax.
 
         Raises:
           OptionError: for settings that do not fit each other.
         """
+        from metajax.algorithms import built
+
         family = _build_section("family", self.family.options.build)
         held_out = family
         if self.held_out != self.family:
             held_out = _build_section("evaluate.family", self.held_out.options.build)
-        algorithm = _build_section("algorithm", lambda: self.algorithm.options.build(family))
+        algorithm = _build_section("algorithm", lambda: built(self.algorithm.options, family))
         return algorithm, held_out
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -165,8 +165,13 @@ class Config:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that differ where any setting differs."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(self.to_dict())
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that differ where any setting differs."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:
@@ -198,6 +203,11 @@ def parse(text: str, overrides: Iterable[str] = (), source: str = "config") -> C
         tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise OptionError(source, f"is not valid TOML: {error}") from None
+    return from_dict(tables, overrides)
+
+
+def from_dict(tables: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+    """Checks the sections of a config, as TOML or ``Config.to_dict`` has them (see ``load``)."""
     sections = _sections(tables)
     for override in overrides:
         _override(sections, override)
@@ -251,9 +261,10 @@ def _sections(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The known sections with kebab names; empty where the file leaves one out."""
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for name, table in tables.items():
-        _known_section(name)
-        sections[name] = _table(name, table)
-    family = sections["evaluate"].get("family")
+        if name != "evaluate.family":
+            _known_section(name)
+            sections[name] = _table(name, table)
+    family = sections["evaluate"].get("family", tables.get("evaluate.family"))
     if family is not None:
         sections["evaluate"]["family"] = _table("evaluate.family", family)
     return sections

@@ -1,7 +1,4 @@
-"""What commands say of their progress and failures, on standard error.
-
-Results go to standard output, which may be piped.
-"""
+"""Messages of the commands on standard error; results go to standard output."""
 
 from __future__ import annotations
 
@@ -12,32 +9,33 @@ from metajax.run import extensions
 
 
 def say(text: str) -> None:
-    """Writes a line at once."""
+    """Prints a line to standard error, flushed."""
     print(text, file=sys.stderr, flush=True)
 
 
 def failed(message: str, code: int = 1) -> int:
-    """Says what went wrong; returns the exit code."""
+    """Prints an error message; returns the exit code."""
     say(f"metajax: {message}")
     return code
 
 
 def command(*words: object) -> str:
-    """A command to be typed, ``metajax`` and the modules it was told to import before it."""
+    """A command line for the user to type, with ``metajax`` and the ``--import`` options."""
     imports = [word for name in extensions.loaded() for word in ("--import", name)]
     return shlex.join(["metajax", *imports, *map(str, words)])
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the machine or, as jax reports it, the device has no room left."""
+    """Whether ``error`` says that the machine, or the device in jax, ran out of memory."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def out_of_memory(error: Exception, less: str) -> str:
-    """The message of a failure for want of memory; others are raised again.
+    """The message of an out-of-memory error; any other error is raised again.
 
     Args:
-      less: what would need less, as ``"fewer tasks"``.
+      error: The error.
+      less: What to reduce, for example ``"fewer tasks"``.
     """
     if not is_out_of_memory(error):
         raise error

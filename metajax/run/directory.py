@@ -1,4 +1,4 @@
-"""A run directory: what it holds, who may write to it, and its metrics."""
+"""Run directories: layout, lock, config and metrics on disk."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PICTURES = ("adaptation", "trajectories", "training", "schedules")
 
 
 class InUse(OptionError):
-    """A run directory that another process is training in."""
+    """A run directory locked by another process."""
 
 
 class RunDirectory:
-    """``config.toml``, ``metrics.jsonl``, ``checkpoints/`` and results of one run.
+    """The directory of one run: ``config.toml``, ``metrics.jsonl``, ``checkpoints/``, results.
 
-    Importing and checking it needs no jax. The directory is locked from
-    ``claim`` to ``release``; the lock ends with the process however that ends.
+    This module does not import jax. The directory is locked between ``claim`` and
+    ``release``; the operating system releases the lock if the process dies.
     """
 
     def __init__(self, path: str | pathlib.Path) -> None:
@@ -44,10 +44,10 @@ class RunDirectory:
         self.pictures = {name: path / f"{name}.png" for name in _PICTURES}
 
     def reporting_to(self, path: str | pathlib.Path) -> RunDirectory:
-        """The same run, whose evaluation and pictures go to another directory, which is made.
+        """The same run with evaluation and pictures in another directory, which is created.
 
         Raises:
-          OSError: if it cannot be created.
+          OSError: If the directory cannot be created.
         """
         other = RunDirectory(self.path)
         other._report_to(pathlib.Path(path))
@@ -59,18 +59,18 @@ class RunDirectory:
         return self.config.is_file()
 
     def is_used(self) -> bool:
-        """Whether anything is here but what a start that failed has left."""
+        """Whether the directory holds more than the remains of a failed start."""
         if not self.path.is_dir():
             return self.path.exists()
         here = [one.name for one in self.path.iterdir()]
         return any(name != "lock" and not name.endswith(_UNFINISHED) for name in here)
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
-        """Refuses a directory that must not be written to; writes nothing.
+        """Checks that training may write to the directory; writes nothing.
 
         Raises:
-          OptionError: used without ``resume`` or ``overwrite``; nothing to resume;
-            to be overwritten, but with something else than a run inside.
+          OptionError: If the directory is in use and neither ``resume`` nor ``overwrite`` is
+            given, holds no run to resume, or holds something else than a run.
         """
         if resume and overwrite:
             raise OptionError("--resume", "cannot be given together with --overwrite")
@@ -89,11 +89,11 @@ class RunDirectory:
                     "--overwrite, or choose another directory",
                 )
 
-    def read_config(self) -> Config:
-        """The config of the run here.
+    def read_config(self, overrides: Iterable[str] = ()) -> Config:
+        """The config of the run, with overrides ``"section.option=value"``.
 
         Raises:
-          OptionError: where there is no run, or its config cannot be used.
+          OptionError: If there is no run, or its config is invalid.
         """
         try:
             text = self.config.read_text(encoding="utf-8")
@@ -101,10 +101,10 @@ class RunDirectory:
             raise OptionError(
                 str(self.path), "is not a run directory: it has no readable config.toml"
             ) from None
-        return parse(text, source=str(self.config))
+        return parse(text, overrides, source=str(self.config))
 
     def is_claimed(self) -> bool:
-        """Whether a process is training here."""
+        """Whether a process holds the lock of the directory."""
         if not self.path.is_dir():
             return False
         try:
@@ -118,8 +118,8 @@ class RunDirectory:
         """Creates and locks the directory.
 
         Raises:
-          InUse: if another process is training here.
-          OSError: if it cannot be created or locked.
+          InUse: If another process holds the lock.
+          OSError: If the directory cannot be created or locked.
         """
         import fcntl
 
@@ -135,13 +135,13 @@ class RunDirectory:
         self._lock = lock
 
     def release(self) -> None:
-        """Ends the lock."""
+        """Releases the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def clear(self) -> None:
-        """Removes the run that was here, and nothing that a run did not write."""
+        """Removes the files of a run, and no others."""
         for directory in (self.checkpoints, self.tensorboard, self.wandb):
             shutil.rmtree(directory, ignore_errors=True)
         files = (self.metrics, self.evaluation, self.wandb_id, *self.pictures.values())
@@ -149,11 +149,11 @@ class RunDirectory:
             path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:
-        """Writes ``config.toml``, all of it or not at all."""
+        """Writes ``config.toml`` atomically."""
         _replace(self.config, config.to_toml())
 
     def cut_metrics(self, iteration: int) -> dict[str, Any]:
-        """Drops the lines after ``iteration``; returns the last one kept, or ``{}``."""
+        """Drops the records after ``iteration``; returns the last one kept, or ``{}``."""
         kept, last = [], {}
         for line in self._metric_lines():
             try:
@@ -169,7 +169,7 @@ class RunDirectory:
         return last
 
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
-        """Adds one line for each record and waits until they are on disk."""
+        """Appends one line per record and waits until they are on disk."""
         lines = "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records)
         with open(self.metrics, "a", encoding="utf-8") as file:
             file.write(lines)
@@ -177,7 +177,7 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All complete lines of ``metrics.jsonl``."""
+        """The records in ``metrics.jsonl``, up to the first incomplete line."""
         records = []
         for line in self._metric_lines():
             try:
@@ -187,13 +187,13 @@ class RunDirectory:
         return records
 
     def wandb_run(self) -> str:
-        """The id of this run at Weights & Biases, drawn once and kept as long as the run is."""
+        """The id of the run at Weights & Biases, drawn once and stored in the directory."""
         if not self.wandb_id.is_file():
             _replace(self.wandb_id, f"{secrets.token_hex(8)}\n")
         return self.wandb_id.read_text(encoding="utf-8").strip()
 
     def write_evaluation(self, record: dict[str, Any]) -> None:
-        """Writes ``evaluation.json``, all of it or not at all."""
+        """Writes ``evaluation.json`` atomically."""
         _replace(self.evaluation, json.dumps(record, indent=1) + "\n")
 
     def _metric_lines(self) -> list[str]:

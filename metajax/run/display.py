@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, plain lines anywhere else."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import sys
 import time
 from typing import Any
 
-from metajax.experiments.axes import AXES
+from metajax.run.axes import AXES
 
 
 class Display:
-    """Plain lines: the first block, then at most one line every ``interval`` seconds.
+    """Progress as plain lines: the first and last block, and one per ``interval`` between.
 
     Args:
-      start: iterations done before.
-      total: iterations in all.
-      axis: what returns count, see ``Evaluation``.
-      interval: seconds.
+      start: Iterations done before this process.
+      total: Iterations in all.
+      axis: Axis of the returns, see ``Evaluation``.
+      score: Name of the returns, likewise.
+      interval: Shortest time between two lines, in seconds.
     """
 
     def __init__(
-        self, start: int, total: int, axis: str = "adaptations", interval: float = 5.0
+        self,
+        start: int,
+        total: int,
+        axis: str = "adaptations",
+        score: str = "return",
+        interval: float = 5.0,
     ) -> None:
         self.start = start
         self.total = total
         self.axis = axis
+        self.score = score
         self._interval = interval
         self._next = 0.0
         self._began: tuple[float, int] | None = None
@@ -39,16 +46,16 @@ class Display:
         """Shows the state of the run.
 
         Args:
-          iteration: iterations done.
-          returns: of the last iteration, ``[K + 1]`` along the axis.
-          rate: environment steps a second.
+          iteration: Iterations done.
+          returns: Returns of the last iteration, ``[K + 1]`` along the axis; None if absent.
+          rate: Environment steps per second.
         """
         now = time.monotonic()
         if now < self._next and iteration < self.total:
             return
         self._next = now + self._interval
         left = self._left(now, iteration)
-        shown = _returns(returns, self.axis)
+        shown = _returns(returns, self.axis, self.score)
         self.message(f"iteration {iteration}/{self.total}  {shown}  {_rate(rate)}  {left}")
 
     def message(self, text: str) -> None:
@@ -56,7 +63,7 @@ class Display:
         print(text, file=sys.stderr, flush=True)
 
     def _left(self, now: float, iteration: int) -> str:
-        # The first block compiles, so that its speed says nothing of the rest.
+        # The first block includes compilation, so its speed does not predict the rest.
         if self._began is None:
             self._began = (now, iteration)
         began, first = self._began
@@ -67,7 +74,7 @@ class Display:
 
 
 class Bar(Display):
-    """A bar by rich; see ``Display``."""
+    """Progress as a bar by rich; see ``Display``."""
 
     def __enter__(self) -> Bar:
         from rich.console import Console
@@ -90,25 +97,25 @@ class Bar(Display):
         self._progress.stop()
 
     def update(self, iteration: int, returns: Any, rate: float) -> None:
-        shown = _returns(returns, self.axis)
+        shown = _returns(returns, self.axis, self.score)
         self._progress.update(self._task, completed=iteration, returns=shown, rate=_rate(rate))
 
     def message(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def display(start: int, total: int, axis: str) -> Display:
-    """The display that fits standard error; see ``Display``."""
-    return (Bar if sys.stderr.isatty() else Display)(start, total, axis)
+def display(start: int, total: int, axis: str, score: str) -> Display:
+    """The display for standard error: ``Bar`` on a terminal, else ``Display``."""
+    return (Bar if sys.stderr.isatty() else Display)(start, total, axis, score)
 
 
-def _returns(returns: Any, axis: str) -> str:
+def _returns(returns: Any, axis: str, score: str) -> str:
     if returns is None or len(returns) == 0:
         return ""
     if len(returns) == 1:
-        return f"return {returns[0]:.2f}"
+        return f"{score} {returns[0]:.2f}"
     words = AXES[axis]
-    return f"return {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
+    return f"{score} {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
 
 
 def _rate(rate: float) -> str:

@@ -20,27 +20,26 @@ from collections.abc import Sequence
 
 from metajax.core.options import OptionError
 
-# Processes that a command starts find the names here.
-_VARIABLE = "METAJAX_IMPORT"
+_loaded: list[str] = []
 
 
 def loaded() -> list[str]:
-    """The modules that this process was told to import, by name."""
-    return [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
+    """Names of the modules that this process was told to import.
+
+    A process that it starts, or a command that it tells the user to type, has to be given them.
+    """
+    return [*_loaded]
 
 
-def load(names: Sequence[str] = ()) -> None:
-    """Imports modules by name, those of the processes before this one first.
+def load(names: Sequence[str]) -> None:
+    """Imports modules by name, which then are among ``loaded``.
 
     Raises:
       OptionError: for a module that is not found.
     """
-    wanted = list(dict.fromkeys([*loaded(), *names]))
-    if not wanted:
-        return
-    if os.getcwd() not in sys.path:
+    if names and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    for name in wanted:
+    for name in names:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -50,4 +49,5 @@ def load(names: Sequence[str] = ()) -> None:
                 "--import",
                 f'"{name}" is not found; allowed: a module of {os.getcwd()} or of this Python',
             ) from None
-    os.environ[_VARIABLE] = ",".join(wanted)
+        if name not in _loaded:
+            _loaded.append(name)

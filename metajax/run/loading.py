@@ -1,46 +1,47 @@
-"""A run directory from Python."""
+"""Loading of run directories from Python."""
 
 from __future__ import annotations
 
 import pathlib
 from typing import NamedTuple
 
-from metajax.core.types import MetaAlgorithm, MetaState, TaskFamily
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import Family
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 
 
 class LoadedRun(NamedTuple):
-    """What a run directory holds, as objects.
+    """The contents of a run directory.
 
     Attributes:
-      algorithm: the one that was trained, on its family.
-      family: the held-out family that the run is measured on.
-      state: the training state; ``state.theta`` are the meta-parameters.
-      iteration: meta-iterations that it was trained for.
-      config: all settings of the run.
+      algorithm: The trained algorithm, on its training family.
+      family: The held-out family.
+      state: The training state; ``state.theta`` are the meta-parameters.
+      iteration: Meta-iterations behind ``state``.
+      config: All settings of the run.
     """
 
     algorithm: MetaAlgorithm
-    family: TaskFamily
+    family: Family
     state: MetaState
     iteration: int
     config: Config
 
 
 def load_run(path: str | pathlib.Path, checkpoint: int | None = None) -> LoadedRun:
-    """What ``metajax train`` has left in a run directory, to be used from Python.
+    """The algorithm, family, state and config of a run trained by ``metajax train``.
 
-    Names of your own have to be registered before, as by importing their module.
+    Families and algorithms of your own must be registered first, by importing their module.
 
     Args:
-      path: the run directory.
-      checkpoint: the iteration; by default the latest that was kept.
+      path: Run directory.
+      checkpoint: Iteration of the checkpoint. Default: the latest one.
 
     Raises:
-      OptionError: where there is no run, or its config cannot be used.
-      CheckpointError: if the checkpoint is missing or damaged.
+      OptionError: If there is no run, or its config is invalid.
+      CheckpointError: If the checkpoint is missing or damaged.
     """
     run = RunDirectory(path)
     config = run.read_config()

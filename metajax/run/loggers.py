@@ -1,4 +1,4 @@
-"""Optional metrics backends: TensorBoard and Weights & Biases."""
+"""Optional logging backends: TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
 class Logger(Protocol):
-    """Takes the records of ``metrics.jsonl`` as they are written."""
+    """A consumer of the records of ``metrics.jsonl``, called as they are written."""
 
     def write(self, records: Iterable[dict[str, Any]]) -> None: ...
 
@@ -22,7 +22,7 @@ class Logger(Protocol):
 
 
 def check_installed(options: TrainOptions) -> None:
-    """Raises ``OptionError`` where a backend is asked for that is not installed."""
+    """Raises ``OptionError`` if a requested backend is not installed."""
     for name, module in _MODULES.items():
         if getattr(options, name) and importlib.util.find_spec(module) is None:
             raise OptionError(
@@ -33,7 +33,7 @@ def check_installed(options: TrainOptions) -> None:
 
 
 def open_loggers(run: RunDirectory, config: Config, start: int) -> list[Logger]:
-    """The backends that the config asks for; ``start`` is the iteration reached."""
+    """The backends requested by the config; ``start`` is the number of iterations done."""
     loggers: list[Logger] = []
     if config.train.tensorboard:
         loggers.append(_TensorBoard(run, start))
@@ -81,7 +81,7 @@ class _WandB:
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:
-    """A record's numbers, with lists spread out: ``returns/0``, ``returns/1``."""
+    """The numbers of a record, with lists flattened: ``returns/0``, ``returns/1``."""
     flat: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, list):

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.options import OptionError
-from metajax.core.types import MetaAlgorithm, MetaState
 from metajax.run import checkpoints, numbers
 from metajax.run.config import LAYOUT, Config
 from metajax.run.directory import RunDirectory
@@ -24,20 +24,20 @@ from metajax.training import initial_state, train
 
 
 class NotFinite(Exception):
-    """Training met a value that is not a number; the message names the iteration."""
+    """A NaN or infinity in theta or a metric; the message names the iteration."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-      state: the training state.
-      iteration: iterations done; the last checkpoint holds them.
-      env_steps: environment steps of all of them, over all processes.
-      seconds: spent on them, compilation and checkpoints included.
-      env_steps_per_second: of the median block of this process.
-      exit_code: 0, or 130 and 143 after a signal.
+      state: Training state.
+      iteration: Iterations done, all of them in the last checkpoint.
+      env_steps: Environment steps of the run, over all its processes.
+      seconds: Wall-clock time of the run, compilation and checkpoints included.
+      env_steps_per_second: Rate of the median block of this process.
+      exit_code: 0; 130 after SIGINT, 143 after SIGTERM.
     """
 
     state: MetaState
@@ -49,33 +49,28 @@ class Outcome:
 
 
 def run_key(config: Config) -> jax.Array:
-    """The key of a whole run."""
+    """The random key of a run, from its seed."""
     return jax.random.key(config.train.seed)
 
 
 def train_run(
-    run: RunDirectory,
-    config: Config,
-    algorithm: MetaAlgorithm,
-    *,
-    checkpoint: int | None = None,
+    run: RunDirectory, config: Config, algorithm: MetaAlgorithm, *, checkpoint: int | None = None
 ) -> Outcome:
-    """Trains to ``config.train.num_iterations``, starting from a checkpoint if given.
+    """Trains to ``config.train.num_iterations``, from a checkpoint if given.
 
-    The directory must be claimed. ``metrics.jsonl`` is cut back to the checkpoint,
-    so that a run killed at any moment and continued writes the same lines as one
-    that was not, but for the seconds.
+    ``metrics.jsonl`` is cut back to the checkpoint, so a run that was killed and resumed
+    writes the same lines as an uninterrupted one, apart from the seconds.
 
     Args:
-      run: where to write.
-      config: of the run.
-      algorithm: ``config.build()``'s.
-      checkpoint: the iteration to continue from; ``None`` starts anew.
+      run: Run directory, claimed.
+      config: Config of the run.
+      algorithm: Algorithm from ``config.build()``.
+      checkpoint: Iteration of the checkpoint to continue from. Default: start anew.
 
     Raises:
-      NotFinite: when theta or a metric stops being a number.
-      CheckpointError: when a checkpoint cannot be read or written.
-      OSError: when the disk is full.
+      NotFinite: If theta or a metric is not finite.
+      CheckpointError: If a checkpoint cannot be read or written.
+      OSError: If another file cannot be written.
     """
     start = checkpoint or 0
     key = run_key(config)
@@ -85,8 +80,9 @@ def train_run(
         checkpoints.remove(run.checkpoints, later)
     last = run.cut_metrics(start)
     loggers = open_loggers(run, config, start)
+    score = algorithm.family.spec.score
     with (
-        display(start, config.train.num_iterations, algorithm.axis) as screen,
+        display(start, config.train.num_iterations, algorithm.axis, score) as screen,
         Interruption(lambda number: screen.message(_announcement(number))) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
@@ -114,10 +110,10 @@ def train_run(
 
 
 def check_sizes(algorithm: MetaAlgorithm) -> None:
-    """Traces one iteration without running it, so that nothing is written before.
+    """Traces one iteration, to fail before anything is written.
 
     Raises:
-      OptionError: for sizes that fit each option but not each other.
+      OptionError: For sizes that do not fit together.
     """
     try:
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -133,20 +129,25 @@ def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -
     """The training state of a checkpoint.
 
     Raises:
-      CheckpointError: if it is missing, damaged or of another configuration.
+      CheckpointError: If the checkpoint is missing, damaged or of another configuration.
     """
     like = jax.eval_shape(algorithm.init, jax.random.key(0))
     return checkpoints.restore(run.checkpoints, iteration, like)
 
 
 def check_continuation(before: Config, now: Config, reached: int) -> None:
-    """Refuses to continue a run with settings that would make it another run.
+    """Checks that a run may continue with changed settings.
 
-    How long it trains, what it keeps, how it is measured and how its tasks are laid
-    over memory and devices may change.
+    The number of iterations, the checkpoints kept, the evaluation, and the layout of tasks
+    over memory and devices may change; all else must stay.
+
+    Args:
+      before: Config that the run was started with.
+      now: Config to continue with.
+      reached: Iterations done.
 
     Raises:
-      OptionError: naming the first setting that differs.
+      OptionError: For the first setting that differs.
     """
     for section in ("family", "algorithm", "train"):
         old, new = before.to_dict()[section], now.to_dict()[section]
@@ -167,7 +168,7 @@ def check_continuation(before: Config, now: Config, reached: int) -> None:
 
 
 class _Blocks:
-    """What happens on the host after each block of iterations."""
+    """Work on the host after each block of iterations: metrics, checks, checkpoints."""
 
     def __init__(
         self,
@@ -255,7 +256,7 @@ def _all_finite(tree: Any) -> jax.Array:
 
 
 def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
-    """Index in the block and name of the first metric that is not finite."""
+    """The first metric that is not finite: index in the block, and name."""
     found = []
     for name, value in infos.items():
         value = np.asarray(value)

@@ -1,4 +1,4 @@
-"""The meta-test of a trained run: a table, ``evaluation.json`` and pictures."""
+"""The meta-test of a run, its record ``evaluation.json`` and its pictures."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
-from metajax.core.types import MetaAlgorithm, TaskFamily, Tree
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import plain
 
-# Keeps held-out tasks apart from the training tasks of an equal seed.
+# Separates held-out tasks from training tasks with the same seed.
 _META_TEST = 0x7E57
 
 
 def evaluation_key(config: Config) -> jax.Array:
-    """The key of the held-out tasks; independent of every training key."""
+    """The random key of the meta-test, independent of every training key."""
     return jax.random.fold_in(jax.random.key(config.evaluate.seed), _META_TEST)
 
 
 def meta_test(
     config: Config,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Tree,
     *,
     explore: bool | None = None,
 ) -> Evaluation:
-    """Adapts ``theta`` to held-out tasks as the config's ``[evaluate]`` says.
+    """The evaluation of ``theta`` on held-out tasks, with the settings in ``[evaluate]``.
 
     Args:
-      config: of the run.
-      algorithm, held_out: ``config.build()``'s.
-      theta: meta-parameters.
-      explore: in place of the config's.
+      config: Config of the run.
+      algorithm, held_out: Result of ``config.build()``.
+      theta: Meta-parameters.
+      explore: Override of ``evaluate.explore``.
 
     Raises:
-      OptionError: for settings that do not fit the algorithm.
+      OptionError: For settings that do not fit the algorithm.
     """
     options = config.evaluate
     return evaluate(
@@ -56,11 +57,11 @@ def meta_test(
     )
 
 
-def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> None:
+def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
     """Traces the meta-test of one task without running it.
 
     Raises:
-      OptionError: for settings of ``[evaluate]`` that do not fit the algorithm.
+      OptionError: For settings in ``[evaluate]`` that do not fit the algorithm.
     """
     options = config.evaluate
 
@@ -78,7 +79,7 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFami
     try:
         jax.eval_shape(of_task, jax.random.key(0))
     except OptionError as error:
-        # A held-out family may be too short for what the algorithm was given.
+        # Episodes of the held-out family may be too short for the horizon of the algorithm.
         section = "algorithm" if error.field == "horizon" else "evaluate"
         raise OptionError(f"{section}.{kebab(error.field)}", error.problem) from None
     except (ValueError, OverflowError) as error:
@@ -86,13 +87,10 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: TaskFami
         raise OptionError("evaluate", f"these sizes do not work together: {first}") from error
 
 
-def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) -> Evaluation:
-    """The same meta-test of weights that were never trained.
-
-    What adaptation gains from there says how much of a curve is due to training.
-    """
+def from_random(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> Evaluation:
+    """The meta-test of untrained weights: the part of the curve not due to training."""
     key = jax.random.fold_in(evaluation_key(config), 2)
-    # Compiled, so that of all that a training begins with theta alone is made.
+    # jit drops all parts of the initial state except theta.
     theta = jax.jit(lambda key: algorithm.init(key).theta)(key)
     return meta_test(config, algorithm, held_out, theta)
 
@@ -100,15 +98,15 @@ def from_random(config: Config, algorithm: MetaAlgorithm, held_out: TaskFamily) 
 def to_record(
     evaluation: Evaluation, baseline: Evaluation, config: Config, checkpoint: int
 ) -> dict[str, Any]:
-    """An evaluation for JSON: means, 95% intervals, all returns and where they come from.
+    """An evaluation as JSON: means, 95% intervals, all returns, and their provenance.
 
     Args:
-      evaluation: of the trained weights.
-      baseline: of random ones, see ``from_random``.
-      config: of the run.
-      checkpoint: the iteration that was measured.
+      evaluation: Evaluation of the trained weights.
+      baseline: Evaluation of random weights, see ``from_random``.
+      config: Config of the run.
+      checkpoint: Iteration of the evaluated checkpoint.
     """
-    from metajax.run import records
+    from metajax.run import machine
 
     return {
         "family": config.held_out.name,
@@ -116,6 +114,7 @@ def to_record(
         "checkpoint": checkpoint,
         "num_tasks": len(evaluation.returns),
         "axis": evaluation.axis,
+        "score": evaluation.score,
         "steps": None if evaluation.steps is None else evaluation.steps.tolist(),
         "explore": evaluation.explore,
         "mean": plain(evaluation.mean()),
@@ -129,14 +128,13 @@ def to_record(
         },
         "config": config.to_dict(),
         "config_digest": config.digest(),
-        "environment": records.environment(),
+        "environment": machine.environment(),
         "returns": plain(evaluation.returns),
     }
 
 
 def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
-    """The evaluation and the baseline that ``to_record`` wrote."""
-
+    """Evaluation and baseline from the result of ``to_record``."""
     steps = None if record.get("steps") is None else np.asarray(record["steps"], np.int64)
 
     def read(values: dict[str, Any]) -> Evaluation:
@@ -146,6 +144,7 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
             explore=record["explore"],
             env_steps=values["env_steps"],
             steps=steps,
+            score=record.get("score", "return"),
         )
 
     return read(record), read(record["from_random"])
@@ -157,33 +156,34 @@ def draw(
     evaluation: Evaluation,
     baseline: Evaluation,
     algorithm: MetaAlgorithm,
-    held_out: TaskFamily,
+    held_out: Family,
     theta: Tree,
 ) -> list[pathlib.Path]:
-    """Writes the run's pictures.
+    """Draws the pictures of a run.
 
     Returns:
-      Their paths: the return over adaptations, the return over training, the settings
-      that are learned if any are, and, for tasks in the plane, trajectories from the first
-      to the last adaptation or episode (not of lifetimes, whose chunks are pieces of
-      episodes).
+      Paths of the return over adaptations, the return over training, learned settings if
+      there are any, and, for tasks in the plane, trajectories over adaptations or episodes
+      (except in lifetimes, where chunks are parts of episodes).
     """
-    from metajax.run import plots
+    from metajax.run import plots, trajectories
 
     paths = [run.pictures["adaptation"]]
     plots.adaptation_curve(
         paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
     )
-    if held_out.spec.plane is not None and evaluation.axis != "points":
+    if isinstance(held_out, TaskFamily) and held_out.spec.plane and evaluation.axis != "points":
         paths.append(run.pictures["trajectories"])
         key = jax.random.fold_in(evaluation_key(config), 1)
-        # A continuing trial has no adaptations; its axis counts episodes.
+        # In a continuing trial there are no adaptations, and the axis counts episodes.
         number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
-        plots.trajectories(paths[-1], algorithm, key, theta, held_out, number)
+        trajectories.draw(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.pictures["training"])
-        plots.learning_curves(paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis)
+        plots.learning_curves(
+            paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis, evaluation.score
+        )
     if metrics and algorithm.schedules:
         paths.append(run.pictures["schedules"])
         columns = ("iteration", *algorithm.schedules)

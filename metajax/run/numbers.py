@@ -1,4 +1,4 @@
-"""Numbers that a program gives, as files hold them."""
+"""Conversion of arrays to numbers for files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: arrays as lists, NaN and infinity, which it does not know, as None."""
+    """``value`` for JSON: arrays as lists; NaN and infinity, unknown to JSON, as None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -24,10 +24,10 @@ def plain(value: Any) -> Any:
 
 
 def whole(counts: Any) -> np.ndarray:
-    """Counts as int64.
+    """``counts`` rounded to int64.
 
-    They are rounded, not cut: a count over tasks that was taken as their mean times their
-    number, in float32, may lie just below the whole number that it is.
+    A count computed in float32, as the mean over tasks times their number, may lie just
+    below the true integer.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the block and saves, a second Ctrl-C exits."""
+"""Ctrl-C and SIGTERM: the first signal ends the block and saves, a second Ctrl-C exits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While it is entered, remembers a signal instead of dying of it.
+    """A context that records the first SIGINT or SIGTERM instead of dying from it.
 
-    A thread reads the signals as the operating system delivers them, since
-    Python's own handlers have to wait for as long as a compiled block runs.
+    A thread reads signals as the operating system delivers them, because Python's own
+    handlers cannot run before the current compiled block returns.
 
     Args:
-      announce: called with the first signal's number, on that thread.
+      announce: Function called with the number of the first signal, on that thread.
 
     Attributes:
-      received: the first signal's number, or ``None``.
+      received: Number of the first signal, or None.
     """
 
     def __init__(self, announce: Callable[[int], None]) -> None:
@@ -31,11 +31,11 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What a process ended by the signal returns: 130 or 143."""
+        """Exit code of a process ended by the signal: 130 or 143."""
         return 128 + (self.received or 0)
 
     def __enter__(self) -> Interruption:
-        # Only the main thread may set handlers; elsewhere nothing is watched.
+        # Only the main thread may set handlers; on other threads this context does nothing.
         self._active = threading.current_thread() is threading.main_thread()
         if self._active:
             self._receiver, self._sender = socket.socketpair()
@@ -70,6 +70,6 @@ class Interruption:
 def _exit_now() -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the progress bar hides the cursor
-    sys.stderr.write("\nstopped at once; the last checkpoint is kept\n")
+    sys.stderr.write("\nstopped immediately; the last checkpoint is kept\n")
     sys.stderr.flush()
     os._exit(128 + signal.SIGINT)

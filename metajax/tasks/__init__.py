@@ -1,8 +1,8 @@
-"""Task families: what a trial can be about.
+"""Task families, by name.
 
-Every family is a frozen dataclass of options in a file of its own, with
-``build() -> TaskFamily``, and one line in ``FAMILIES``. Importing them costs
-nothing: JAX and gymnax are imported by ``build``, after the options are checked.
+Each family is a frozen dataclass of options with ``build() -> TaskFamily``, in its own
+file, and one line in ``FAMILIES``. Importing this package is cheap: only ``build`` imports
+JAX and gymnax, after the options have been checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from metajax.core.options import build
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
     from metajax.tasks.adapters.gymnax import default_params as default_params
     from metajax.tasks.adapters.gymnax import from_gymnax as from_gymnax
     from metajax.tasks.auto_reset import with_auto_reset as with_auto_reset
@@ -42,11 +41,14 @@ FAMILIES = Registry(
         "eleven-armed-bandit": "metajax.tasks.bandits.eleven_armed_bandit:ElevenArmedBandit",
         "four-rooms": "metajax.tasks.grid.four_rooms:FourRooms",
         "gaussian-bandit": "metajax.tasks.bandits.gaussian_bandit:GaussianBandit",
+        "gaussian-blobs": "metajax.tasks.supervised.gaussian_blobs:GaussianBlobs",
         "gridnavi": "metajax.tasks.grid.gridnavi:GridNavi",
         "key-door": "metajax.tasks.grid.key_door:KeyDoor",
         "meta-maze": "metajax.tasks.grid.meta_maze:MetaMaze",
         "pendulum": "metajax.tasks.control.pendulum:Pendulum",
         "point-navigation": "metajax.tasks.plane.point_navigation:PointNavigation",
+        "quadratics": "metajax.tasks.supervised.quadratics:Quadratics",
+        "sinusoid": "metajax.tasks.supervised.sinusoid:Sinusoid",
         "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
         "two-step": "metajax.tasks.tabular.two_step:TwoStep",
@@ -62,26 +64,23 @@ _LAZY = {
 }
 
 
-def make(name: str, **options: Any) -> TaskFamily:
-    """The family of that name.
+def make(name: str, **options: Any) -> Any:
+    """The family registered as ``name``.
 
     Args:
-      name: one of ``metajax.tasks.list()``.
-      **options: fields of the family's options, for example
-        ``make("cartpole", mirrored=True)``.
-
-    Returns:
-      The ``TaskFamily``.
+      name: One of ``metajax.tasks.list()``.
+      **options: Options of the family, for example ``make("cartpole", mirrored=True)``;
+        ``metajax list NAME`` prints them with their defaults.
 
     Raises:
-      OptionError: a ``ValueError`` that names the family or option that is
-        unknown or impossible, and what is allowed.
+      OptionError: A ``ValueError`` for an unknown family, an unknown option, or a value
+        out of range; it names the option and what is allowed.
     """
     return build(FAMILIES.get(name), options, where="family").build()
 
 
 def list() -> builtins.list[str]:
-    """Names of all families that ``make`` knows."""
+    """Names that ``make`` accepts, sorted."""
     return [*FAMILIES.names()]
 
 

@@ -1,21 +1,46 @@
-"""Families from three functions: the step that resets itself is derived."""
+"""Building blocks of families: time steps, and a ``step`` that resets itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
-from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.family import Key, Restarts, Spec, TaskFamily, TimeStep, Tree
+
+
+def time_step(
+    observation: jax.Array,
+    reward: jax.Array | float = 0.0,
+    *,
+    terminated: jax.Array | bool = False,
+    truncated: jax.Array | bool = False,
+) -> TimeStep:
+    """The result of ``advance`` or, by default, of ``reset``, before any auto-reset.
+
+    Args:
+      observation: ``[O]``, also the final observation.
+      reward: Scalar, cast to float32.
+      terminated, truncated: Bool scalars.
+    """
+    reward = jnp.asarray(reward, jnp.float32)
+    ends = jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
+    return TimeStep(observation, reward, *ends, final_observation=observation)
 
 
 def or_restart(
     state: Tree, timestep: TimeStep, first_state: Tree, first: TimeStep
 ) -> tuple[Tree, TimeStep]:
-    """What a step led to or, where it ended the episode, the start of the next one."""
+    """The result of a step, with state and observation of a reset if the episode ended.
 
-    # lax.select, unlike jnp.where, refuses to promote: an environment whose
-    # state changes its dtype fails here and not in the scan around it.
+    Args:
+      state, timestep: Result of ``TaskFamily.advance``.
+      first_state, first: Result of ``TaskFamily.reset``.
+    """
+
+    # lax.select, unlike jnp.where, refuses to promote: an environment that changes the dtype
+    # of its state fails here and not in the scan around it.
     def select(fresh: jax.Array, ended: jax.Array) -> jax.Array:
         return jax.lax.select(timestep.done, fresh, ended)
 
@@ -29,25 +54,27 @@ def with_auto_reset(
     sample: Callable[[Key], Tree],
     reset: Callable[[Key, Tree], tuple[Tree, TimeStep]],
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
+    *,
+    restarts: Restarts = "step",
 ) -> TaskFamily:
-    """A ``TaskFamily`` whose ``step`` starts the next episode of the same task.
+    """A ``TaskFamily`` with a ``step`` that starts the next episode of the same task.
 
-    ``step`` computes a reset at every step and selects, since under ``vmap``
-    both sides of a condition run anyway. Where the reset draws random numbers
-    that can cost more than the step itself, so code that needs one episode only
-    should use ``advance``. A reset without randomness costs nothing.
+    ``step`` computes a reset at every step and selects, because ``vmap`` evaluates both
+    sides of a condition anyway. A reset that draws random numbers can cost more than the
+    step itself; code that needs a single episode should call ``advance``. A deterministic
+    reset is free.
 
     Args:
-      spec: what is static about the family.
+      spec: Static description of the family.
       sample: ``(key) -> task``.
       reset: ``(key, task) -> (state, timestep)``.
-      advance: ``(key, task, state, action) -> (state, timestep)``, one transition
-        without any reset. States and timesteps must have the shapes and dtypes
-        of those that ``reset`` returns.
+      advance: ``(key, task, state, action) -> (state, timestep)``, one transition without
+        any reset. State and timestep must keep the shapes and dtypes that ``reset`` returns.
+      restarts: When lifetimes and continuing trials draw the first state of the next episode;
+        see ``TaskFamily``.
 
     Returns:
-      The family. Its ``step`` splits the key it is given: ``advance`` receives
-      the first half.
+      The family. ``step`` splits its key in two and passes the first half to ``advance``.
     """
 
     def step(key, task, state, action):
@@ -56,4 +83,4 @@ def with_auto_reset(
         first_state, first = reset(key_reset, task)
         return or_restart(state, timestep, first_state, first)
 
-    return TaskFamily(spec, sample, reset, step, advance, auto_reset=True)
+    return TaskFamily(spec, sample, reset, step, advance, restarts)

@@ -1,4 +1,4 @@
-"""A family whose every episode is in a task of its own: what joint training sees."""
+"""Task mixtures: a new task in every episode, as joint training sees a family."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from metajax.core.types import TaskFamily
+from metajax.core.family import TaskFamily
 from metajax.tasks.auto_reset import with_auto_reset
 
 
 class MixtureState(NamedTuple):
-    """State of an episode.
+    """State of one episode.
 
     Attributes:
-      task: that the episode is in.
-      env_state: of the family.
+      task: Task this episode runs in.
+      env_state: Environment state of the underlying family.
     """
 
     task: Any
@@ -24,15 +24,17 @@ class MixtureState(NamedTuple):
 
 
 def mixture(family: TaskFamily) -> TaskFamily:
-    """The same environment, with a new task at every reset.
+    """The environment of ``family`` with a new task drawn at every reset.
 
-    There is one task, ``()``: the distribution over tasks itself. Training in it is joint
-    training on all tasks, with nothing that tells them apart.
+    The mixture has a single task, ``()``, which stands for the distribution over tasks.
+    Training in it is joint training on all tasks, with no task identity to observe.
 
     Args:
-      family: whose tasks are mixed.
+      family: Family to draw the task of each episode from.
+
+    Returns:
+      The mixture, without ``optimal_return`` and ``plane``, which depend on the task.
     """
-    # What depends on the task is unknown here, and so is what it would be worth.
     spec = dataclasses.replace(
         family.spec, name=f"{family.spec.name}-mixture", optimal_return=None, plane=None
     )

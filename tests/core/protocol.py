@@ -5,6 +5,7 @@ block of training, one meta-test, and one trial alone.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,9 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
-from metajax.core.types import Key, MetaAlgorithm, MetaState, TaskFamily, Tree, Trial
+from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.family import DataFamily, Family, TaskFamily
+from metajax.core.types import Key, Tree, Trial
 from metajax.evaluation import Evaluation
 
 KEY, TEST_KEY = 0, 1
@@ -34,14 +37,24 @@ LIFETIME_SIZES = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "rl2": {"hidden_size": 3},
+    "rl2-reward-prediction": {"hidden_size": 3},
     "snail": {"input_size": 3, "filters": 2, "attention_size": 2},
     "transformer": {"num_layers": 1, "num_heads": 1, "size": 4, "mlp_size": 4},
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
+    "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
+    "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
 }
-ON_ARMS = " on arms"
-"""After the name of a gradient-based algorithm: discrete actions in the place of continuous."""
+FAMILIES = {"arms": toys.arms, "sinusoid": functools.partial(metajax.tasks.make, "sinusoid")}
+"""Families beside ``line``, for names such as "maml on arms"."""
+
+
+def _few_shot_families() -> list[DataFamily]:
+    return [
+        metajax.tasks.make("quadratics", size=3),
+        metajax.tasks.make("gaussian-blobs", num_classes=3, num_features=2),
+    ]
 
 
 def _continuing_families() -> list[TaskFamily]:
@@ -53,12 +66,12 @@ def _continuing_families() -> list[TaskFamily]:
     ]
 
 
-def _continuing(name: str) -> MetaAlgorithm:
+def _on_the_first(families: Sequence[Family], name: str, **sizes: Any) -> MetaAlgorithm:
     """On the first family that the algorithm works on."""
     problems = []
-    for family in _continuing_families():
+    for family in families:
         try:
-            return metajax.make(name, family, num_tasks=4, **OPTIONS.get(name, {}))
+            return metajax.make(name, family, **sizes, **OPTIONS.get(name, {}))
         except metajax.OptionError as error:
             problems.append(str(error))
     raise AssertionError(f"no family fits {name}: {problems}")
@@ -74,13 +87,14 @@ def lifetime_sizes(name: str) -> dict[str, Any]:
 def make(name: str) -> MetaAlgorithm:
     """An algorithm of the registry, or a rule of ``toys.OUTER_RULES``, in its small size."""
     if name in toys.CONTINUING:
-        return _continuing(name)
+        return _on_the_first(_continuing_families(), name, num_tasks=4)
+    if name in toys.FEW_SHOT:
+        return _on_the_first(_few_shot_families(), name, num_tasks=4, num_streams=3)
     if name in toys.LIFETIMES:
         return metajax.make(name, toys.arms(), **lifetime_sizes(name))
-    if name.endswith(ON_ARMS):
-        return toys.make(name.removesuffix(ON_ARMS), toys.arms())
-    registered, options = toys.OUTER_RULES.get(name, (name, {}))
-    return toys.make(registered, toys.line(), **options)
+    registered, _, family = name.partition(" on ")
+    registered, options = toys.OUTER_RULES.get(registered, (registered, {}))
+    return toys.make(registered, FAMILIES.get(family, toys.line)(), **options)
 
 
 class Run:
@@ -105,29 +119,35 @@ class Run:
         """A whole run with the key ``KEY``."""
         return self.train(jax.random.key(KEY))
 
-    @property
+    @functools.cached_property
     def theta(self) -> Tree:
-        """The meta-parameters after training."""
-        return self.training[0][2].theta
+        """Of a meta-test after training."""
+        return jax.jit(self.algorithm.deploy)(self.training[0][2])
 
     @functools.cached_property
     def meta_test(self) -> Evaluation:
-        """Of the trained theta, on tasks of the same family."""
+        """After training, on tasks of the same family."""
         key = jax.random.key(TEST_KEY)
         return metajax.evaluate(self.algorithm, key, self.theta, num_tasks=NUM_TEST_TASKS)
 
     @functools.cached_property
-    def mode_alone(self) -> list[Trial]:
-        """The trials of the meta-test one after the other, with returns of the mode."""
-        options = {"num_streams": NUM_STREAMS} if self.algorithm.axis == "episodes" else {}
-        trial = jax.jit(functools.partial(self.algorithm.adapt, explore=False, **options))
+    def alone(self) -> list[Trial]:
+        """The trials of the meta-test one after the other.
+
+        Of environments with returns of the mode, and ``NUM_STREAMS`` where streams are no part
+        of the learner.
+        """
+        options: dict[str, Any] = {"explore": self.algorithm.axis == "adaptations"}
+        if self.algorithm.axis == "episodes":
+            options["num_streams"] = NUM_STREAMS
+        trial = jax.jit(functools.partial(self.algorithm.adapt, **options))
         _, tasks, keys = of_rows(self.algorithm.family, jax.random.key(TEST_KEY), NUM_TEST_TASKS)
         rows = [jax.tree.map(lambda leaf, i=i: leaf[i], tasks) for i in range(NUM_TEST_TASKS)]
         found = [trial(key, self.theta, row) for key, row in zip(keys, rows, strict=True)]
         return jax.device_get(found)
 
 
-def of_rows(family: TaskFamily, key: Key, number: int) -> tuple[Key, Tree, Key]:
+def of_rows(family: Family, key: Key, number: int) -> tuple[Key, Tree, Key]:
     """The keys, tasks and keys of trials that a batch of tasks draws from its key."""
     keys = jax.random.split(key, number)
     pairs = jax.vmap(jax.random.split)(keys)

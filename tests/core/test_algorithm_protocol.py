@@ -12,11 +12,10 @@ import pytest
 import toys
 
 import metajax
-from metajax import inner, outer, training
+from metajax import losses, outer, training
 from metajax.algorithms import ALGORITHMS
-from metajax.core.layout import TaskMap
-from metajax.core.types import Box
-from metajax.data.rollout import fresh_episodes
+from metajax.core.family import Box
+from metajax.core.layout import Layout
 
 
 def test_joint_training_under_a_trust_region(line):
@@ -62,19 +61,32 @@ def test_options_of_the_family_may_be_traced():
     np.testing.assert_allclose(jax.vmap(run)(means), returns, rtol=1e-5)
 
 
-@pytest.mark.xdist_group("joint")
-def test_traced_options_are_kept_in_no_cache():
-    one = protocol.run("joint")
+def test_traced_options_are_kept_in_no_cache(line):
+    """And the compiled programs of other algorithms stay there."""
+    key = jax.random.key(0)
+    joint = toys.make("joint", line, learning_rate=0.1)
+    _, concrete = metajax.train(joint, key, 1)
+    kept = dict(training._kept)
+    program = kept[joint, 1]
 
     def run(learning_rate):
-        algorithm = toys.make("joint", one.algorithm.family, learning_rate=learning_rate)
-        return metajax.train(algorithm, jax.random.key(protocol.KEY), 1)[1]
+        return metajax.train(toys.make("joint", line, learning_rate=learning_rate), key, 1)[1]
 
     histories = jax.vmap(run)(jnp.array([0.1, 0.2]))
-    assert training._block.cache_info().currsize == 0
-    # No learning rate changes what the first iteration finds.
-    expected = one.training[1]["returns"][:1]
-    np.testing.assert_allclose(histories["returns"][0], expected, rtol=1e-5)
+    assert training._kept == kept
+    np.testing.assert_allclose(histories["returns"][0], concrete["returns"], rtol=1e-5)
+    metajax.train(joint, key, 1)
+    assert training._kept[joint, 1] is program
+    assert program._cache_size() == 1
+
+
+def test_only_so_many_programs_are_kept(line, monkeypatch):
+    monkeypatch.setattr(training, "_kept", {})
+    monkeypatch.setattr(training, "_MOST_KEPT", 2)
+    joint = toys.make("joint", line)
+    for num_iterations in (1, 2, 3):
+        metajax.train(joint, jax.random.key(0), num_iterations)
+    assert [length for _, length in training._kept] == [2, 3]
 
 
 def test_a_spec_of_lists_and_arrays_has_a_hash():
@@ -214,9 +226,14 @@ def test_an_inner_rule_from_optax(assert_same):
 def test_an_inner_rule_as_a_function(line, steps):
     """A rule that halves the weights, whatever it sees."""
 
-    def halve(key, theta, phi, chunk):
-        del key, theta, chunk
-        return inner.GradientState(jax.tree.map(lambda leaf: leaf / 2, phi.weights), ())
+    def halve(theta):
+        del theta
+
+        def update(gradients, state, weights=None):
+            del gradients
+            return jax.tree.map(lambda leaf: -leaf / 2, weights), state
+
+        return optax.GradientTransformation(lambda weights: optax.EmptyState(), update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
@@ -243,8 +260,8 @@ class Shaped(nn.Module):
         (Shaped((2,)), r"Shaped gives features of shape \(2,\) .* allowed: \(2, F\)"),
         (Shaped((1, 4)), r"Shaped gives features of shape \(1, 4\)"),
         (Shaped((2, 1, 4)), r"Shaped gives features of shape \(2, 1, 4\)"),
-        (Torso, r"Torso is no module; did you mean Torso\(\)\?"),
-        (3, "3 is no module; allowed: an instance of a flax.linen.Module"),
+        (Torso, r"Torso is not a module; did you mean Torso\(\)\?"),
+        (3, "3 is not a module; allowed: an instance of a flax.linen.Module"),
     ],
 )
 def test_a_network_that_gives_something_else_is_refused(name, network, message):
@@ -253,11 +270,10 @@ def test_a_network_that_gives_something_else_is_refused(name, network, message):
 
 
 def test_what_does_not_go_with_an_inner_rule_is_refused(line):
-    def rule(key, theta, phi, chunk):
-        return phi
+    def rule(theta):
+        return optax.sgd(0.1)
 
     for options, message in (
-        ({"inner": rule, "surrogate": "dice"}, 'surrogate: "dice" is not possible with a rule'),
         ({"inner": rule, "inner_lr": 0.3}, "inner_lr: is not possible beside inner"),
         ({"inner": optax.sgd(0.1), "inner_lr": (0.1,)}, "inner_lr: is not possible beside inner"),
         ({"inner": optax.adam(0.01)}, "inner: its update has no derivative where"),
@@ -271,17 +287,19 @@ def test_what_does_not_go_with_an_inner_rule_is_refused(line):
 
 
 def test_an_inner_rule_that_is_none_is_refused(line):
-    for inner_rule in (3, optax.sgd):
+    for inner_rule in (3, optax.sgd, nn.Dense):
         with pytest.raises(metajax.OptionError, match=r"inner: .* does not fit; allowed"):
             toys.make("maml", line, inner=inner_rule)
-    weights_only = toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi.weights)
-    with pytest.raises(metajax.OptionError, match=r"inner: returns .*allowed: a GradientState"):
-        jax.eval_shape(weights_only.step, jax.random.key(0), weights_only.init(jax.random.key(0)))
+    for not_a_rule in (lambda theta: theta, lambda theta: None):
+        with pytest.raises(metajax.OptionError, match=r"inner: returns .*allowed: an optax"):
+            toys.make("maml", line, inner=not_a_rule)
+    with pytest.raises(metajax.OptionError, match=r"inner: takes .*allowed: .*theta"):
+        toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi)
 
 
 def test_a_name_is_no_family(line):
     assert toys.make("maml", line).family is line
-    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is no TaskFamily"):
+    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):
         metajax.make("maml", "cartpole")  # type: ignore[arg-type]
 
 
@@ -289,14 +307,14 @@ def test_a_name_is_no_family(line):
 def test_a_composition_equals_the_recipe(assert_same):
     """FOMAML put together by hand is the registry's, bit for bit."""
     recipe = protocol.run("fomaml")
-    learner, family = recipe.algorithm.learner, recipe.algorithm.family
-    source = fresh_episodes(family, learner, toys.NUM_STREAMS, 4)
-    objective = outer.post_adaptation(
-        learner, source, family, num_adaptations=1, derivative="first-order"
+    problem = metajax.fresh(
+        recipe.algorithm.family, recipe.algorithm.learner, num_streams=toys.NUM_STREAMS
     )
-    layout = metajax.TaskMap.build(toys.NUM_TASKS)
+    terms = {"entropy": (0.0, losses.term(losses.entropy))}
+    objective = outer.post_adaptation(problem, terms=terms, derivative="first-order")
+    layout = metajax.Layout.build(toys.NUM_TASKS)
     rule = outer.once(outer.backprop(objective, layout), optax.adam(1e-3))
-    mine = metajax.compose(learner, rule, family, num_streams=toys.NUM_STREAMS)
+    mine = metajax.compose(problem, rule)
     assert_same(protocol.Run(mine).training, recipe.training)
 
 
@@ -319,14 +337,9 @@ def test_fields_that_do_not_divide(line):
 
 def test_blocks_that_are_given_choose_the_rest():
     assert jax.local_device_count() == 2
-    assert metajax.TaskMap.build(6, microbatch=6).num_devices == 1
-    layout = metajax.TaskMap.build(40, gradient_microbatch=8)
+    assert metajax.Layout.build(6, microbatch=6).num_devices == 1
+    layout = metajax.Layout.build(40, gradient_microbatch=8)
     assert (layout.num_devices, layout.microbatch, layout.gradient_microbatch) == (1, 8, 8)
-
-
-def test_a_clip_is_refused_beside_a_rule_of_ones_own(line):
-    with pytest.raises(metajax.OptionError, match="inner_clip"):
-        toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi, inner_clip=1.0)
 
 
 def test_a_run_is_continued_from_a_state_only(line):
@@ -345,7 +358,7 @@ def test_a_value_baseline_is_learned(outer, line):
     def error(theta, key):
         query = algorithm.adapt(key, theta, line.sample(key)).query
         learner = algorithm.learner
-        values = learner.unroll(theta, learner.begin(key, theta), (), query).value
+        values = learner.predict(theta, learner.begin(key, theta), query).value
         following = jnp.cumsum(query.reward[::-1], axis=0)[::-1]
         return jnp.sum(jnp.square(values - following) * query.mask) / jnp.sum(query.mask)
 
@@ -387,7 +400,7 @@ def test_combinations_without_a_meaning_are_refused(options, field, line):
 @pytest.mark.parametrize("num_tasks", [1, 7, 64, 257])
 @pytest.mark.parametrize("at_most", [None, 3])
 def test_any_number_of_tasks_is_collected_in_wide_blocks(num_tasks, at_most):
-    layout = TaskMap.padded(num_tasks, at_most)
+    layout = Layout.padded(num_tasks, at_most)
     rows = jnp.arange(num_tasks)
     collected = jax.jit(lambda rows: layout.collect(lambda shared, row: row + shared, 5, rows))
     np.testing.assert_array_equal(collected(rows), rows + 5)

@@ -89,15 +89,15 @@ options = {"num_minibatches": 8, "num_epochs": 1, "hidden_size": 2}
 rl2 = metajax.make("rl2", bandit, num_tasks=24, **options)
 text = jax.jit(rl2.step).lower(jax.random.key(0), rl2.init(jax.random.key(0))).as_text()
 assert "num_partitions = 3" in text
-assert metajax.TaskMap.build(1000, num_minibatches=8).num_devices == 5
+assert metajax.Layout.build(1000, num_minibatches=8).num_devices == 5
 
 # A block that is given leaves some of the devices out, where it must.
-assert metajax.TaskMap.build(40, microbatch=20).num_devices == 2
-layout = metajax.TaskMap.build(40, gradient_microbatch=8)
+assert metajax.Layout.build(40, microbatch=20).num_devices == 2
+layout = metajax.Layout.build(40, gradient_microbatch=8)
 assert (layout.microbatch, layout.num_devices) == (8, 5), layout
-layout = metajax.TaskMap.build(80, gradient_microbatch=40)
+layout = metajax.Layout.build(80, gradient_microbatch=40)
 assert (layout.microbatch, layout.num_devices) == (40, 2), layout
-layout = metajax.TaskMap.build(512, gradient_microbatch=8, num_devices=4)
+layout = metajax.Layout.build(512, gradient_microbatch=8, num_devices=4)
 assert (layout.microbatch, layout.gradient_microbatch) == (32, 8), layout
 try:
     metajax.make("rl2", bandit, num_tasks=24, devices=8, **options)

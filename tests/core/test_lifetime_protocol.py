@@ -7,8 +7,8 @@ import pytest
 import toys
 
 import metajax
-from metajax.core.problem import replay
-from metajax.data.rollout import even_points
+from metajax.core.problem import even_points
+from metajax.core.replay import replay
 
 SIZES = protocol.LIFETIME_SIZES
 
@@ -32,7 +32,7 @@ def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
     def rich_after(num_adaptations):
         def last_state(key):
             trial = algorithm.adapt(key, theta, task, num_adaptations=num_adaptations)
-            return trial.source.env_state
+            return trial.source.streams.env_state
 
         return jax.jit(last_state)(jax.random.key(1)).rich
 
@@ -92,19 +92,24 @@ def test_a_replay_draws_as_its_trial_did(generator, assert_same):
     learner, theta = algorithm.learner, algorithm.init(jax.random.key(0)).theta
     task = algorithm.family.sample(jax.random.key(2))
     trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(key)
-    repeat = jax.jit(lambda trial: replay(learner, learner.adapt, theta, trial.support, trial.key))
-    assert_same(repeat(trial)[0].weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
+
+    @jax.jit
+    def repeated(trial):
+        phi = learner.begin(trial.keys.begin, theta)
+        return replay(learner, theta, phi, trial.support, trial.keys.adapt)[0]
+
+    assert_same(repeated(trial).weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.xdist_group("dqn")
 def test_counts_of_transitions_end_where_integers_do():
     """A schedule would begin anew if they wrapped around."""
     run = protocol.run("dqn")
-    learner, trial = run.algorithm.learner, run.mode_alone[0]
+    learner, trial = run.algorithm.learner, run.alone[0]
     last = np.iinfo(np.int32).max
     phi = trial.phi._replace(env_steps=np.int32(last - 1))
-    draws = learner.draw(jax.random.key(3))
-    phi = jax.jit(learner.adapt)(draws, run.theta, phi, trial.query)
+    noise = learner.noise(jax.random.key(3))
+    phi = jax.jit(learner.adapt)(noise, run.theta, phi, trial.query)
     assert phi.env_steps == last
 
 

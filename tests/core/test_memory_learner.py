@@ -13,9 +13,10 @@ import rlax
 import toys
 
 import metajax
-from metajax import inner, losses, networks
-from metajax.core.types import ActorOutput, Discrete, Learner, Outputs, Spec, TimeStep
-from metajax.data.rollout import actor_inputs, whole_trials
+from metajax import inner, losses, networks, outer
+from metajax.core.family import Discrete, Spec, TimeStep
+from metajax.core.types import Actor, ActorOutput, Learner, Outputs
+from metajax.data.rollout import actor_inputs
 from metajax.tasks import with_auto_reset
 
 NUM_EPISODES, EPISODE_LENGTH, NUM_STREAMS = 3, 4, 2
@@ -66,26 +67,25 @@ def _recorder():
     return Learner(
         init=lambda key: (),
         begin=lambda key, theta: (),
-        memory=lambda theta: (zeros, zeros),
-        act=act,
-        unroll=lambda *arguments: Outputs((), jnp.zeros(()), jnp.zeros(())),
-        annotate=lambda theta, phi, chunk: chunk,
         adapt=lambda key, theta, phi, chunk: phi,
-        weights=lambda phi: phi,
-        divergence=lambda old, new: jnp.zeros(()),
+        predict=lambda theta, phi, chunk: Outputs((), jnp.zeros(()), jnp.zeros(())),
+        actor=Actor(lambda theta: (zeros, zeros), act, lambda old, new: jnp.zeros(())),
     )
+
+
+def _problem(family, learner):
+    return metajax.continuing(family, learner, num_streams=NUM_STREAMS, num_episodes=NUM_EPISODES)
 
 
 @pytest.fixture(scope="module")
 def recorded():
     """Trials of the recorder in the family of early ends, ``[10, ...]`` of them."""
-    family, learner = _early_ends(), _recorder()
-    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES)
+    problem = _problem(_early_ends(), _recorder())
 
     @jax.jit
     @jax.vmap
     def run(key):
-        return metajax.run_trial(learner, source, key, (), jnp.zeros(()), num_adaptations=0)
+        return problem.run(key, (), jnp.zeros(()))
 
     return run(jax.random.split(jax.random.key(0), 10))
 
@@ -112,8 +112,7 @@ def test_the_start_flag_is_true_at_the_first_step_of_each_episode(recorded):
 
 def test_memory_is_cleared_at_the_end_of_a_trial():
     """A second trial of the same source starts with the first memory again."""
-    family, learner = _early_ends(), _recorder()
-    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES)
+    source = _problem(_early_ends(), _recorder()).source
     state, task = source.open(jax.random.key(0), (), jnp.zeros(())), jnp.zeros(())
     for seed in range(2):
         state, chunk = jax.jit(source.next)(jax.random.key(seed), (), (), task, state)
@@ -154,22 +153,23 @@ def trial(request):
     """A learner, its parameters and one of its trials, several episodes long."""
     family = _early_ends() if request.param == "discrete" else toys.line(episode_length=4)
     learner = _learner(family.spec)
+    learner = learner._replace(actor=learner.actor._replace(records=("final_value",)))
     theta = learner.init(jax.random.key(1))
     # The value starts at zero everywhere, which would hide what it reads.
     theta["value"]["kernel"] = jax.random.normal(jax.random.key(3), theta["value"]["kernel"].shape)
-    source = whole_trials(family, learner, NUM_STREAMS, NUM_EPISODES, final_values=True)
+    problem = _problem(family, learner)
 
     @jax.jit
     def run(key):
         task = family.sample(key)
-        return metajax.run_trial(learner, source, key, theta, task, num_adaptations=0).query
+        return problem.run(key, theta, task).query
 
     return family, learner, theta, run(jax.random.key(2))
 
 
-def test_unroll_equals_step_by_step(trial):
+def test_predictions_equal_those_step_by_step(trial):
     _, learner, theta, chunk = trial
-    outputs = jax.jit(learner.unroll)(theta, (), learner.memory(theta), chunk)
+    outputs = jax.jit(learner.predict)(theta, (), chunk)
     for name in ("log_prob", "value"):
         got, expected = (np.asarray(getattr(one, name))[chunk.mask] for one in (outputs, chunk))
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -199,7 +199,7 @@ def test_later_rewards_count_for_earlier_actions_in_a_trial_only(trial):
     done = np.asarray(chunk.terminated | chunk.truncated)
     for convention in ("trial", "episode"):
         learner = _learner(family.spec, advantages=convention, **options)
-        got = learner.annotate(theta, (), chunk).advantage
+        got = learner.actor.annotate(theta, (), chunk).advantage
         expected = np.zeros(chunk.reward.shape)
         following = np.zeros(NUM_STREAMS)
         for time in reversed(range(len(expected))):
@@ -392,8 +392,8 @@ def test_a_memory_has_no_adaptations():
     theta = algorithm.init(jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match="num_adaptations: 2"):
         metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=4, num_adaptations=2)
-    with pytest.raises(TypeError, match="no adapted weights"):
-        algorithm.learner.weights(())
+    with pytest.raises(metajax.OptionError, match="learner: has no adapted weights"):
+        outer.displacement(algorithm.problem, metajax.Layout.build(4))
 
 
 @pytest.mark.slow

@@ -5,20 +5,18 @@ import numpy as np
 import pytest
 import toys
 
+import metajax
 from metajax import outer
 from metajax.algorithms.gradient.maml import MAML
-from metajax.data.rollout import fresh_episodes
 
 
 @pytest.mark.parametrize("num_adaptations", [0, 2])
 def test_multi_step_loss_is_a_mean_over_the_steps(num_adaptations, line, key):
     learner = MAML(hidden_sizes=(4,)).learner(line)
-    source = fresh_episodes(line, learner, toys.NUM_STREAMS, 4)
 
     def objective(steps, every_step):
-        return outer.post_adaptation(
-            learner, source, line, num_adaptations=steps, every_step=every_step
-        )
+        problem = metajax.fresh(line, learner, num_adaptations=steps, num_streams=toys.NUM_STREAMS)
+        return outer.post_adaptation(problem, every_step=every_step)
 
     whole = objective(num_adaptations, True)
     theta = learner.init(key)

@@ -33,8 +33,7 @@ def _errors(algorithm, num_tasks=64):
         trial = algorithm.adapt(key, theta, task)
         before = learner.begin(key, theta)
         found = [
-            jnp.mean(learner.unroll(theta, phi, (), trial.query).value)
-            for phi in (before, trial.phi)
+            jnp.mean(learner.predict(theta, phi, trial.query).value) for phi in (before, trial.phi)
         ]
         return jnp.square(jnp.stack(found) - jnp.asarray(TARGET)[task] / (1 - GAMMA))
 

@@ -9,20 +9,21 @@ import toys
 import metajax
 from metajax.run import checkpoints
 
-ALL = metajax.list_algorithms()
-DISCRETE = tuple(name + protocol.ON_ARMS for name in toys.GRADIENT_BASED)
-CLASSICAL = tuple(name for name in toys.CONTINUING if name not in protocol.OPTIONS)
 MEMORY = tuple(name for name in toys.CONTINUING if name in protocol.OPTIONS)
+LABELLED = (*toys.FEW_SHOT, *(f"{name} on sinusoid" for name in toys.GRADIENT_BASED))
+# Actions of other policies than those of ``line``, under two estimators.
+DISCRETE = ("maml on arms", "reptile on arms")
+ALL = (*metajax.list_algorithms(), *LABELLED[len(toys.FEW_SHOT) :], *DISCRETE)
 
 
 def _signature(tree):
-    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), tree)
 
 
 # --- Training ------------------------------------------------------------------------------
 
 
-@protocol.every(*ALL, *DISCRETE)
+@protocol.every(*ALL)
 def test_it_trains_and_resumes_bit_for_bit(name, assert_same, tmp_path):
     run = protocol.run(name)
     key = jax.random.key(protocol.KEY)
@@ -37,7 +38,7 @@ def test_it_trains_and_resumes_bit_for_bit(name, assert_same, tmp_path):
     assert_same((states[2], jax.tree.map(lambda leaf: leaf[1:], history)), (resumed[2], rest))
 
 
-@protocol.every(*ALL, *DISCRETE)
+@protocol.every(*ALL)
 def test_what_training_reports(name):
     algorithm, (states, history) = protocol.run(name).algorithm, protocol.run(name).training
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((states, history)))
@@ -60,14 +61,16 @@ def _returns_of_a_trial(name):
         return protocol.NUM_EPISODES
     if name in toys.LIFETIMES:
         return protocol.LIFETIME_SIZES["num_points"] + 1
-    return {"joint": 0, "reptile": 3}.get(name.removesuffix(protocol.ON_ARMS), 1) + 1
+    return {"joint": 0, "reptile": 3, "lstm-optimizer": 4}.get(name.partition(" on ")[0], 1) + 1
 
 
 def _steps(name, key, num_tasks):
-    """Transitions of one chunk, or one episode, of the tasks that a key draws, by hand."""
+    """Transitions of one chunk, or one episode, of the tasks that a key draws; or examples."""
     family = protocol.run(name).algorithm.family
     if name in toys.CONTINUING:
         return num_tasks * family.spec.episode_length
+    if name in LABELLED:
+        return num_tasks * toys.NUM_STREAMS
     _, tasks, _ = protocol.of_rows(family, key, num_tasks)
     lengths = tasks.lifetime if isinstance(tasks, toys.Walk) else 2 * np.ones(num_tasks, int)
     return toys.NUM_STREAMS * int(np.sum(lengths))
@@ -117,19 +120,19 @@ def test_keys_of_either_kind_train_the_same(name, assert_same):
     assert_same(run.training, run.train(jax.random.PRNGKey(protocol.KEY)))
 
 
-@protocol.every(*toys.LIFETIMES)
+@protocol.every(*toys.LIFETIMES, *MEMORY, *LABELLED)
 def test_the_state_keeps_its_types_where_float64_is_allowed(name, x64):
     algorithm = protocol.make(name)
     key = jax.random.key(0)
     state = jax.eval_shape(algorithm.init, key)
     after, _ = jax.eval_shape(algorithm.step, key, state)
-    assert _signature(state) == _signature(after)
+    assert _signature(state) == _signature(after), "the next one would be compiled anew"
 
 
 # --- Meta-tests ----------------------------------------------------------------------------
 
 
-@protocol.every(*ALL, *DISCRETE)
+@protocol.every(*ALL)
 def test_a_meta_test(name):
     algorithm, found = protocol.run(name).algorithm, protocol.run(name).meta_test
     assert found.axis == algorithm.axis == _axis(name)
@@ -137,6 +140,9 @@ def test_a_meta_test(name):
     assert found.returns.shape == (protocol.NUM_TEST_TASKS, per_trial)
     assert found.num_adaptations == per_trial - 1
     assert np.isfinite(found.returns).all()
+    if name in LABELLED:
+        of = "accuracy" if algorithm.family.spec.classes else "negative squared error"
+        assert found.score == of
     key = jax.random.key(protocol.TEST_KEY)
     if found.axis == "points":
         sizes = protocol.LIFETIME_SIZES
@@ -156,7 +162,7 @@ def _axis(name):
 def test_a_lifetime_alone_equals_it_in_a_batch(name):
     """Also where the mode is measured, in episodes of its own: adaptation samples its actions."""
     together = protocol.run(name).meta_test.returns
-    for trial, expected in zip(protocol.run(name).mode_alone, together, strict=True):
+    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
         reward, done = (
             np.concatenate([support, query[None]])
             for support, query in (
@@ -174,6 +180,13 @@ def test_a_lifetime_alone_equals_it_in_a_batch(name):
         assert set(np.unique(trial.returns)) <= {0.0, 2.0}
 
 
+@protocol.every(*LABELLED)
+def test_a_task_of_examples_alone_equals_it_in_a_batch(name):
+    together = protocol.run(name).meta_test.returns
+    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
+        np.testing.assert_allclose(trial.returns, expected, rtol=1e-4, atol=1e-5)
+
+
 @protocol.every(*MEMORY, "thompson-sampling", "psrl")
 def test_a_trial_alone_equals_it_in_a_batch(name):
     run = protocol.run(name)
@@ -187,7 +200,7 @@ def test_a_trial_alone_equals_it_in_a_batch(name):
         explore=False,
     )
     assert together.env_steps == protocol.NUM_STREAMS * run.meta_test.env_steps
-    for trial, expected in zip(run.mode_alone, together.returns, strict=True):
+    for trial, expected in zip(run.alone, together.returns, strict=True):
         np.testing.assert_allclose(trial.returns, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -196,7 +209,7 @@ def test_the_mode_goes_through_a_trial_of_its_own(name):
     """What is measured is what is run, and nothing beside it."""
     run = protocol.run(name)
     length = run.algorithm.family.spec.episode_length
-    for trial in run.mode_alone:
+    for trial in run.alone:
         assert np.isfinite(trial.returns).all()
         shape = protocol.NUM_EPISODES, length, protocol.NUM_STREAMS
         rewards = trial.query.reward.reshape(shape)

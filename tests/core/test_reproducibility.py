@@ -10,7 +10,6 @@ import toys
 
 import metajax
 from metajax import outer
-from metajax.data.rollout import fresh_episodes
 
 KEY = 7
 
@@ -22,10 +21,9 @@ def test_a_state_that_init_gives_out_again_survives_training(line, assert_same):
     # A view of the original would protect it.
     kept = jax.device_get(jax.tree.map(jnp.copy, pretrained))
     learner = algorithm.learner._replace(init=lambda key: pretrained)
-    source = fresh_episodes(line, learner, 2, 4)
-    layout = metajax.TaskMap.build(2, num_devices=1)
-    estimator = outer.displacement(learner, source, line, layout, num_adaptations=1)
-    warm = metajax.compose(learner, outer.once(estimator, optax.sgd(0.1)), line)
+    problem = metajax.fresh(line, learner, num_streams=2)
+    estimator = outer.displacement(problem, metajax.Layout.build(2, num_devices=1))
+    warm = metajax.compose(problem, outer.once(estimator, optax.sgd(0.1)))
     first, _ = metajax.train(warm, jax.random.key(1), 2)
     second, _ = metajax.train(warm, jax.random.key(1), 2)
     assert_same(first, second)
@@ -76,8 +74,8 @@ def test_one_task_alone_equals_the_same_task_in_a_batch(family, request, assert_
 def test_no_two_rollouts_share_their_randomness(line):
     """Tasks, chunks and streams all act on noise of their own."""
     learner = toys.make("maml", line).learner
-    source = fresh_episodes(line, learner, 3, 4)
-    objective = outer.post_adaptation(learner, source, line, num_adaptations=2)
+    problem = metajax.fresh(line, learner, num_adaptations=2, num_streams=3)
+    objective = outer.post_adaptation(problem)
     theta = learner.init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), 4)
     items, _ = jax.jit(jax.vmap(objective.collect, (0, None)))(keys, theta)

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import rlax
 
 from metajax import losses, networks
-from metajax.core.types import Box, Chunk, Spec
-from metajax.inner import GradientState, gradient_learner
+from metajax.core.family import Box, Spec
+from metajax.core.types import Chunk
+from metajax.inner import DescentState, reinforce
 
 R = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 99.0]], np.float32)
 MASK = np.array([[True, True], [True, True], [True, False]])
@@ -86,7 +88,7 @@ def _chunk(terminated, truncated, mask):
         truncated=jnp.asarray(truncated),
         mask=jnp.asarray(mask),
         log_prob=jnp.zeros((2, 2)),
-        last_observation=jnp.array([[0.5], [0.6]]),
+        next_observation=jnp.array([[[0.3], [0.6]], [[0.5], [0.6]]]),
     )
 
 
@@ -98,15 +100,15 @@ def _annotate(chunk, baseline):
     # A value of 10 times the observation, in place of the network.
     if baseline == "value":
         policy = policy._replace(value=lambda weights, observation: 10 * observation[:, 0])
-    learner = gradient_learner(
+    learner = reinforce(
         policy,
-        inner=lambda key, theta, phi, chunk: phi,
+        optax.sgd(0.1),
         baseline=baseline,
         discount=0.5,
         normalize_advantages=False,
     )
     theta = learner.init(jax.random.key(0))
-    return learner.annotate(theta, GradientState(theta, ()), chunk)
+    return learner.actor.annotate(theta, DescentState(theta, ()), chunk)
 
 
 def test_truncation_bootstraps_and_termination_does_not():
@@ -118,7 +120,7 @@ def test_truncation_bootstraps_and_termination_does_not():
     np.testing.assert_allclose(
         annotated.advantage, [[1.5 - 1, 3.0 - 2], [1.0 - 3, 4.0 - 4]], rtol=1e-5, atol=1e-6
     )
-    assert annotated.scale == 1
+    np.testing.assert_array_equal(annotated.scale, np.ones((2, 2)))
 
 
 def test_a_chunk_cut_by_the_horizon_bootstraps_too():

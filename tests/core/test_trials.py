@@ -8,9 +8,11 @@ import toys
 
 import metajax
 from metajax import inner, losses
-from metajax.core import layout as batch
-from metajax.core.types import ActorOutput, Box, Learner, Outputs, Spec, TimeStep
-from metajax.data.rollout import fresh_episodes
+from metajax.core.family import Box, Spec, TimeStep
+from metajax.core.layout import sum_rows
+from metajax.core.problem import Noise
+from metajax.core.types import Actor, ActorOutput, Learner, Outputs
+from metajax.inner.policy import last_reached
 from metajax.tasks import with_auto_reset
 
 HORIZON, NUM_STREAMS, NUM_ADAPTATIONS = 4, 3, 2
@@ -46,29 +48,31 @@ def _counting_learner():
         action = (memory + 100 * phi).astype(jnp.float32)[None]
         return ActorOutput(action, -action, jnp.zeros(())), memory + 1
 
-    def unroll(theta, phi, memory, chunk):
+    def predict(theta, phi, chunk):
         zeros = jnp.zeros(chunk.mask.shape)
         return Outputs((), zeros, zeros)
 
+    memory = jnp.zeros((), jnp.int32)
     return Learner(
         init=lambda key: jnp.zeros(()),
         begin=lambda key, theta: jnp.zeros((), jnp.int32),
-        memory=lambda theta: jnp.zeros((), jnp.int32),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
         adapt=lambda key, theta, phi, chunk: phi + 1,
-        weights=lambda phi: phi,
-        divergence=lambda old, new: jnp.zeros(()),
+        predict=predict,
+        actor=Actor(lambda theta: memory, act, lambda old, new: jnp.zeros(())),
     )
 
 
-def _trial(key, task, **options):
-    family, learner = _counting_family(), _counting_learner()
-    source = fresh_episodes(family, learner, NUM_STREAMS, HORIZON)
-    return metajax.run_trial(
-        learner, source, key, jnp.zeros(()), task, num_adaptations=NUM_ADAPTATIONS, **options
+def _problem():
+    return metajax.fresh(
+        _counting_family(),
+        _counting_learner(),
+        num_adaptations=NUM_ADAPTATIONS,
+        num_streams=NUM_STREAMS,
     )
+
+
+def _trial(key, task):
+    return _problem().run(key, jnp.zeros(()), task)
 
 
 def test_the_task_stays_fixed_through_every_episode_of_a_trial():
@@ -117,7 +121,7 @@ def test_transitions_are_counted_once_and_padding_never(maml):
             # The observation after the last transition: where the point came to rest.
             last = chunk.observation[lifetime - 1, :, 0]
             moved = last + np.clip(chunk.action[lifetime - 1, :, 0], -1, 1)
-            np.testing.assert_allclose(chunk.last_observation[:, 0], moved, rtol=1e-5)
+            np.testing.assert_allclose(last_reached(chunk)[:, 0], moved, rtol=1e-5)
         expected = np.asarray(trial.query.reward).sum(axis=0).mean()
         np.testing.assert_allclose(trial.returns[-1], expected, rtol=1e-6)
 
@@ -126,7 +130,7 @@ def test_log_probabilities_are_those_of_the_acting_weights(maml):
     """Collected one step at a time, and again as one block after the trial."""
     learner, theta, trials = maml
     trial = trials[3]
-    outputs = learner.unroll(theta, trial.phi, (), trial.query)
+    outputs = learner.predict(theta, trial.phi, trial.query)
     mask = np.asarray(trial.query.mask)
     np.testing.assert_allclose(
         np.asarray(outputs.log_prob)[mask], trial.query.log_prob[mask], rtol=1e-5, atol=1e-6
@@ -141,14 +145,36 @@ def test_an_inner_step_is_reinforce(maml):
     phi = learner.begin(jax.random.key(0), theta)
 
     def loss(weights):
-        outputs = learner.unroll(theta, phi._replace(weights=weights), (), chunk)
+        outputs = learner.predict(theta, phi._replace(fast=weights), chunk)
         return -jnp.sum(jnp.where(chunk.mask, outputs.log_prob * chunk.advantage, 0)) / 9
 
     expected = jax.tree.map(lambda w, g: w - 0.3 * g, theta, jax.grad(loss)(theta))
-    for got, wanted in zip(*map(jax.tree.leaves, (trial.phi.weights, expected)), strict=True):
+    for got, wanted in zip(*map(jax.tree.leaves, (trial.phi.fast, expected)), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
     returns = losses.returns_to_go(chunk.reward, chunk.mask, 0.99)
     np.testing.assert_allclose(chunk.target, returns, rtol=1e-4, atol=1e-4)
+
+
+def test_a_trial_can_be_stopped_and_resumed(assert_same):
+    """Adaptations one by one, or as many as there are keys, are those of the whole trial."""
+    problem, theta, task = _problem(), jnp.zeros(()), jnp.float32(2.0)
+    key = jax.random.key(3)
+    trial = jax.jit(problem.run)(key, theta, task)
+    _, _, _, key_chunks = jax.random.split(key, 4)
+    chunk_keys = jax.random.split(key_chunks, NUM_ADAPTATIONS + 1)
+    adapt_keys = jax.random.split(trial.keys.adapt, NUM_ADAPTATIONS)
+    life = problem.start(key, theta, task)
+    chunks = []
+    for index in range(NUM_ADAPTATIONS):
+        noise = Noise(chunk_keys[index], adapt_keys[index])
+        life, chunk = jax.jit(problem.advance)(noise, theta, life)
+        chunks.append(chunk)
+    assert_same(trial.phi, life.phi)
+    assert_same(trial.support, jax.tree.map(lambda *leaves: jnp.stack(leaves), *chunks))
+    keys = Noise(chunk_keys[:-1], adapt_keys)
+    life, chunks, measured = jax.jit(problem.proceed)(keys, theta, problem.start(key, theta, task))
+    assert_same((trial.phi, trial.support), (life.phi, chunks))
+    np.testing.assert_array_equal(measured.score, trial.returns[:-1])
 
 
 # --- Tasks that never pay --------------------------------------------------------------
@@ -190,7 +216,7 @@ def test_a_trial_without_reward_is_finite_for_a_value_baseline_and_reptile():
 
 
 def test_counts_of_many_tasks_do_not_wrap_around():
-    layout = metajax.TaskMap.build(4, microbatch=2, num_devices=1)
+    layout = metajax.Layout.build(4, microbatch=2, num_devices=1)
     rows = jnp.full(4, 10**9, jnp.int32)
-    mean = layout.mean(lambda _, block: batch.sum_rows({"env_steps": block}), (), rows)
+    mean = layout.mean(lambda _, block: sum_rows({"env_steps": block}), (), rows)
     assert mean["env_steps"] == pytest.approx(1e9)

@@ -12,8 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Chunk, Discrete, Learner, Spec, TaskFamily, TimeStep
-from metajax.inner import gradient_learner
+from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
+from metajax.core.problem import Problem
+from metajax.core.types import Chunk, Learner
+from metajax.data.fresh import fresh
+from metajax.inner import reinforce
 from metajax.networks import Policy, categorical
 
 NUM_STATES, NUM_ACTIONS, LENGTH = 2, 2, 3
@@ -91,7 +94,6 @@ def chunk_of(mdp: MDP, state, action, theta) -> Chunk:
         truncated=end,
         mask=jnp.ones_like(end),
         log_prob=jax.lax.stop_gradient(jax.nn.log_softmax(theta)[state, action]),
-        last_observation=jnp.zeros((state.shape[1], NUM_STATES)),
     )
 
 
@@ -120,9 +122,7 @@ def tabular_policy() -> Policy:
 def tabular_learner(inner, surrogate: str = "score", **options) -> Learner:
     """The package's gradient learner on the tabular policy; plain returns by default."""
     plain = {"baseline": "none", "discount": 1.0, "normalize_advantages": False}
-    return gradient_learner(
-        tabular_policy(), inner=inner, surrogate=surrogate, **{**plain, **options}
-    )
+    return reinforce(tabular_policy(), inner, surrogate=surrogate, **{**plain, **options})
 
 
 def family_of(mdp: MDP) -> TaskFamily:
@@ -148,3 +148,8 @@ def family_of(mdp: MDP) -> TaskFamily:
         return (after, time + 1), timestep_of(after, reward, time + 1)
 
     return TaskFamily(spec, lambda key: (), reset, advance, advance)
+
+
+def problem_of(mdp: MDP, learner: Learner, num_adaptations: int, num_streams: int) -> Problem:
+    """The learner in fresh trials of the process."""
+    return fresh(family_of(mdp), learner, num_adaptations=num_adaptations, num_streams=num_streams)

@@ -8,8 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import ActorOutput, Box, Chunk, Learner, Outputs, Spec, TaskFamily, TimeStep
-from metajax.inner import GradientState, step_sizes
+from metajax import losses
+from metajax.core.family import Box, Spec, TaskFamily, TimeStep
+from metajax.core.problem import Problem
+from metajax.core.types import Actor, ActorOutput, Chunk, Learner, Outputs
+from metajax.data.fresh import fresh
+from metajax.inner import as_rule, descent, step_sizes
 
 SIZE = 3
 
@@ -30,36 +34,30 @@ def family() -> TaskFamily:
     return TaskFamily(spec, lambda key: jax.random.normal(key, (SIZE,)), reset, advance, advance)
 
 
-def learner(rates) -> Learner:
-    """Gradient descent on the loss; the unrolled value is w, ``[T, E, D]``."""
-    optimizer = optax.sgd(step_sizes(rates))
+def learner(rates=(), rule=None, **options) -> Learner:
+    """Gradient descent on the loss; the predicted value is w, ``[T, E, D]``."""
 
-    def adapt(key, theta, phi, chunk):
-        del key, theta
-        gradient = jax.grad(lambda w: 0.5 * jnp.sum((w - chunk.observation[0, 0]) ** 2))
-        update, state = optimizer.update(gradient(phi.weights), phi.optimizer_state)
-        return GradientState(optax.apply_updates(phi.weights, update), state)
+    def predict(weights, chunk):
+        zeros = jnp.zeros(chunk.mask.shape)
+        return Outputs((), zeros, zeros, jnp.broadcast_to(weights, chunk.observation.shape))
 
     def act(noise, theta, phi, memory, seen):
         del noise, theta, phi, seen
         return ActorOutput(jnp.zeros(1), jnp.zeros(1), jnp.zeros(())), memory
 
-    def unroll(theta, phi, memory, chunk):
-        del theta, memory
-        zeros = jnp.zeros(chunk.mask.shape)
-        return Outputs((), zeros, zeros, jnp.broadcast_to(phi.weights, chunk.observation.shape))
-
-    return Learner(
-        init=lambda key: jnp.arange(1.0, 1 + SIZE),
-        begin=lambda key, theta: GradientState(theta, optimizer.init(theta)),
-        memory=lambda theta: (),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
-        adapt=adapt,
-        weights=lambda phi: phi.weights,
-        divergence=lambda old, new: jnp.zeros(()),
+    return descent(
+        lambda key: jnp.arange(1.0, 1 + SIZE),
+        predict,
+        losses.term(loss),
+        as_rule(rule or optax.sgd(step_sizes(rates))),
+        actor=lambda weights_of: Actor(lambda theta: (), act, lambda old, new: jnp.zeros(())),
+        **options,
     )
+
+
+def problem(learner: Learner, num_adaptations: int, num_streams: int = 1) -> Problem:
+    """The learner in trials of one-step episodes."""
+    return fresh(family(), learner, num_adaptations=num_adaptations, num_streams=num_streams)
 
 
 def loss(outputs: Outputs, chunk: Chunk) -> jax.Array:

@@ -11,7 +11,7 @@ import scipy.stats
 
 import metajax
 from metajax import inner
-from metajax.data.rollout import whole_trials
+from metajax.data.continuing import whole_trials
 from metajax.inner.classical import bandit, gittins, posterior_samples
 
 NUM_TRIALS = 20000
@@ -201,7 +201,7 @@ def decisions(name, pulls, total, num_keys=4000, **options):
     )
 
     def decide(key):
-        output, _ = learner.act(learner.noise(key), (), (), memory, seen)
+        output, _ = learner.actor.act(learner.actor.noise(key), (), (), memory, seen)
         return output.action, output.log_prob
 
     return map(np.asarray, jax.vmap(decide)(jax.random.split(jax.random.key(0), num_keys)))
@@ -257,12 +257,12 @@ def test_gamma_draws_of_a_tiny_concentration_stay_finite(key):
     ("name", "options"),
     [("ucb1", {}), ("random", {}), ("epsilon-greedy", {}), ("greedy", {"ties": "random"})],
 )
-def test_unroll_repeats_the_decisions(name, options, key):
+def test_predictions_repeat_the_decisions(name, options, key):
     family = bandit_family(3, 8)
     learner = metajax.make(name, family, **options).learner
     source = whole_trials(family, learner, 5, 8)
     _, chunk = source.next(key, (), (), family.sample(key), ())
-    outputs = learner.unroll((), (), learner.memory(()), chunk)
+    outputs = learner.predict((), (), chunk)
     assert outputs.distribution.shape == (8, 5, 3)
     np.testing.assert_allclose(outputs.log_prob, chunk.log_prob)
     chances = np.exp(outputs.distribution)
@@ -275,7 +275,7 @@ def test_posterior_sampling_has_no_log_probabilities(key):
     learner = metajax.make("thompson-sampling", family).learner
     _, chunk = whole_trials(family, learner, 2, 8).next(key, (), (), family.sample(key), ())
     assert np.isnan(chunk.log_prob).all()
-    assert all(np.isnan(leaf).all() for leaf in learner.unroll((), (), (), chunk)[:3])
+    assert all(np.isnan(leaf).all() for leaf in learner.predict((), (), chunk)[:3])
 
 
 @pytest.mark.parametrize("name", ["ucb1", "gittins", "optimistic-thompson-sampling"])
@@ -298,7 +298,7 @@ def test_draws_ahead_are_draws_pull_by_pull(name, key, monkeypatch):
 
     def trial():
         algorithm = metajax.make(name, family)
-        shape = jax.tree.leaves(jax.eval_shape(algorithm.learner.noise, key)[0])[0].shape
+        shape = jax.tree.leaves(jax.eval_shape(algorithm.learner.actor.noise, key)[0])[0].shape
         return algorithm.adapt(key, (), task).query, shape
 
     (ahead, large), _ = trial(), monkeypatch.setattr(bandit, "_NOISE_BYTES", 0)
@@ -311,7 +311,7 @@ def test_draws_ahead_are_draws_pull_by_pull(name, key, monkeypatch):
 def test_a_large_posterior_sample_is_not_drawn_ahead():
     family = bandit_family(50, 500)
     method = metajax.make("optimistic-thompson-sampling", family, num_samples=20)
-    noise = jax.eval_shape(method.learner.noise, jax.random.key(0))[0]
+    noise = jax.eval_shape(method.learner.actor.noise, jax.random.key(0))[0]
     assert jax.tree.leaves(noise)[0].size == 1
 
 
@@ -441,7 +441,9 @@ def test_impossible_options(name, options):
 
 def test_a_traced_discount():
     def build(discount):
-        return metajax.make("gittins", bandit_family(2, 4), discount=discount).learner.memory(())
+        return metajax.make("gittins", bandit_family(2, 4), discount=discount).learner.actor.memory(
+            ()
+        )
 
     with pytest.raises(metajax.OptionError, match="discount: is traced"):
         jax.jit(build)(0.9)

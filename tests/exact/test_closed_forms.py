@@ -14,10 +14,11 @@ import pytest
 import quadratic
 
 from metajax import outer
+from metajax.algorithms.gradient.meta_sgd import MetaSGD
 from metajax.composition import compose
-from metajax.core.layout import TaskMap
-from metajax.core.problem import DERIVATIVES
-from metajax.data.rollout import fresh_episodes
+from metajax.core.layout import Layout
+from metajax.core.replay import DERIVATIVES
+from metajax.inner import part
 
 NUM_TASKS = 6
 RATES = {
@@ -56,34 +57,18 @@ def rates(request):
 @pytest.mark.parametrize("num_adaptations", [1, 2, 5])
 def test_gradients_and_displacement(rates, num_adaptations):
     family, learner = quadratic.family(), quadratic.learner(rates)
-    source = fresh_episodes(family, learner, 2, 1)
-    layout = TaskMap.build(NUM_TASKS, 3, 1, 1)
+    problem = quadratic.problem(learner, num_adaptations, 2)
+    layout = Layout.build(NUM_TASKS, 3, 1, 1)
     key, theta = jax.random.key(3), learner.init(jax.random.key(0))
     offset, shrinkage = _mean_offset(family, key), _shrinkage(rates, num_adaptations)
 
     objectives = {
-        derivative: outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=num_adaptations,
-            loss=quadratic.loss,
-            derivative=derivative,
-        )
+        derivative: outer.post_adaptation(problem, quadratic.loss, derivative=derivative)
         for derivative in DERIVATIVES
     }
-    objectives["every step"] = outer.post_adaptation(
-        learner,
-        source,
-        family,
-        num_adaptations=num_adaptations,
-        loss=quadratic.loss,
-        every_step=True,
-    )
+    objectives["every step"] = outer.post_adaptation(problem, quadratic.loss, every_step=True)
     estimators = {name: outer.backprop(one, layout) for name, one in objectives.items()}
-    estimators["reptile"] = outer.displacement(
-        learner, source, family, layout, num_adaptations=num_adaptations
-    )
+    estimators["reptile"] = outer.displacement(problem, layout)
     expected = {
         "exact": shrinkage**2 * offset,
         "exact-remat": shrinkage**2 * offset,
@@ -103,12 +88,10 @@ def test_gradients_and_displacement(rates, num_adaptations):
 def test_a_reptile_update_moves_towards_the_adapted_weights():
     """``theta + rate mean(phi - theta)``, composed as a user would."""
     family, learner = quadratic.family(), quadratic.learner((0.3,))
-    source = fresh_episodes(family, learner, 1, 1)
-    layout = TaskMap.build(NUM_TASKS, num_devices=1)
-    estimator = outer.displacement(learner, source, family, layout, num_adaptations=2)
-    algorithm = compose(
-        learner, outer.once(estimator, optax.sgd(0.5)), family, num_adaptations=2, num_streams=1
-    )
+    problem = quadratic.problem(learner, 2)
+    layout = Layout.build(NUM_TASKS, num_devices=1)
+    estimator = outer.displacement(problem, layout)
+    algorithm = compose(problem, outer.once(estimator, optax.sgd(0.5)))
     key = jax.random.key(4)
     state = algorithm.init(jax.random.key(0))
     moved, info = jax.jit(algorithm.step)(key, state)
@@ -121,34 +104,25 @@ def test_a_reptile_update_moves_towards_the_adapted_weights():
 def test_meta_sgd_learns_its_rates():
     """``dL/da = -K (1-a)^(2K-1) mean((w-c)^2)`` a coordinate, with a rate of its own."""
     family, num_adaptations = quadratic.family(), 3
-    plain = quadratic.learner((0.0,))
 
-    def adapt(key, theta, phi, chunk):
-        del key
-        return phi._replace(
-            weights=phi.weights - theta["rate"] * (phi.weights - chunk.observation[0, 0])
-        )
-
-    learner = plain._replace(adapt=adapt, begin=lambda key, theta: plain.begin(key, theta["start"]))
+    learner = quadratic.learner(rule=MetaSGD().inner_rule(), partition=part("weights"))
     theta = {
-        "start": plain.init(jax.random.key(0)),
-        "rate": jnp.array([0.1, 0.3, 0.5]),
+        "weights": learner.init(jax.random.key(0)),
+        "rates": jnp.array([0.1, 0.3, 0.5]),
     }
-    source = fresh_episodes(family, learner, 1, 1)
-    objective = outer.post_adaptation(
-        learner, source, family, num_adaptations=num_adaptations, loss=quadratic.loss
-    )
-    estimator = outer.backprop(objective, TaskMap.build(NUM_TASKS, num_devices=1))
+    problem = quadratic.problem(learner, num_adaptations)
+    objective = outer.post_adaptation(problem, quadratic.loss)
+    estimator = outer.backprop(objective, Layout.build(NUM_TASKS, num_devices=1))
     key = jax.random.key(5)
     gradient = _estimates({"maml": estimator}, theta, key)["maml"]
     keys = jax.random.split(key, NUM_TASKS)
     tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
-    offset, left = theta["start"] - tasks, 1 - theta["rate"]
+    offset, left = theta["weights"] - tasks, 1 - theta["rates"]
     np.testing.assert_allclose(
-        gradient["rate"],
+        gradient["rates"],
         -num_adaptations * left ** (2 * num_adaptations - 1) * jnp.mean(offset**2, axis=0),
         rtol=1e-12,
     )
     np.testing.assert_allclose(
-        gradient["start"], left ** (2 * num_adaptations) * offset.mean(axis=0), rtol=1e-12
+        gradient["weights"], left ** (2 * num_adaptations) * offset.mean(axis=0), rtol=1e-12
     )

@@ -7,24 +7,21 @@ import numpy as np
 import optax
 import pytest
 
-from metajax import outer
-from metajax.core.layout import TaskMap
+from metajax import losses, outer
+from metajax.core.algorithm import Objective
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.types import Objective
-from metajax.data.rollout import fresh_episodes
-from metajax.outer.gradient import objectives
 
 NUM_TASKS = 6
 
 
 def test_one_pass_with_an_open_ratio_is_one_gradient_step():
     """At the parameters that collected, every ratio is 1: ``once`` on the same trials."""
-    family, learner = m.family_of(m.STOCHASTIC), m.tabular_learner(optax.sgd(0.8))
-    source = fresh_episodes(family, learner, 3, m.LENGTH)
-    layout = TaskMap.build(NUM_TASKS, 3, 1, 1)
+    problem = m.problem_of(m.STOCHASTIC, m.tabular_learner(optax.sgd(0.8)), 1, 3)
+    layout = Layout.build(NUM_TASKS, 3, 1, 1)
     clipped, plain = (
-        outer.post_adaptation(learner, source, family, num_adaptations=1, loss=loss)
-        for loss in (objectives.clipped_loss(1e6), objectives.policy_gradient_loss)
+        outer.post_adaptation(problem, loss)
+        for loss in (losses.clipped_loss(1e6), losses.policy_gradient_loss)
     )
     passes = outer.epochs(clipped, optax.sgd(0.5), layout, num_epochs=1, num_minibatches=1)
     single = outer.once(outer.backprop(plain, layout), optax.sgd(0.5))
@@ -59,7 +56,7 @@ def test_every_pass_sees_every_task_once(num_minibatches):
     rule = outer.epochs(
         objective,
         optax.sgd(1.0),
-        TaskMap.build(NUM_TASKS, num_devices=1),
+        Layout.build(NUM_TASKS, num_devices=1),
         num_epochs=num_epochs,
         num_minibatches=num_minibatches,
     )
@@ -72,4 +69,4 @@ def test_every_pass_sees_every_task_once(num_minibatches):
 
 def test_minibatches_must_divide_the_tasks():
     with pytest.raises(OptionError, match="num_minibatches"):
-        outer.epochs(None, optax.sgd(1.0), TaskMap.build(6, num_devices=1), num_minibatches=4)  # type: ignore[arg-type]
+        outer.epochs(None, optax.sgd(1.0), Layout.build(6, num_devices=1), num_minibatches=4)  # type: ignore[arg-type]

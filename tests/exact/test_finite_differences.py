@@ -14,10 +14,10 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from metajax import inner, networks, outer, tasks
-from metajax.core.problem import replay
-from metajax.data.rollout import fresh_episodes
-from metajax.outer.gradient import objectives
+from metajax import inner, losses, networks, outer, tasks
+from metajax.algorithms import ALGORITHMS
+from metajax.core.replay import replay
+from metajax.data.fresh import fresh
 
 NUM_STREAMS, HORIZON, NUM_ADAPTATIONS = 3, 4, 2
 FAMILIES = {
@@ -32,9 +32,9 @@ def _learner(family, *, baseline="linear", surrogate="score", rule=None):
         networks.MLP((5, 4), "tanh"),
         value_network=networks.MLP((3,), "tanh") if baseline == "value" else None,
     )
-    return inner.gradient_learner(
+    return inner.reinforce(
         policy,
-        inner=optax.sgd(inner.step_sizes((0.4, 0.2))) if rule is None else rule,
+        optax.sgd(inner.step_sizes((0.4, 0.2))) if rule is None else rule,
         surrogate=surrogate,
         baseline=baseline,
         gae_lambda=0.9,
@@ -42,10 +42,8 @@ def _learner(family, *, baseline="linear", surrogate="score", rule=None):
 
 
 def _objective(family, learner, **options):
-    source = fresh_episodes(family, learner, NUM_STREAMS, family.spec.episode_length)
-    return outer.post_adaptation(
-        learner, source, family, num_adaptations=NUM_ADAPTATIONS, **options
-    )
+    problem = fresh(family, learner, num_adaptations=NUM_ADAPTATIONS, num_streams=NUM_STREAMS)
+    return outer.post_adaptation(problem, **options)
 
 
 def _collect(objective, learner):
@@ -75,7 +73,19 @@ def _assert_gradient(loss, theta, step=1e-5):
 def test_exact_meta_gradient(name, baseline):
     family = FAMILIES[name]()
     learner = _learner(family, baseline=baseline)
-    objective = _objective(family, learner, entropy_coefficient=0.1)
+    objective = _objective(family, learner, terms={"entropy": (-0.1, losses.term(losses.entropy))})
+    theta, item = _collect(objective, learner)
+    _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
+
+
+@pytest.mark.parametrize("name", ["anil", "cavia", "meta-sgd"])
+def test_exact_meta_gradient_of_a_part_that_adapts(name):
+    """The value network too, and in Meta-SGD the rates."""
+    family = FAMILIES["gaussian"]()
+    options = ALGORITHMS.get(name)(hidden_sizes=(5, 4), activation="tanh", baseline="value")
+    learner = options.learner(family)
+    loss = losses.total_of((1.0, losses.policy_gradient_loss), (1.0, losses.value_error))
+    objective = _objective(family, learner, loss=loss)
     theta, item = _collect(objective, learner)
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 
@@ -83,8 +93,8 @@ def test_exact_meta_gradient(name, baseline):
 def test_exact_meta_gradient_of_lvc_with_ratio_losses():
     family = FAMILIES["gaussian"]()
     learner = _learner(family, surrogate="lvc")
-    ratio = _objective(family, learner, loss=objectives.ratio_loss)
-    clipped = _objective(family, learner, loss=objectives.clipped_loss(0.5))
+    ratio = _objective(family, learner, loss=losses.ratio_loss)
+    clipped = _objective(family, learner, loss=losses.clipped_loss(0.5))
     theta, item = _collect(ratio, learner)
     # Elsewhere than at the parameters that collected: there the ratios are not 1.
     theta = jax.tree.map(lambda leaf: 1.02 * leaf, theta)
@@ -125,14 +135,15 @@ def test_first_order_is_the_gradient_at_the_adapted_weights(name):
 
     @jax.jit
     def both(theta):
-        phi, _ = replay(learner, learner.adapt, theta, item.support, item.key)
+        phi = learner.begin(item.keys.begin, theta)
+        phi, _ = replay(learner, theta, phi, item.support, item.keys.adapt)
 
         def loss_at(weights):
-            outputs = learner.unroll(theta, phi._replace(weights=weights), (), item.query)
-            return objectives.policy_gradient_loss(outputs, item.query)
+            outputs = learner.predict(theta, phi._replace(fast=weights), item.query)
+            return losses.policy_gradient_loss(outputs, item.query)
 
         actual = jax.grad(lambda point: objective.loss(point, item)[0])(theta)
-        return actual, jax.grad(loss_at)(phi.weights)
+        return actual, jax.grad(loss_at)(phi.fast)
 
     for got, wanted in zip(*map(jax.tree.leaves, both(theta)), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-13)

@@ -18,25 +18,24 @@ import optax
 import pytest
 
 from metajax import outer
-from metajax.core.layout import TaskMap
-from metajax.data.rollout import fresh_episodes
-from metajax.inner import SURROGATES, GradientState
+from metajax.core.layout import Layout
+from metajax.core.types import ReplayKeys
+from metajax.inner import SURROGATES, DescentState
 from metajax.outer.gradient.backprop import RunningMean, _credit
 
 INNER_LR = 2.4
 RATE = INNER_LR / m.LENGTH  # the inner loss is a mean over steps
-KEYS = jax.random.key_data(jax.random.split(jax.random.key(0)))
+KEYS = ReplayKeys(*jax.random.key_data(jax.random.split(jax.random.key(0))))
 
 
 def _objective(mdp, learner, num_adaptations=1, emaml=False):
-    family = m.family_of(mdp)
-    source = fresh_episodes(family, learner, 1, m.LENGTH)
-    objective = outer.post_adaptation(learner, source, family, num_adaptations=num_adaptations)
-    return outer.with_sampling_credit(objective, learner) if emaml else objective
+    problem = m.problem_of(mdp, learner, num_adaptations, 1)
+    objective = outer.post_adaptation(problem)
+    return outer.with_sampling_credit(objective, problem) if emaml else objective
 
 
 def _annotated(learner, chunk):
-    return learner.annotate(None, GradientState(jnp.asarray(m.THETA), ()), chunk)
+    return learner.actor.annotate(None, DescentState(jnp.asarray(m.THETA), ()), chunk)
 
 
 def _meta_gradient(objective, learner, support, query, baseline=None):
@@ -244,7 +243,7 @@ def test_sampled_estimates_agree_with_enumeration(surrogate):
     emaml = surrogate == "emaml"
     estimator = outer.backprop(
         _objective(mdp, learner, emaml=emaml),
-        TaskMap.build(1000, 1000, 1000, 1),
+        Layout.build(1000, 1000, 1000, 1),
         sampling_credit=emaml,
     )
     carry = RunningMean(jnp.asarray(0.4), jnp.ones(())) if emaml else ()

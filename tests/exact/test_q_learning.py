@@ -14,9 +14,13 @@ from jax.flatten_util import ravel_pytree
 
 import metajax
 from metajax import inner, losses, networks
-from metajax.core.problem import replay as repeat
-from metajax.core.types import Chunk, Discrete, Spec
-from metajax.data import rollout
+from metajax.core.family import Discrete, Spec
+from metajax.core.problem import even_points
+from metajax.core.replay import replay as repeat
+from metajax.core.types import Chunk
+from metajax.data.buffer import stretches, uniform_replay
+from metajax.data.lifetime import Earned, Living, streams
+from metajax.inner.q.q_learning import counted, exploring_logits
 
 SPEC = Spec("toy", (2,), Discrete(3), episode_length=5)
 NETWORK = networks.q_network(SPEC, networks.MLP((4,), "tanh"))
@@ -35,13 +39,12 @@ def _chunk(key, num_steps=4, num_streams=2, terminated=0.2, truncated=0.2):
         truncated=jax.random.bernoulli(keys[4], truncated, shape) & ~ends,
         mask=jnp.ones(shape, bool),
         log_prob=jnp.zeros(shape),
-        last_observation=jnp.zeros((num_streams, 2)),
         next_observation=jax.random.normal(keys[5], (*shape, 2), jnp.float32),
     )
 
 
 def _learner(num_steps=1, batch_size=8, **options):
-    replay = inner.uniform_replay(
+    replay = uniform_replay(
         SPEC, num_streams=2, capacity=20, batch_size=batch_size, num_steps=num_steps
     )
     options = {"optimizer": optax.identity(), "settings": _settings(), **options}
@@ -57,7 +60,7 @@ def _adapt(learner, theta, *chunks):
     def run():
         phi = learner.begin(jax.random.key(0), theta)
         for index, chunk in enumerate(chunks):
-            phi = learner.adapt(learner.draw(jax.random.key(index)), theta, phi, chunk)
+            phi = learner.adapt(learner.noise(jax.random.key(index)), theta, phi, chunk)
         return phi
 
     return jax.jit(run)()
@@ -94,13 +97,13 @@ def test_targets_by_hand():
 
 @pytest.mark.parametrize("double", [False, True])
 def test_errors_are_those_of_rlax(double):
-    """``unroll`` on the chunk, with a target network of its own."""
+    """Predictions for the chunk, with a target network of its own."""
     chunk = _chunk(jax.random.key(0))
     learner = _learner(double=double)
     theta = learner.init(jax.random.key(1))
     target = learner.init(jax.random.key(2))
     phi = learner.begin(jax.random.key(0), theta)._replace(target=target)
-    outputs = learner.unroll(theta, phi, (), chunk)
+    outputs = learner.predict(theta, phi, chunk)
 
     def values(weights, observation):
         return NETWORK.apply(weights, observation.reshape(8, 2))
@@ -123,7 +126,7 @@ def test_errors_are_those_of_rlax(double):
 def test_an_adaptation_descends_the_error_on_what_it_has_seen():
     """One transition fills the buffer, so the batch is known: a step of plain SGD by hand."""
     chunk = _chunk(jax.random.key(3), num_steps=1, num_streams=1, terminated=0.0, truncated=0.0)
-    replay = inner.uniform_replay(SPEC, num_streams=1, capacity=5, batch_size=4)
+    replay = uniform_replay(SPEC, num_streams=1, capacity=5, batch_size=4)
     learner = inner.q_learner(
         NETWORK, replay, optimizer=optax.identity(), settings=_settings(), double=False
     )
@@ -158,7 +161,7 @@ def test_time_limits_bootstrap_and_terminal_states_do_not(ends, bootstraps):
 
     def adapted(target):
         phi = learner.begin(jax.random.key(0), theta)._replace(target=target)
-        return learner.adapt(learner.draw(jax.random.key(0)), theta, phi, chunk).weights
+        return learner.adapt(learner.noise(jax.random.key(0)), theta, phi, chunk).weights
 
     one, other = (ravel_pytree(adapted(learner.init(jax.random.key(i))))[0] for i in (5, 6))
     assert np.allclose(one, other) != bootstraps
@@ -182,9 +185,7 @@ def test_the_target_network_moves_when_it_is_due():
 
 
 def test_nothing_is_learned_before_there_is_enough():
-    replay = inner.uniform_replay(
-        SPEC, num_streams=2, capacity=40, batch_size=4, learning_starts=12
-    )
+    replay = uniform_replay(SPEC, num_streams=2, capacity=40, batch_size=4, learning_starts=12)
     learner = inner.q_learner(NETWORK, replay, optimizer=optax.identity(), settings=_settings())
     theta = learner.init(jax.random.key(1))
     chunks = [_chunk(jax.random.key(i)) for i in range(2)]
@@ -198,7 +199,7 @@ def test_exploration_has_the_probabilities_it_says(boltzmann):
     learner = _learner(boltzmann=boltzmann, settings=_settings(epsilon=0.3, temperature=0.5))
     theta = learner.init(jax.random.key(1))
     phi = learner.begin(jax.random.key(0), theta)
-    probability = np.exp(learner.unroll(theta, phi, (), chunk).distribution)
+    probability = np.exp(learner.predict(theta, phi, chunk).distribution)
     values = np.asarray(NETWORK.apply(theta, chunk.observation.reshape(8, 2))).reshape(4, 2, 3)
     greedy = np.eye(3)[values.argmax(-1)]
     if boltzmann:
@@ -218,7 +219,45 @@ def test_dueling_values_have_the_mean_of_the_value():
     np.testing.assert_allclose(network.apply(weights, observation), before + 5, rtol=1e-5)
 
 
+def test_logits_of_exploration_by_hand():
+    """Epsilon 0.3 over three actions; temperatures may differ between decisions."""
+    values, now = jnp.array([[0.0, 1.0, 2.0], [5.0, 4.0, 3.0]]), inner.QSettings(epsilon=0.3)
+    probability = jnp.exp(exploring_logits(values, now, False))
+    np.testing.assert_allclose(probability, [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1]], rtol=1e-6)
+    now = now._replace(epsilon=0.0, temperature=jnp.array([[1.0], [1e9]]))
+    weights = np.exp([0.0, 1.0, 2.0])
+    expected = [weights / weights.sum(), np.full(3, 1 / 3)]
+    np.testing.assert_allclose(jnp.exp(exploring_logits(values, now, True)), expected, rtol=1e-6)
+
+
+def test_the_next_target_network_by_hand():
+    update = inner.QUpdate(NETWORK, optax.identity(), target_period=3)
+    target, weights = {"q": jnp.array([1.0, 2.0])}, {"q": jnp.array([5.0, -2.0])}
+    for count, expected in ((1, [1.0, 2.0]), (2, [1.0, 2.0]), (3, [2.0, 1.0]), (6, [2.0, 1.0])):
+        moved = update.next_target(target, weights, jnp.int32(count), 0.25)
+        np.testing.assert_array_equal(moved["q"], expected)
+
+
+def test_a_count_stops_where_integers_end():
+    """A schedule would begin anew if it wrapped around."""
+    chunk, last = _chunk(jax.random.key(0)), np.iinfo(np.int32).max
+    assert [counted(jnp.int32(n), chunk) for n in (0, last - 9, last - 3)] == [8, last - 1, last]
+
+
 # --- The buffer -------------------------------------------------------------------------------
+
+
+def test_stretches_by_hand():
+    """A full ring of five places whose oldest step is at the second, and one of three steps."""
+    replay = uniform_replay(SPEC, num_streams=2, capacity=10, batch_size=3, num_steps=2)
+    state = replay.init()
+    reward = jnp.array([[14.0, 10.0, 11.0, 12.0, 13.0], [24.0, 20.0, 21.0, 22.0, 23.0]])
+    state = state.replace(experience=state.experience._replace(reward=reward))
+    noise = jnp.array([[0.0, 0.4, 0.999], [0.0, 0.6, 0.999]])
+    full = stretches(noise, state.replace(is_full=True, current_index=1), 2)
+    np.testing.assert_array_equal(full.reward, [[10, 12, 23], [11, 13, 24]])
+    partly = stretches(noise, state.replace(is_full=False, current_index=3), 2)
+    np.testing.assert_array_equal(partly.reward, [[14, 10, 20], [10, 11, 21]])
 
 
 def test_the_buffer_of_each_task_is_a_ring():
@@ -226,7 +265,7 @@ def test_the_buffer_of_each_task_is_a_ring():
     rng = np.random.default_rng(0)
     num_tasks, num_streams, num_steps, length = 3, 2, 3, 7
     spec = dataclasses.replace(SPEC, observation_dtype="uint8")
-    replay = inner.uniform_replay(spec, num_streams=num_streams, capacity=15, batch_size=64)
+    replay = uniform_replay(spec, num_streams=num_streams, capacity=15, batch_size=64)
     shape = (num_tasks, num_steps, num_streams)
     ring = np.zeros((num_tasks, num_streams, length, 2), np.uint8)
     buffers = jax.vmap(lambda _: replay.init())(jnp.arange(num_tasks))
@@ -239,7 +278,7 @@ def test_the_buffer_of_each_task_is_a_ring():
             ring[:, :, (time * num_steps + step) % length] = observation[:, step]
     np.testing.assert_array_equal(buffers.experience.observation, ring)
     assert buffers.experience.observation.dtype == np.uint8
-    draws = jax.vmap(replay.draw)(jax.random.split(jax.random.key(1), num_tasks))
+    draws = jax.vmap(replay.noise)(jax.random.split(jax.random.key(1), num_tasks))
     drawn = jax.vmap(replay.sample)(draws, buffers)
     for task in range(num_tasks):
         kept = {tuple(row) for row in ring[task].reshape(-1, 2)}
@@ -249,13 +288,13 @@ def test_the_buffer_of_each_task_is_a_ring():
 
 
 def test_stretches_are_consecutive_steps_of_one_stream():
-    replay = inner.uniform_replay(SPEC, num_streams=2, capacity=12, batch_size=50, num_steps=3)
+    replay = uniform_replay(SPEC, num_streams=2, capacity=12, batch_size=50, num_steps=3)
     buffer = replay.init()
     for time in range(9):
         chunk = _chunk(jax.random.key(time), num_steps=1)
         now = jnp.stack([jnp.full((1, 2), time), jnp.arange(2)[None]], -1).astype(jnp.float32)
         buffer = replay.add(buffer, chunk._replace(observation=now))
-    drawn = np.asarray(replay.sample(replay.draw(jax.random.key(0)), buffer).observation)
+    drawn = np.asarray(replay.sample(replay.noise(jax.random.key(0)), buffer).observation)
     assert drawn.shape == (3, 50, 2)
     np.testing.assert_array_equal(np.diff(drawn[..., 0], axis=0), np.ones((2, 50)))
     np.testing.assert_array_equal(np.diff(drawn[..., 1], axis=0), np.zeros((2, 50)))
@@ -263,7 +302,7 @@ def test_stretches_are_consecutive_steps_of_one_stream():
 
 
 def test_bytes_are_those_of_the_buffer():
-    replay = inner.uniform_replay(SPEC, num_streams=2, capacity=20, batch_size=4)
+    replay = uniform_replay(SPEC, num_streams=2, capacity=20, batch_size=4)
     buffer = jax.eval_shape(replay.init)
     total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(buffer.experience))
     assert replay.num_bytes == total
@@ -320,14 +359,15 @@ def test_the_meta_gradient_is_that_of_finite_differences(options):
         lambda *leaves: jnp.stack(leaves), *(_chunk(jax.random.key(i)) for i in range(2))
     )
     query = _chunk(jax.random.key(7))
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(0))
     wanted = jax.random.normal(jax.random.key(8), (4, 2))
 
     @jax.jit
     def meta_loss(flat):
         theta = unravel(flat)
-        phi, _ = repeat(learner, learner.adapt, theta, support, keys)
-        return jnp.sum(jnp.square(learner.unroll(theta, phi, (), query).value - wanted))
+        phi = learner.begin(keys[0], theta)
+        phi, _ = repeat(learner, theta, phi, support, keys[1])
+        return jnp.sum(jnp.square(learner.predict(theta, phi, query).value - wanted))
 
     gradient = jax.jit(jax.grad(meta_loss))(theta)
     width = 1e-6
@@ -343,16 +383,21 @@ def test_the_meta_gradient_is_that_of_finite_differences(options):
 
 def test_returns_of_a_lifetime_by_hand():
     """Two streams, four chunks of two steps, measured after chunks 0, 1 and 3."""
-    family = metajax.tasks.make("cartpole")
-    source = rollout.lifetime(family, _learner(), 2, 2, num_points=2)
+    source = streams(metajax.tasks.make("cartpole"), _learner(), 2, 2)
     reward = np.array([[1, 1], [2, 1], [3, 1], [4, 1], [5, 1], [6, 1], [7, 1], [8, 1]], float)
     done = np.zeros((8, 2), bool)
     done[[1, 4], 0] = True
-    returns = source.returns(
-        jnp.asarray(reward.reshape(4, 2, 2)), jnp.asarray(done.reshape(4, 2, 2))
-    )
+    earned = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), Earned.nothing())
+    scores = []
+    for steps in (slice(time, time + 2) for time in range(0, 8, 2)):
+        chunk = _chunk(jax.random.key(0), 2)._replace(reward=jnp.asarray(reward[steps]))
+        earned = jax.vmap(Earned.after, (0, 1, 1))(earned, chunk.reward, jnp.asarray(done[steps]))
+        measured = source.measure(Living(None, earned), chunk)
+        assert measured.count == 4
+        scores.append(measured.score)
     # Stream 0 ends episodes of 1 + 2 and 3 + 4 + 5; stream 1 has not ended its first one.
-    np.testing.assert_allclose(returns, [(3 + 2) / 2, (3 + 4) / 2, (12 + 8) / 2])
+    points = np.array(scores)[even_points(3, 2)]
+    np.testing.assert_allclose(points, [(3 + 2) / 2, (3 + 4) / 2, (12 + 8) / 2])
 
 
 def test_streams_go_on_from_chunk_to_chunk():

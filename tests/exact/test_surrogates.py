@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from metajax.inner import SURROGATES, GradientState
+from metajax.inner import SURROGATES, DescentState
 
 PROCESSES = {"fixed": m.FIXED, "stochastic": m.STOCHASTIC}
 BASELINES = {"no baseline": np.zeros(2), "baseline": np.array([0.7, -1.1])}
@@ -37,9 +37,9 @@ def _expected_loss(mdp, surrogate, baseline):
 
     def of_one(theta, state, action, advantage):
         chunk = m.chunk_of(mdp, state[None], action[None], m.THETA)
-        chunk = learner.annotate(theta, GradientState(theta, ()), chunk)
+        chunk = learner.actor.annotate(theta, DescentState(theta, ()), chunk)
         chunk = chunk._replace(advantage=advantage[:, None])
-        outputs = learner.unroll(theta, GradientState(theta, ()), (), chunk)
+        outputs = learner.predict(theta, DescentState(theta, ()), chunk)
         return SURROGATES[surrogate](outputs, chunk)
 
     def expected(theta):

@@ -121,10 +121,10 @@ def seen(state, last_action, last_reward, start):
 def test_counts_by_hand(family):
     """0 -a1-> 2 -a0-> 2, then the end of the episode after a1, and a new one."""
     learner = metajax.make("greedy", family).learner
-    memory = learner.memory(())
+    memory = learner.actor.memory(())
     inputs = [seen(0, -1, 0.0, True), seen(2, 1, 5.0, False), seen(2, 0, 7.0, False)]
     for one in [*inputs, seen(0, 1, 11.0, True)]:
-        _, memory = learner.act(learner.noise(jax.random.key(0)), (), (), memory, one)
+        _, memory = learner.actor.act(learner.actor.noise(jax.random.key(0)), (), (), memory, one)
     visits, reward_sum = np.zeros((3, 2)), np.zeros((3, 2))
     visits[[0, 2, 2], [1, 0, 1]] = 1
     reward_sum[[0, 2, 2], [1, 0, 1]] = 5, 7, 11

@@ -7,12 +7,10 @@ import numpy as np
 import optax
 import pytest
 
-from metajax import outer
-from metajax.core.layout import TaskMap
+from metajax import losses, outer
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.data.rollout import fresh_episodes
 from metajax.outer.epochs import collect_trials
-from metajax.outer.gradient import objectives
 
 NUM_TASKS, NUM_STREAMS, SIZE = 6, 3, m.NUM_STATES * m.NUM_ACTIONS
 BOUND, DAMPING = 0.01, 1e-3
@@ -20,14 +18,9 @@ THETA = m.THETA
 
 
 def _objective(mdp, num_adaptations):
-    family, learner = m.family_of(mdp), m.tabular_learner(optax.sgd(0.8))
-    return outer.post_adaptation(
-        learner,
-        fresh_episodes(family, learner, NUM_STREAMS, m.LENGTH),
-        family,
-        num_adaptations=num_adaptations,
-        loss=objectives.ratio_loss,
-    )
+    learner = m.tabular_learner(optax.sgd(0.8))
+    problem = m.problem_of(mdp, learner, num_adaptations, NUM_STREAMS)
+    return outer.post_adaptation(problem, losses.ratio_loss)
 
 
 def _mean(fn, items):
@@ -61,7 +54,7 @@ def _dense(objective, items):
 @pytest.mark.parametrize(("num_adaptations", "fisher_tasks"), [(0, None), (1, None), (1, 2)])
 def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
     objective = _objective(m.STOCHASTIC, num_adaptations)
-    layout = TaskMap.build(NUM_TASKS, 3, 1, 1)
+    layout = Layout.build(NUM_TASKS, 3, 1, 1)
     rule = outer.trust_region(
         objective,
         layout,
@@ -107,7 +100,7 @@ def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
 
 def test_no_reward_no_step():
     barren = m.STOCHASTIC._replace(reward=np.zeros((2, 2)))
-    rule = outer.trust_region(_objective(barren, 1), TaskMap.build(NUM_TASKS, num_devices=1))
+    rule = outer.trust_region(_objective(barren, 1), Layout.build(NUM_TASKS, num_devices=1))
     theta, _, info = jax.jit(rule.update)(jax.random.key(0), THETA, ())
     np.testing.assert_array_equal(theta, THETA)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(info))
@@ -124,7 +117,7 @@ def test_a_step_that_helps_nowhere_is_not_taken():
         return value + 100 * moved, info
 
     rule = outer.trust_region(
-        objective._replace(loss=loss), TaskMap.build(NUM_TASKS, num_devices=1), backtracks=4
+        objective._replace(loss=loss), Layout.build(NUM_TASKS, num_devices=1), backtracks=4
     )
     theta, _, info = jax.jit(rule.update)(jax.random.key(0), THETA, ())
     np.testing.assert_array_equal(theta, THETA)
@@ -135,11 +128,11 @@ def test_a_step_that_helps_nowhere_is_not_taken():
 def test_an_objective_without_predictions_is_refused():
     objective = _objective(m.FIXED, 0)._replace(predict=None)
     with pytest.raises(OptionError, match="objective: predicts nothing to keep close to"):
-        outer.trust_region(objective, TaskMap.build(NUM_TASKS, num_devices=1))
+        outer.trust_region(objective, Layout.build(NUM_TASKS, num_devices=1))
 
 
 def test_fisher_tasks_out_of_range():
     with pytest.raises(OptionError, match="fisher_tasks"):
         outer.trust_region(
-            _objective(m.FIXED, 0), TaskMap.build(NUM_TASKS, num_devices=1), fisher_tasks=7
+            _objective(m.FIXED, 0), Layout.build(NUM_TASKS, num_devices=1), fisher_tasks=7
         )

@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 from metajax.experiments.table_definition import Table, load
 
 TABLE = """
@@ -19,6 +19,7 @@ source = "A paper 2016"
 metric = "total"
 decimals = 2
 family = { name = "toys" }
+evaluate = { num-tasks = 6 }
 
 [[columns]]
 name = "two"
@@ -48,16 +49,14 @@ tune = { start = [0.0, 0.4, 1.0] }
 
 [profiles.quick]
 columns = ["two"]
-evaluate = { num-tasks = 6 }
 
 [profiles.full]
 seeds = [0, 1]
-evaluate = { num-tasks = 6 }
 """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Toys:
+class Toys(Options):
     """Numbers.
 
     Attributes:
@@ -66,17 +65,14 @@ class Toys:
       known: whether it is known what the best policy returns.
     """
 
-    num_episodes: int = 2
+    num_episodes: Count = 2
     spread: float = 0.0
     known: bool = True
-
-    def __post_init__(self) -> None:
-        check_number("num_episodes", self.num_episodes, minimum=1)
 
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def unused(*_):
             raise NotImplementedError
@@ -119,7 +115,8 @@ class Mover:
     def build(self, family: Any) -> Any:
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         nothing: Any = ()
 

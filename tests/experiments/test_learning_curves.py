@@ -106,9 +106,11 @@ def test_seeds_are_drawn_as_a_whole():
     # All tasks of a seed are alike: the mean is 0 or 1 with probability 1/4 each, so that
     # the interval is everything. Drawing seeds task by task would give about 0.5 -+ 0.1.
     scores = np.repeat([[0.0], [1.0]], 100, axis=1)
-    [crossed] = statistics.crossed_bootstrap([scores], lambda x: [x.mean()], num_resamples=FEW)
+    crossed, stratified = (
+        statistics.bootstrap([scores], lambda x: [x.mean()], num_resamples=FEW, stratified=each)[0]
+        for each in (False, True)
+    )
     assert crossed == (0.5, 0, 1)
-    stratified = statistics.stratified_bootstrap(scores, np.mean, num_resamples=200)
     assert stratified.half_width < 0.12
 
 
@@ -116,12 +118,12 @@ def test_tasks_are_drawn_together_for_all_methods():
     # Tasks differ widely, methods by 1 in each of them: the difference is certain.
     rng = np.random.default_rng(0)
     one = 100 * rng.normal(size=(1, 30))
-    [difference] = statistics.crossed_bootstrap(
+    [difference] = statistics.bootstrap(
         [one + 1, one], lambda a, b: [a.mean() - b.mean()], num_resamples=FEW
     )
     np.testing.assert_allclose(difference, 1, atol=1e-9)
     with pytest.raises(ValueError, match=r"of \[3, 30\] tasks; allowed: the same number"):
-        statistics.crossed_bootstrap([one, one[:, :3]], lambda a, b: [0], num_resamples=FEW)
+        statistics.bootstrap([one, one[:, :3]], lambda a, b: [0], num_resamples=FEW)
 
 
 def test_the_interval_covers_the_mean_about_as_often_as_it_says():
@@ -130,7 +132,7 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     for _ in range(200):
         seeds, tasks = rng.normal(size=(8, 1)), rng.normal(size=(1, 40))
         values = seeds + 2 * tasks + rng.normal(size=(8, 40))
-        [one] = statistics.crossed_bootstrap([values], lambda x: [x.mean()], num_resamples=FEW)
+        [one] = statistics.bootstrap([values], lambda x: [x.mean()], num_resamples=FEW)
         covered.append(one.low <= 0 <= one.high)
     assert np.mean(covered) > 0.88
 
@@ -139,6 +141,6 @@ def test_records_of_different_lifetimes_are_not_one_curve():
     one = {"row": "dqn", "steps": [0, 10], "returns": [[1, 2]]}
     curves = learning_curves.read([one, {**one, "returns": [[3, 4]]}])
     assert curves.returns.shape == (2, 1, 2)
-    assert curves.lifetime == 10
+    assert curves.steps[-1] == 10
     with pytest.raises(ValueError, match="dqn: its seeds were measured at different steps"):
         learning_curves.read([one, {**one, "steps": [0, 20]}])

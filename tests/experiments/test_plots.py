@@ -11,8 +11,9 @@ import pytest
 
 import metajax
 from metajax.evaluation import Evaluation
-from metajax.experiments.statistics import Estimate
-from metajax.run import plots
+from metajax.experiments import pictures
+from metajax.experiments.learning_curves import Curves
+from metajax.run import plots, trajectories
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -27,8 +28,8 @@ def _lifetime() -> Evaluation:
     return _evaluation()._replace(axis="points", steps=np.array([0, 500, 1000]))
 
 
-def _curve() -> tuple[np.ndarray, list[Estimate]]:
-    return np.array([0, 500]), [Estimate(1.0, 0.5, 2.0), Estimate(8.0, 7.0, 9.0)]
+def _curve() -> Curves:
+    return Curves(np.array([0, 500]), np.array([[[1.0, 8.0], [0.5, 7.0], [2.0, 9.0]]]))
 
 
 def _throughput(num_tasks: int, outer: str) -> dict:
@@ -63,15 +64,15 @@ _LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda path: plots.adaptation_curve(path, _evaluation()),
+        lambda path: plots.adaptation_curve(path, {"a": _evaluation()}),
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
-        lambda path: plots.adaptation_curve(path, _lifetime()),
-        lambda path: plots.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
+        lambda path: plots.adaptation_curve(path, {"": _lifetime()}),
+        lambda path: pictures.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
         lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
         lambda path: plots.schedules(path, {"a": [_schedules(3), _schedules(2)], "b": [_LATER]}),
-        lambda path: plots.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
-        lambda path: plots.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
+        lambda path: pictures.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
+        lambda path: pictures.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
     ],
 )
 def test_pictures_are_written(tmp_path, draw):
@@ -89,7 +90,7 @@ def test_trajectories_in_the_plane(tmp_path):
     maml = metajax.make("maml", family, num_tasks=2, num_streams=3, hidden_sizes=(8,))
     theta = maml.init(jax.random.key(0)).theta
     path = tmp_path / "trajectories.png"
-    plots.trajectories(path, maml, jax.random.key(1), theta, family, 2, num_tasks=4)
+    trajectories.draw(path, maml, jax.random.key(1), theta, family, 2, num_tasks=4)
     assert path.read_bytes().startswith(PNG)
 
 
@@ -99,10 +100,10 @@ def test_trajectories_of_a_continuing_trial_are_its_episodes(tmp_path, monkeypat
     options = {"num_tasks": 4, "num_episodes": 3, "num_streams": num_streams, "hidden_size": 4}
     rl2 = metajax.make("rl2", family, **options)
     theta = rl2.init(jax.random.key(0)).theta
-    drawn, draw = [], plots._draw_trajectories
-    monkeypatch.setattr(plots, "_draw_trajectories", lambda *a: (drawn.append(a), draw(*a)))
+    drawn, draw = [], trajectories._draw_trajectories
+    monkeypatch.setattr(trajectories, "_draw_trajectories", lambda *a: (drawn.append(a), draw(*a)))
     path = tmp_path / "trajectories.png"
-    plots.trajectories(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
+    trajectories.draw(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
     assert path.read_bytes().startswith(PNG)
     ways = drawn[0][2]
     assert ways.shape == (2, 3, 4, num_streams, 2)
@@ -114,7 +115,7 @@ def test_ways_of_episodes_by_hand():
     positions = np.arange(6.0)[None, :, None, None] * np.ones(2)
     done = np.array([0, 1, 0, 0, 1, 0], bool)[None, :, None]
     mask = np.array([1, 1, 1, 1, 1, 0], bool)[None, :, None]
-    ways = plots._episode_ways(positions, done, mask, 2, 3)
+    ways = trajectories._episode_ways(positions, done, mask, 2, 3)
     np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1], [2, 3, 4]])
 
 
@@ -164,7 +165,7 @@ def test_trajectories_need_a_plane(tmp_path):
     family = metajax.tasks.make("cartpole")
     maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))
     with pytest.raises(ValueError, match=r"cartpole has no spec\.plane"):
-        plots.trajectories(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
+        trajectories.draw(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
 
 
 def test_running_mean_over_a_fortieth():

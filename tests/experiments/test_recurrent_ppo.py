@@ -6,6 +6,7 @@ import sys
 import jax
 import pytest
 
+from metajax.experiments import measurement
 from metajax.run.config import parse
 
 OVERRIDES = (
@@ -34,7 +35,8 @@ def benchmark(request):
 
 @pytest.mark.slow
 def test_both_are_timed_in_one_record(benchmark):
-    record = benchmark.compare(parse("", OVERRIDES), iterations=2, repeats=2)
+    config = parse("", OVERRIDES)
+    record = measurement.measure(config, iterations=2, repeats=2, yardstick=benchmark.yardstick)
     assert record["ratio"] > 0
     assert record["env_steps_per_second_min"] <= record["env_steps_per_second"]
     assert record["yardstick_env_steps_per_second"] > 0
@@ -46,12 +48,12 @@ def test_both_are_timed_in_one_record(benchmark):
 def test_the_yardstick_learns(benchmark):
     """A yardstick that does not do the work would be no yardstick."""
     config = parse("", OVERRIDES)
-    init, step = benchmark.make_yardstick(config.build()[0].family, config.algorithm.options)
+    init, step = benchmark.yardstick(config.build()[0].family, config.algorithm.options)
 
     @jax.jit
     def run(key):
         keys = jax.random.split(key, 100)
-        return jax.lax.scan(lambda state, key: step(key, state), init(key), keys)[1]
+        return jax.lax.scan(lambda state, key: step(key, state), init(key), keys)[1]["returns"]
 
     returns = run(jax.random.key(0))
     # 2.5 is what pulling at random earns, 2.89 what the best rule does.

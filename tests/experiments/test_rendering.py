@@ -9,8 +9,8 @@ import sys
 import pytest
 import table_toys
 
-from metajax.experiments import rendering, table_cells, table_definition
-from metajax.run import records
+from metajax.experiments import table_cells, table_definition, throughput
+from metajax.run import records, tables
 
 POINT_TOML = """
 title = "Points"
@@ -34,9 +34,8 @@ seeds = [0, 1]
 """
 HERE = {"device": "AMD EPYC", "backend": "cpu", "num_cores": 2, "num_devices": 2}
 SPEED_TOML = """
-kind = "throughput"
 title = "Speed"
-rows = [{ label = "MAML", results = "speed" }]
+results = { MAML = "speed" }
 """
 CONFIG = """
 [family]
@@ -177,7 +176,7 @@ def test_a_place_may_show_the_quick_profile(project):
     assert "profile slow; allowed: quick, full" in _run(project).stderr
 
 
-GRID = rendering.Grid(
+GRID = tables.Grid(
     ["method", "n=1"],
     [["*block*", ""], ["a_b (published)", "6.6 ± 0.1"], ["c", "**6.55 ± 0.02**"], ["d", "–"]],
     "Mean of 3 seeds.",
@@ -185,14 +184,14 @@ GRID = rendering.Grid(
 
 
 def test_markdown_of_a_grid():
-    assert rendering.markdown(GRID) == (
+    assert tables.markdown(GRID) == (
         "| method | n=1 |\n| --- | ---: |\n| *block* |  |\n| a_b (published) | 6.6 ± 0.1 |\n"
         "| c | **6.55 ± 0.02** |\n| d | – |\n\nMean of 3 seeds."
     )
 
 
 def test_latex_of_a_grid():
-    assert rendering.latex(GRID).splitlines() == [
+    assert tables.latex(GRID).splitlines() == [
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"method & n=1 \\",
@@ -208,7 +207,7 @@ def test_latex_of_a_grid():
 
 
 def test_text_of_a_grid():
-    shown = rendering.text(GRID, "Title")
+    shown = tables.text(GRID, "Title")
     assert "6.55 ± 0.02 *" in shown
     assert "**" not in shown
     assert "\n  block" in shown
@@ -228,7 +227,7 @@ def test_a_yardstick_and_its_family_are_named(tmp_path):
         records.append(tmp_path / "speed.jsonl", {**speed, "setting": setting, "ratio": ratio})
     table = table_definition.load("speed", table_toys.write(tmp_path, SPEED_TOML, "speed"))
     assert isinstance(table, table_definition.ThroughputTable)
-    shown = rendering.throughput_grid(table, tmp_path).rows
+    shown = throughput.grid(table, tmp_path).rows
     assert [row[:4] for row in shown] == [
         ["MAML, line", "8", "300", "1.50"],
         ["MAML, arms", "8", "300", "2.25"],
@@ -245,7 +244,7 @@ def test_speeds_of_several_machines_are_told_apart(tmp_path):
         records.append(tmp_path / "speed.jsonl", record)
     table = table_definition.load("speed", table_toys.write(tmp_path, SPEED_TOML, "speed"))
     assert isinstance(table, table_definition.ThroughputTable)
-    shown = rendering.throughput_grid(table, tmp_path).rows
+    shown = throughput.grid(table, tmp_path).rows
     assert [[row[0], row[2], row[-1]] for row in shown] == [
         ["MAML, lifetimes of 50 transitions", "3", "AMD EPYC, 2 cores"],
         ["MAML, lifetimes of 5,000 transitions", "2", "AMD EPYC, 2 cores"],

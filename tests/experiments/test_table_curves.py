@@ -14,7 +14,7 @@ import table_toys
 from metajax.cli import main
 from metajax.core.options import OptionError
 from metajax.evaluation import Evaluation
-from metajax.experiments import rendering, table_cells, table_curves, table_results
+from metajax.experiments import rendering, table_cells, table_results
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_definition import Table, load
 from metajax.run import meta_test, records
@@ -65,7 +65,6 @@ block-size = 1
 
 [profiles.full]
 seeds = [0, 1]
-finetune = { lifetime = 80 }
 """
 
 
@@ -161,7 +160,8 @@ def test_settings_that_are_learned_are_recorded_and_drawn(project):
 def test_training_is_that_of_the_row_and_the_measurement_that_of_the_table(tmp_path):
     table = _read(tmp_path)
     _, quick = table_cells.cells(table, "quick")
-    full = [one for one in table_cells.cells(table, "full") if one.row.name == "reptile"]
+    longer = _read(tmp_path, TABLE.replace("lifetime = 40", "lifetime = 80"))
+    full = [one for one in table_cells.cells(longer, "full") if one.row.name == "reptile"]
     assert quick.config.algorithm.name == "reptile-dqn"
     assert quick.config.algorithm.options.lifetime == 8
     assert quick.measured.algorithm.name == "dqn"
@@ -195,9 +195,12 @@ def test_numbers_and_words(tmp_path):
     # 20 + 20 x 1/2 steps to 3 from scratch, 20 x 3/4 after Reptile.
     assert [one and one.value for one in lines[0].values] == [2, 30, 4, None]
     assert [one and one.value for one in lines[1].values] == [3, 15, 4, 0.5]
-    assert [table_results.best(table, lines, column) for column in range(3)] == [{1}, {1}, {0, 1}]
+    assert [
+        table_results.best(lines, at, better)
+        for at, better in enumerate(("higher", "lower", "higher"))
+    ] == [{1}, {1}, {0, 1}]
     grid = rendering.grid(table, "quick", lines)
-    assert grid.headers[1:5] == table_curves.headers(table)
+    assert grid.headers[1:5] == [one.name for one in table_results.columns(table, "quick")]
     assert grid.rows[1][1:5] == [
         "**3.0 (3.0 to 3.0)**",
         "**15 (15 to 15)**",
@@ -234,25 +237,24 @@ def test_a_threshold_that_is_not_reached_is_said_to_lie_beyond(tmp_path):
     assert rows[1][2] == "**15 (15 to 15)**"
     assert rows[1][4] == "0.38 (0.38 to 0.38)"
     partly = Estimate(30.0, 20.0, math.inf)
-    assert table_curves.text(partly, table_curves.STEPS, 1, 40) == "30 (20 to > 40)"
+    assert rendering.value_of_curves(lines[0])(partly, 0) == "30 (20 to > 40)"
 
 
 def test_rows_of_one_label_have_curves_of_their_own(tmp_path):
     table = _read(tmp_path, TABLE.replace('label = "Reptile"', 'label = "from scratch"'))
     known = [_record(one, [[0.0, 1.0, 1.0]] * 4) for one in table_cells.cells(table, "quick")]
-    found = table_results.curves(table, "quick", known)
+    found = table_results.by_label(table, "quick", known)
     assert list(found) == ["from scratch (scratch)", "from scratch (reptile)"]
     lines = table_results.lines(table, "quick", known)
     assert [line.row for line in lines] == ["scratch", "reptile"]
 
 
-def test_an_interval_without_an_end_makes_nothing_best(tmp_path):
-    table = _read(tmp_path)
+def test_an_interval_without_an_end_makes_nothing_best():
     lines = [
-        table_results.Line(label, "measured", [None, Estimate(*values)], [], None)
+        table_results.Line(label, "measured", [None, Estimate(*values)])
         for label, values in {"a": (10.0, 9.0, 11.0), "b": (30.0, 28.0, math.inf)}.items()
     ]
-    assert table_results.best(table, lines, table_curves.STEPS) == {0}
+    assert table_results.best(lines, 1, "lower") == {0}
 
 
 def test_mistakes_are_named(project):
@@ -277,7 +279,6 @@ def test_what_cannot_be_measured_is_said_before_anything_is_run(project, capsys,
     text = TABLE.replace(old, new, 1)
     if "maml" in new:
         text = text.replace("\nbatch-size = 4\nbuffer-size = 40\nlearning-starts = 4", "", 1)
-        text = text.replace("finetune = { lifetime = 80 }", "")
     table_toys.write(project, text, "curves")
     assert main(["table", "curves"]) == 2
     assert message in capsys.readouterr().err

@@ -97,18 +97,11 @@ def test_cells_of_the_profiles(tmp_path):
 
 
 def test_the_special_lies_over_the_general(tmp_path):
-    more = """evaluate = { num-tasks = 6, seed = 3 }
-trained = { evaluate = { num-tasks = 5 } }
-[profiles.full.overrides.trained]
-train = { num-iterations = 7 }
-[profiles.full.overrides."trained/three"]
-train = { num-iterations = 8 }
-"""
-    text = table_toys.TABLE.replace("[profiles.full]\nseeds = [0, 1]\n", "[profiles.full]\n")
-    head, last = text.rsplit("evaluate = { num-tasks = 6 }\n", 1)
+    text = table_toys.TABLE.replace("seeds = [0, 1]\n", "")
+    text += 'num-tasks = { trained = 5 }\nnum-iterations = { trained = 7, "trained/three" = 8 }\n'
     row = '[rows.overrides.three]\nalgorithm = { tilt = 2 }\n\n[[rows]]\nname = "still"'
-    text = f"{head}{more}{last}".replace('[[rows]]\nname = "still"', row)
-    table = table_toys.read(tmp_path, text)
+    text = text.replace('[[rows]]\nname = "still"', row)
+    table = table_toys.read(tmp_path, text.replace("num-tasks = 6", "num-tasks = 6, seed = 3"))
     found = {one.name: one.settings for one in table_cells.cells(table, "full")}
     assert found["trained/two"]["train"] == {"num-iterations": 7}
     assert found["trained/three"]["train"] == {"num-iterations": 8}
@@ -147,7 +140,7 @@ def test_patterns_choose_rows_and_columns(tmp_path):
         'overrides = { "t*" = { algorithm = { start = 0.1 } }, '
         '"*ee" = { algorithm = { start = 0.2 } } }\npublished = [0.9',
     ).replace('columns = ["two"]', 'columns = ["tw*"]\nrows = ["tr*", "*/two"]')
-    text += '[profiles.full.overrides."*/two"]\nevaluate = { num-tasks = 9 }\n'
+    text += 'num-tasks = { "*/two" = 9 }\n'
     table = load("toys", table_toys.write(tmp_path, text))
     assert isinstance(table, Table)
     quick = table_cells.cells(table, "quick")

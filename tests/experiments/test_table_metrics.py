@@ -42,5 +42,5 @@ def test_a_missing_optimum_is_named():
 
 
 def test_standard_error():
-    np.testing.assert_allclose(metrics.standard_error(RETURNS), [1, 1.5])
-    assert np.isnan(metrics.standard_error(np.array([1.0])))
+    np.testing.assert_allclose(metrics.summary(RETURNS)["standard_error"], [1, 1.5])
+    assert np.isnan(metrics.summary(np.array([1.0]))["standard_error"])

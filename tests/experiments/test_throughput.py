@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from metajax.cli import main
 from metajax.experiments import throughput
 
 SMALL = ["--streams", "3", "--horizon", "5", "--hidden-sizes", "8"]
@@ -30,7 +31,7 @@ def _lines(text: str) -> list[dict]:
 def test_json_has_one_object_a_line(capsys, tmp_path):
     plot, output = tmp_path / "throughput.png", tmp_path / "records.jsonl"
     arguments = ["--num-tasks", "2", "4", "--devices", "2", "--json", *SMALL]
-    code = throughput.main([*arguments, "--plot", str(plot), "--output", str(output)])
+    code = main(["bench", *arguments, "--plot", str(plot), "--output", str(output)])
     assert code == 0
     records = _lines(capsys.readouterr().out)
     assert _lines(output.read_text()) == records
@@ -50,11 +51,13 @@ def test_json_has_one_object_a_line(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_script_prints_a_table(repository):
-    script = repository / "benchmarks" / "throughput.py"
+def test_the_command_prints_a_table():
     arguments = ["--algorithm", "reptile", "--num-tasks", "2", "--set", "inner-steps=1", *SMALL]
     done = subprocess.run(
-        [sys.executable, script, *arguments], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "metajax", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("reptile, family point-navigation, num-streams 3")
@@ -72,7 +75,7 @@ def test_the_script_prints_a_table(repository):
     ],
 )
 def test_mistakes_in_settings(capsys, arguments, message):
-    assert throughput.main(arguments) == 2
+    assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -85,9 +88,7 @@ def test_mistakes_in_settings(capsys, arguments, message):
     ],
 )
 def test_mistakes_in_arguments(capsys, arguments, message):
-    with pytest.raises(SystemExit) as caught:
-        throughput.main(arguments)
-    assert caught.value.code == 2
+    assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -108,7 +109,7 @@ def _ended(monkeypatch, *outcomes):
 def test_a_sweep_ends_where_memory_does(monkeypatch, capsys, outcome):
     record = {"setting": {"num-tasks": 40}}
     _ended(monkeypatch, record, outcome)
-    assert throughput.main(["--sweep", "--json"]) == 0
+    assert main(["bench", "--sweep", "--json"]) == 0
     captured = capsys.readouterr()
     assert _lines(captured.out) == [record]
     assert "out of memory" in captured.err
@@ -130,7 +131,7 @@ def test_what_cannot_be_written_is_said_before_the_measurement(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     _ended(monkeypatch)  # no measurement is expected
-    assert throughput.main(arguments) == 2
+    assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -143,7 +144,7 @@ def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
     record = {"setting": {"num-tasks": 40}}
     _ended(monkeypatch, record)
     output = str(tmp_path / "records.jsonl")
-    assert throughput.main(["--sweep", "--json", "--output", output]) == 1
+    assert main(["bench", "--sweep", "--json", "--output", output]) == 1
     captured = capsys.readouterr()
     assert _lines(captured.out) == [record]
     assert "records.jsonl cannot be written (No space left on device)" in captured.err
@@ -151,7 +152,7 @@ def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
 
 def test_a_measurement_that_fails_says_why(monkeypatch, capsys):
     _ended(monkeypatch, (1, "Traceback ...\nValueError: no such thing\n"))
-    assert throughput.main([]) == 1
+    assert main(["bench"]) == 1
     assert "ValueError: no such thing" in capsys.readouterr().err
 
 

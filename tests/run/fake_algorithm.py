@@ -17,7 +17,7 @@ import time
 import types
 from typing import Any, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options, Positive
 
 CONFIG = """
 [family]
@@ -37,23 +37,20 @@ num-tasks = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FakeFamily:
+class FakeFamily(Options):
     """Numbers to guess.
 
     Attributes:
       scale: how far apart they are.
     """
 
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("scale", self.scale, above=0)
+    scale: Positive = 1.0
 
     @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self) -> Any:
         import jax
 
-        from metajax.core.types import Discrete, Spec, TaskFamily
+        from metajax.core.family import Discrete, Spec, TaskFamily
 
         def sample(key):
             return self.scale * jax.random.normal(key, (3,))
@@ -65,7 +62,7 @@ class FakeFamily:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fake:
+class Fake(Options):
     """Guesses numbers.
 
     Attributes:
@@ -78,25 +75,21 @@ class Fake:
       network: (Python only).
     """
 
-    num_tasks: int = 4
-    rate: float = 0.1
+    num_tasks: Count = 4
+    rate: Positive = 0.1
     kind: Literal["good", "bad"] = "good"
-    sizes: tuple[int, ...] = (2, 2)
+    sizes: tuple[Count, ...] = (2, 2)
     nan_at: int | None = None
     nan_in: Literal["theta", "loss"] = "theta"
     network: Any = dataclasses.field(default=None, metadata={"api": True})
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        check_number("sizes", self.sizes, minimum=1)
-        check_number("rate", self.rate, above=0)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self, family: Any) -> Any:
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import MetaAlgorithm, MetaState, Trial
+        from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.types import Trial
 
         def init(key):
             carry = {"key": jax.random.split(key)[0], "count": jnp.int32(0), "none": jnp.zeros(0)}
@@ -138,11 +131,11 @@ def register() -> None:
 def report() -> dict[str, types.ModuleType]:
     """Stand-ins for what draws and prints results, quick to import."""
     parts = {
-        "records": types.ModuleType("metajax.run.records"),
+        "machine": types.ModuleType("metajax.run.machine"),
         "plots": types.ModuleType("metajax.run.plots"),
-        "tables": types.ModuleType("metajax.experiments.tables"),
+        "tables": types.ModuleType("metajax.run.tables"),
     }
-    vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
+    vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (

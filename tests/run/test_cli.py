@@ -13,7 +13,7 @@ import pytest
 
 import metajax
 from metajax.algorithms import ALGORITHMS
-from metajax.run import catalogue
+from metajax.run import catalogue, extensions
 
 ROOT = pathlib.Path(metajax.__file__).parents[1]
 HEAVY = ("jax", "flax", "gymnax", "orbax", "matplotlib", "optax")
@@ -98,10 +98,17 @@ def test_list_names_everything_with_defaults(command):
     options = {one["name"]: one for one in algorithms["maml"]["options"]}
     assert options["num-tasks"]["default"] == "40"
     assert options["num-tasks"]["type"] == "an integer"
+    assert options["num-tasks"]["bounds"] == "at least 1"
+    assert options["gae-lambda"]["bounds"] == "at least 0 and at most 1"
+    assert options["outer"]["bounds"] == ""
     assert "inner" not in options
     text = command("list").out
     assert all(name in text for name in ALGORITHMS.names())
     assert "num-iterations = 500" in command("list", "train").out
+    text_of_one = command("list", "maml").out
+    assert "  num-tasks = 40    (an integer, at least 1)\n" in text_of_one
+    assert '  horizon = "none"    (an integer or "none", at least 1)\n' in text_of_one
+    assert "at least 0" in command("evaluate", "--help").out
     rows = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("  ")]
     assert {name for name, _ in rows} >= set(ALGORITHMS.names())
     alone = json.loads(command("list", "maml", "--json").out)
@@ -186,7 +193,7 @@ def test_modules_of_ones_own(command, workplace, monkeypatch):
 
     monkeypatch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("METAJAX_IMPORT", "")
+    monkeypatch.setattr(extensions, "_loaded", [])
     (workplace / "own_tasks.py").write_text(
         "from metajax.tasks import FAMILIES\n"
         'FAMILIES.register("own-room", "metajax.tasks.grid.gridnavi:GridNavi")\n'
@@ -194,7 +201,8 @@ def test_modules_of_ones_own(command, workplace, monkeypatch):
     result = command("--import", "own_tasks", "list", "own-room")
     assert result.code == 0
     assert result.out.startswith("own-room: ")
-    assert os.environ["METAJAX_IMPORT"] == "own_tasks"
+    assert extensions.loaded() == ["own_tasks"]
+    assert not [name for name in os.environ if "own_tasks" in os.environ[name]]
     assert command("--import=own_tasks", "list", "own-room").out == result.out
     missing = command("--import", "own_task", "list")
     assert missing.code == 2

@@ -47,14 +47,23 @@ ARGUMENTS = [
     (("plot", "nowhere"), "nowhere: is not a run directory"),
     (("trian",), 'COMMAND: "trian" is unknown; did you mean train? allowed: train'),
     (("--resume", *TRAIN), "--resume: stands after the command: metajax train --resume"),
-    (("--ressume", *TRAIN), "--ressume: is no option of metajax; allowed: --help, --import, --ve"),
+    (
+        ("--ressume", *TRAIN),
+        "--ressume: is not an option of metajax; allowed: --help, --import, --ve",
+    ),
     (("evaluate", ".", "-1"), "-1: is one argument too many; see metajax evaluate --help"),
     (
         (*TRAIN, "--num-iterations", "3"),
         "--num-iterations: is a setting of the config: --set train.num-iterations=VALUE",
     ),
-    ((*TRAIN, "--sed", "3"), "--sed: is no option of metajax train; did you mean --set? allowed"),
-    (("evaluate", ".", "--num_tasks=3"), "--num_tasks: is no option of metajax evaluate; did you"),
+    (
+        (*TRAIN, "--sed", "3"),
+        "--sed: is not an option of metajax train; did you mean --set? allowed",
+    ),
+    (
+        ("evaluate", ".", "--num_tasks=3"),
+        "--num_tasks: is not an option of metajax evaluate; did you",
+    ),
     ((*TRAIN, "--import", "toys"), "--import: stands before the command: metajax --import MODULE"),
     ((*TRAIN, "fake.toml"), "fake.toml: is one argument too many; see metajax train --help"),
     (("evaluate", ".", "--set", "train.seed=1"), "--set train.seed=1: allowed: evaluate.NAME="),

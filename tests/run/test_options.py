@@ -10,24 +10,30 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from metajax.core.options import OptionError, build, check, check_number, words
+from metajax.core.kinds import words
+from metajax.core.options import (
+    Count,
+    Fraction,
+    OptionError,
+    Options,
+    Positive,
+    bounds,
+    build,
+    check,
+)
 from metajax.core.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Example:
-    num_tasks: int = 4
-    rate: float | tuple[float, ...] = 0.1
+class Example(Options):
+    num_tasks: Count = 4
+    rate: Positive | tuple[Positive, ...] = 0.1
     kind: Literal["a", "b"] = "a"
     clip: float | None = None
     label: str | None = None
     pair: tuple[int, str] = (1, "x")
     flag: bool = False
     network: Any = dataclasses.field(default=None, metadata={"api": True})
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        check_number("rate", self.rate, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +123,15 @@ def test_check_takes_arrays():
 def test_types_in_words():
     assert words(int | None) == 'an integer or "none"'
     assert words(tuple[float, ...]) == "a list, each a number"
+    assert words(tuple[float, float]) == "a list of 2, each a number"
+    assert words(tuple[int, str]) == "a list of 2: an integer, a string"
+    assert words(Count | None) == words(int | None)
+
+
+def test_bounds_of_a_type():
+    assert bounds(int | None) == ()
+    assert [str(one) for one in bounds(Fraction)] == ["at least 0", "at most 1"]
+    assert bounds(Fraction | tuple[Fraction, ...] | None) == bounds(Fraction)
 
 
 def test_registry_imports_on_demand_and_suggests():

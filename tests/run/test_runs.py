@@ -18,7 +18,7 @@ import pytest
 
 import metajax
 from metajax.core.options import OptionError
-from metajax.run import checkpoints, console, display, loop, meta_test
+from metajax.run import checkpoints, console, display, extensions, loop, meta_test
 from metajax.run.config import parse
 from metajax.run.directory import RunDirectory
 
@@ -391,7 +391,7 @@ def test_an_evaluation_beside_that_of_the_run(whole, command, workplace):
 
 def test_commands_to_be_typed_again(monkeypatch):
     assert console.command("evaluate", "my runs/a") == "metajax evaluate 'my runs/a'"
-    monkeypatch.setenv("METAJAX_IMPORT", "toys,more.toys")
+    monkeypatch.setattr(extensions, "_loaded", ["toys", "more.toys"])
     assert console.command("list") == "metajax --import toys --import more.toys list"
 
 

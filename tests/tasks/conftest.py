@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from metajax.core.types import Discrete, Key, TaskFamily
+from metajax.core.family import Discrete, Key, TaskFamily
 
 
 def _jitted(family: TaskFamily) -> TaskFamily:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metajax import tasks
+from metajax.core.family import Discrete, Tabular
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete, Tabular
 from metajax.tasks.bandits.base import BanditTask
 
 NUM_TASKS = 4000

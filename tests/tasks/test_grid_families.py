@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metajax import tasks
+from metajax.core.family import Discrete
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete
 from metajax.tasks.adapters.gymnax_environment import environment
 from metajax.tasks.grid.base import GoalTask
 from metajax.tasks.grid.key_door import KeyDoorTask

@@ -14,8 +14,8 @@ from gymnax.environments import environment, spaces
 
 import metajax.tasks.adapters.gymnax
 from metajax import tasks
+from metajax.core.family import Box, Discrete
 from metajax.core.options import OptionError
-from metajax.core.types import Box, Discrete
 from metajax.tasks.adapters.gymnax import GymnaxTask, default_params, from_gymnax
 
 # Options under which every one of them draws its task in reset.

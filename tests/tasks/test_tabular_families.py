@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from metajax import tasks
+from metajax.core.family import Discrete, Tabular
 from metajax.core.options import OptionError
-from metajax.core.types import Discrete, Tabular
 from metajax.tasks.tabular.tabular_mdp import TabularTask, optimal_values
 from metajax.tasks.tabular.two_step import TwoStepTask, stay_probabilities
 

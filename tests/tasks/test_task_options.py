@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from metajax import tasks
+from metajax.core.family import TaskFamily
 from metajax.core.options import OptionError
-from metajax.core.types import TaskFamily
 
 
 def test_list_names_what_make_builds():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import Count, OptionError, Options, Positive
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Key, MetaAlgorithm, Spec, Tabular, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import Key, Spec, Tabular, TaskFamily
     from metajax.inner.classical.planning import Backup
     from metajax.inner.classical.scoring import Rule
     from metajax.inner.classical.tabular import Counts, Prior
@@ -19,36 +20,32 @@ Ties = Literal["first", "random"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classical:
+class Classical(Options):
     """Options of every method that is not trained.
 
     Theta is ``()``. ``metajax.train`` leaves it so and reports returns of fresh trials.
 
     Attributes:
-      ties: among equally good actions, that of the lowest number ("first") or each as
-        likely as the others ("random"). If not given, what reproduces the tables of Duan
-        et al. (2016): "first" for BEB, for rules of bandits, and for greedy and
-        epsilon-greedy on arms that pay 1 or nothing; "random" for all else that plans.
-      num_tasks: N, fresh tasks that an iteration of ``train`` reports on.
-      num_episodes: of a trial; what the family says if not given.
-      microbatch: tasks that run as one block; chosen by itself.
-      devices: that share the tasks; all that divide their number by default.
+      ties: Choice among equally good actions: "first", the one of the lowest number, or "random",
+        each as likely as the others. Default: the choice that reproduces the tables of Duan et
+        al. (2016): "first" for BEB, for rules of bandits, and for greedy and epsilon-greedy on
+        arms that pay 1 or nothing; "random" for all other methods that plan.
+      num_tasks: Number of fresh tasks N that an iteration of ``train`` reports on.
+      num_episodes: Number of episodes in a trial. Default: the family's.
+      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
     ties: Ties | None = None
-    num_tasks: int = 100
-    num_episodes: int | None = None
-    microbatch: int | None = None
-    devices: int | None = None
+    num_tasks: Count = 100
+    num_episodes: Count | None = None
+    microbatch: Count | None = None
+    devices: Count | None = None
 
     learns: ClassVar[bool] = False
     name: ClassVar[str]
     usual_ties: ClassVar[Ties] = "first"
-
-    def __post_init__(self) -> None:
-        check_number("num_tasks", self.num_tasks, minimum=1)
-        for name in ("num_episodes", "microbatch", "devices"):
-            check_number(name, getattr(self, name), minimum=1)
 
     def rule(self, spec: Spec) -> Rule:
         """How the method rates actions.
@@ -74,9 +71,9 @@ class Classical:
           OptionError: for a family that the method cannot work on.
         """
         from metajax import inner, outer
-        from metajax.composition import compose, continuing
-        from metajax.core.layout import TaskMap
-        from metajax.data.rollout import whole_trials
+        from metajax.composition import compose
+        from metajax.core.layout import Layout
+        from metajax.data.continuing import continuing
 
         learner = inner.scoring_learner(
             family.spec,
@@ -84,17 +81,10 @@ class Classical:
             exploration=self.randomness(),
             ties=self.tie_rule(family.spec),
         )
-        episodes = self.num_episodes or family.spec.episodes_per_trial
-        source = whole_trials(family, learner, 1, episodes)
-        layout = TaskMap.build(self.num_tasks, self.microbatch, num_devices=self.devices)
-        algorithm = compose(
-            learner,
-            outer.untrained(learner, source, family, layout),
-            family,
-            num_streams=1,
-            trials=continuing(self.num_episodes),
-            microbatch=self.microbatch,
-        )
+        problem = continuing(family, learner, num_episodes=self.num_episodes)
+        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices)
+        rule = outer.untrained(problem, layout)
+        algorithm = compose(problem, rule, microbatch=self.microbatch)
 
         def adapt(key, theta, task, *, family=None, **options):
             if family is not None:
@@ -141,7 +131,7 @@ class BanditMethod(Classical):
     binary: ClassVar[bool] = True
 
     def rule(self, spec):
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
 
         tabular = self.needs_tabular(spec, "a bandit family")
         is_bandit = tabular.num_states == 1 and spec.episode_length == 1
@@ -171,29 +161,24 @@ class TabularMethod(Classical):
     rewards of mean 0 where their tasks have mean 1.
 
     Attributes:
-      prior_mean: of the expected reward of a state and action, which is Gaussian.
-      prior_precision: one over its variance.
-      noise_precision: one over the variance that it believes a reward has given its
-        expectation. Where a family's is not 1 it needs to be told.
-      dirichlet_prior: concentration of each next state.
+      prior_mean: Mean of the belief about the expected reward of a state and action, a Gaussian.
+      prior_precision: Precision (one over the variance) of the belief about an expected reward.
+      noise_precision: Precision of a reward given its expectation, as the method believes. The
+        method must be told where a family's is not 1.
+      dirichlet_prior: Concentration of each next state in the belief about transitions.
     """
 
     prior_mean: float = 0.0
-    prior_precision: float = 1.0
-    noise_precision: float = 1.0
-    dirichlet_prior: float = 1.0
+    prior_precision: Positive = 1.0
+    noise_precision: Positive = 1.0
+    dirichlet_prior: Positive = 1.0
 
     random: ClassVar[bool] = False
     usual_ties: ClassVar[Ties] = "random"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("prior_precision", "noise_precision", "dirichlet_prior"):
-            check_number(name, getattr(self, name), above=0)
-
     def rule(self, spec):
         from metajax import inner
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical.planning import backward_induction
 
         kind = "a family of bandits or tabular MDPs"

@@ -6,27 +6,23 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.base import TabularMethod
-from metajax.core.options import check_number
+from metajax.core.options import NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BayesBonus(TabularMethod):
-    """Acts optimally in the mean of the posterior with a bonus for what is uncertain.
+    """Bayesian bonus: plans in the posterior mean plus standard deviations of the reward.
 
     The bonus is ``bonus_scale`` posterior standard deviations of the expected reward: an
     upper quantile of it, as in Bayes-UCB (Kaufmann et al. 2012).
 
     Attributes:
-      bonus_scale: standard deviations.
+      bonus_scale: Size of the bonus in posterior standard deviations.
     """
 
-    bonus_scale: float = 0.5
+    bonus_scale: NonNegative = 0.5
 
     name: ClassVar[str] = "bayes-bonus"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("bonus_scale", self.bonus_scale, minimum=0)
 
     def backup(self, key, prior, counts):
         import jax

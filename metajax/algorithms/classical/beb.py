@@ -6,30 +6,26 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.base import TabularMethod, Ties
-from metajax.core.options import check_number
+from metajax.core.options import NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BEB(TabularMethod):
-    """Acts optimally in the mean of the posterior with ``bonus_scale / (1 + n)`` added.
+    """BEB (Kolter and Ng 2009): plans in the posterior mean plus a bonus for what was rarely seen.
 
-    n counts the visits of a state and action.
+    The bonus is ``bonus_scale / (1 + n)``, where n counts the visits of a state and action.
 
     Source: Kolter and Ng (2009), "Near-Bayesian exploration in polynomial time". Deviation: in
     the place of n they have all counts of the Dirichlet belief, those of the prior as well.
 
     Attributes:
-      bonus_scale: beta; Duan et al. (2016) try 21 values from 1e-4 to 1.
+      bonus_scale: Size of the bonus, beta; Duan et al. (2016) try 21 values from 1e-4 to 1.
     """
 
-    bonus_scale: float = 1.0
+    bonus_scale: NonNegative = 1.0
 
     name: ClassVar[str] = "beb"
     usual_ties: ClassVar[Ties] = "first"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("bonus_scale", self.bonus_scale, minimum=0)
 
     def backup(self, key, prior, counts):
         from metajax.inner.classical.planning import expected

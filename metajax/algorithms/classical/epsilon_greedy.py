@@ -6,24 +6,20 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.greedy import Greedy
-from metajax.core.options import check_number
+from metajax.core.options import Fraction
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpsilonGreedy(Greedy):
-    """The greedy method, with a uniformly random action in a share of the steps.
+    """Epsilon-greedy: the greedy method with a random action in a fraction of the steps.
 
     Attributes:
-      exploration: that share; Duan et al. (2016) try 0, 0.1, ... 1.
+      exploration: Probability of a uniformly random action; Duan et al. (2016) try 0, 0.1, ... 1.
     """
 
-    exploration: float = 0.1
+    exploration: Fraction = 0.1
 
     name: ClassVar[str] = "epsilon-greedy"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("exploration", self.exploration, minimum=0, maximum=1)
 
     def randomness(self):
         return self.exploration

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from metajax.algorithms.classical.base import BanditMethod
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import AtLeast, Below, OptionError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gittins(BanditMethod):
-    """Pulls the arm of the highest Gittins index under a uniform prior.
+    """Gittins index (Gittins 1979): pulls the arm of the highest index under a uniform prior.
 
     Optimal for the discounted return of an endless trial. Of a finite one the discount
     is an approximation, to be tuned: Duan et al. (2016) try 0.9, 0.99, 0.999 and 0.9999.
@@ -21,16 +21,12 @@ class Gittins(BanditMethod):
     Source: Gittins (1979), "Bandit processes and dynamic allocation indices".
 
     Attributes:
-      discount: per pull; a Python number, as the computation is not traced.
+      discount: Discount per pull; a Python number, as the computation is not traced.
     """
 
-    discount: float = 0.99
+    discount: Annotated[float, AtLeast(0), Below(1)] = 0.99
 
     name: ClassVar[str] = "gittins"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("discount", self.discount, minimum=0, below=1)
 
     def bandit_rule(self, num_arms, spec):
         from jax.core import Tracer

@@ -6,24 +6,28 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from metajax.algorithms.classical.base import TabularMethod
+from metajax.core.options import Positive
 
 if TYPE_CHECKING:
-    from metajax.core.types import Spec
+    from metajax.core.family import Spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Greedy(TabularMethod):
-    """Acts optimally in the mean of the posterior.
+    """Greedy: plans in the posterior mean, without exploration.
 
     On bandits whose arms pay 1 or nothing the prior is Beta(1, 1), and the options of the
     other prior are not used.
 
     Attributes:
-      prior_precision, dirichlet_prior: nearly none, as in Duan et al. (2016).
+      prior_precision: Precision (one over the variance) of the belief about an expected reward;
+        nearly none, as in Duan et al. (2016).
+      dirichlet_prior: Concentration of each next state in the belief about transitions; nearly
+        none, as in Duan et al. (2016).
     """
 
-    prior_precision: float = 1e-4
-    dirichlet_prior: float = 1e-4
+    prior_precision: Positive = 1e-4
+    dirichlet_prior: Positive = 1e-4
 
     name: ClassVar[str] = "greedy"
 
@@ -31,7 +35,7 @@ class Greedy(TabularMethod):
         return self.ties or ("first" if _is_bernoulli_bandit(spec) else self.usual_ties)
 
     def rule(self, spec):
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical import bandit
 
         if not _is_bernoulli_bandit(spec):

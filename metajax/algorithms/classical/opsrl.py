@@ -6,25 +6,23 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.base import TabularMethod
-from metajax.core.options import check_number
+from metajax.core.options import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OPSRL(TabularMethod):
-    """Draws several models for each episode and takes the best of them at every step.
+    """OPSRL, optimistic PSRL: plans in the best of several sampled models at every step.
+
+    The models are drawn from the posterior for each episode.
 
     Attributes:
-      num_samples: draws; Duan et al. (2016) try 1 to 20.
+      num_samples: Number of models drawn; Duan et al. (2016) try 1 to 20.
     """
 
-    num_samples: int = 3
+    num_samples: Count = 3
 
     name: ClassVar[str] = "opsrl"
     random: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("num_samples", self.num_samples, minimum=1)
 
     def backup(self, key, prior, counts):
         import jax

@@ -6,27 +6,25 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.thompson_sampling import ThompsonSampling
-from metajax.core.options import check_number
+from metajax.core.options import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimisticThompsonSampling(ThompsonSampling):
-    """Thompson sampling with the most probable of several draws of all means together.
+    """Optimistic Thompson sampling (Duan et al. 2016): the most probable of several draws.
+
+    A draw has the means of all arms together.
 
     Source: Duan et al. (2016), appendix; ``metajax.inner.classical.bandit.most_probable_draw`` says
     how their words are read.
 
     Attributes:
-      num_samples: draws; they try 1 to 20.
+      num_samples: Number of draws; Duan et al. (2016) try 1 to 20.
     """
 
-    num_samples: int = 10
+    num_samples: Count = 10
 
     name: ClassVar[str] = "optimistic-thompson-sampling"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("num_samples", self.num_samples, minimum=1)
 
     def draws(self):
         return self.num_samples

@@ -10,7 +10,7 @@ from metajax.algorithms.classical.base import TabularMethod
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PSRL(TabularMethod):
-    """Draws a model from the posterior for each episode and acts optimally in it.
+    """PSRL, posterior sampling (Strens 2000): plans in a model drawn for each episode.
 
     Source: Strens (2000); Osband et al. (2013), "(More) efficient reinforcement learning
     via posterior sampling".

@@ -10,7 +10,7 @@ from metajax.algorithms.classical.base import Classical
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomPolicy(Classical):
-    """Every action as likely as any other, on families of discrete actions.
+    """Random policy: every discrete action as likely as any other.
 
     Its mode, which ``explore=False`` measures, is always to take the first.
     """
@@ -26,7 +26,7 @@ class RandomPolicy(Classical):
     def rule(self, spec):
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
         from metajax.inner.classical.scoring import Rule
 
         self.needs(spec, isinstance(spec.action_space, Discrete), "a family of discrete actions")

@@ -10,7 +10,9 @@ from metajax.algorithms.classical.base import BanditMethod
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ThompsonSampling(BanditMethod):
-    """Draws the means of all arms from their posterior and pulls the best of the draw.
+    """Thompson sampling (Thompson 1933): pulls the best arm of a draw from the posterior.
+
+    A draw has the means of all arms.
 
     Source: Thompson (1933); Chapelle and Li (2011), "An empirical evaluation of Thompson
     sampling".

@@ -6,32 +6,28 @@ import dataclasses
 from typing import ClassVar
 
 from metajax.algorithms.classical.base import BanditMethod
-from metajax.core.options import check_number
+from metajax.core.options import NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UCB1(BanditMethod):
-    """Pulls the arm of the highest upper confidence bound of its mean.
+    """UCB1 (Auer et al. 2002): pulls the arm of the highest upper confidence bound.
 
     Source: Auer et al. (2002), "Finite-time analysis of the multiarmed bandit problem",
     as in Duan et al. (2016): every arm starts with one success and one failure. Arms may
     pay other sums; then both options are to be told what to expect of them.
 
     Attributes:
-      prior_mean: what an arm is expected to pay, with the weight of two pulls.
-      exploration: factor of the width of the bound; the theory has 1 and Duan et al. try
+      prior_mean: Payment expected of an arm before any pull, with the weight of two pulls.
+      exploration: Factor of the width of the confidence bound: 1 in the theory; Duan et al. try
         0, 0.1, ... 1, for arms that pay 1 or nothing.
     """
 
     prior_mean: float = 0.5
-    exploration: float = 0.2
+    exploration: NonNegative = 0.2
 
     name: ClassVar[str] = "ucb1"
     binary: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("exploration", self.exploration, minimum=0)
 
     def bandit_rule(self, num_arms, spec):
         from metajax.inner.classical import bandit

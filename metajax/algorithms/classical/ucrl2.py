@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from metajax.algorithms.classical.base import TabularMethod
-from metajax.core.options import check_number
+from metajax.core.options import Above, AtMost, NonNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UCRL2(TabularMethod):
-    """Acts optimally in the best model that is plausible.
+    """UCRL2 (Jaksch et al. 2010): plans in the most optimistic model that is plausible.
 
     Source: Jaksch et al. (2010), "Near-optimal regret bounds for reinforcement learning",
     with their radii times a factor, around the mean of the posterior. Deviations: it plans
@@ -19,22 +19,20 @@ class UCRL2(TabularMethod):
     counts double.
 
     Attributes:
-      confidence: probability that a radius may be too small; delta.
-      bonus_scale: factor of the radii; Duan et al. (2016) try 21 values from 1e-4 to 1.
-      prior_precision, dirichlet_prior: nearly none, as in Duan et al.
+      confidence: Probability delta that a radius is too small.
+      bonus_scale: Factor of the radii; Duan et al. (2016) try 21 values from 1e-4 to 1.
+      prior_precision: Precision (one over the variance) of the belief about an expected reward;
+        nearly none, as in Duan et al. (2016).
+      dirichlet_prior: Concentration of each next state in the belief about transitions; nearly
+        none, as in Duan et al. (2016).
     """
 
-    prior_precision: float = 1e-4
-    dirichlet_prior: float = 1e-5
-    confidence: float = 0.05
-    bonus_scale: float = 0.05
+    prior_precision: Positive = 1e-4
+    dirichlet_prior: Positive = 1e-5
+    confidence: Annotated[float, Above(0), AtMost(1)] = 0.05
+    bonus_scale: NonNegative = 0.05
 
     name: ClassVar[str] = "ucrl2"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("confidence", self.confidence, above=0, maximum=1)
-        check_number("bonus_scale", self.bonus_scale, minimum=0)
 
     def backup(self, key, prior, counts):
         import jax.numpy as jnp

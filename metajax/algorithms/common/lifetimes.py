@@ -1,41 +1,46 @@
-"""What the algorithms have in common whose trials are lifetimes."""
+"""Options of algorithms whose trials are lifetimes."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.family import TaskFamily
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Lifetimes:
+class LifetimeOptions(Options):
     """Options of every algorithm whose trials are lifetimes.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, environments that run side by side in a task.
-      num_steps: T, steps of each between two adaptations.
-      lifetime: transitions of a trial, over all streams.
-      num_points: measurements of a trial, evenly over its lifetime after the first.
-      microbatch: tasks that one block of the program works on; chosen by itself.
-      devices: that share the tasks; all that divide their number by default.
+      num_tasks: Number of tasks N in a meta-batch.
+      num_streams: Number of environments E that run side by side in a task.
+      num_steps: Number of steps T of each environment between two adaptations.
+      lifetime: Length of a trial in transitions, all environments together; a multiple of
+        ``num_steps * num_streams``.
+      num_points: Number of measurements of a trial after the first, evenly spaced over its
+        lifetime.
+      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
-    num_tasks: int = 64
-    num_streams: int = 10
-    num_steps: int = 1
-    lifetime: int = 10_000
-    num_points: int = 10
-    microbatch: int | None = None
-    devices: int | None = None
+    num_tasks: Count = 64
+    num_streams: Count = 10
+    num_steps: Count = 1
+    lifetime: Count = 10_000
+    num_points: Count = 10
+    microbatch: Count | None = None
+    devices: Count | None = None
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(Lifetimes):
-            check_number(field.name, getattr(self, field.name), minimum=1)
+        super().__post_init__()
         chunk = self.num_steps * self.num_streams
         check(
             self.lifetime % chunk == 0,
@@ -46,38 +51,38 @@ class Lifetimes:
 
     @property
     def num_adaptations(self) -> int:
-        """K, of a lifetime."""
+        """K, adaptations of a lifetime."""
         return self.lifetime // (self.num_steps * self.num_streams)
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """Names in ``info`` of settings that are learned."""
+        """Names in ``info`` of learned settings."""
         return ()
 
-    def source(self, family: TaskFamily, learner: Learner) -> Source:
-        """Where the chunks of a lifetime come from."""
-        from metajax.composition import lifetimes
+    def problem(self, family: TaskFamily, learner: Learner) -> Problem:
+        """A learner in its lifetimes."""
+        from metajax.data.lifetime import lifetime
 
-        return lifetimes(self.num_steps, self.num_points).source(family, learner, self.num_streams)
-
-    def composed(
-        self, learner: Learner, rule: Outer, family: TaskFamily, *, microbatch: int | None = None
-    ) -> MetaAlgorithm:
-        """The algorithm of a learner and an outer rule.
-
-        Args:
-          learner, rule, family: of ``metajax.compose``.
-          microbatch: tasks of a meta-test that may be one block; the option by default.
-        """
-        from metajax.composition import compose, lifetimes
-
-        return compose(
-            learner,
-            rule,
+        return lifetime(
             family,
+            learner,
             num_adaptations=self.num_adaptations,
             num_streams=self.num_streams,
-            trials=lifetimes(self.num_steps, self.num_points),
-            microbatch=microbatch or self.microbatch,
-            schedules=self.schedules,
+            num_steps=self.num_steps,
+            num_points=self.num_points,
+        )
+
+    def composed(
+        self, problem: Problem, rule: Outer, *, microbatch: int | None = None
+    ) -> MetaAlgorithm:
+        """The algorithm of a problem and an outer rule.
+
+        Args:
+          problem, rule: See ``metajax.compose``.
+          microbatch: Largest number of tasks of a meta-test in one block. Default: the option.
+        """
+        from metajax.composition import compose
+
+        return compose(
+            problem, rule, microbatch=microbatch or self.microbatch, schedules=self.schedules
         )

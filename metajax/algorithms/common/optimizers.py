@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, NonNegative, Options, Positive
 
 if TYPE_CHECKING:
     import optax
@@ -15,27 +15,21 @@ ADAM_FLOOR = 1e-8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaOptimized:
+class MetaOptimized(Options):
     """Options of every algorithm whose meta-update is a step of an optimiser.
 
     Attributes:
-      learning_rate: of the meta-update.
-      decay_iterations: meta-iterations over which the learning rate falls linearly
-        to 0; none keeps it.
-      optimizer: of the meta-update.
-      max_grad_norm: clips the meta-gradient; none for no clipping.
+      learning_rate: Step size of the meta-update.
+      decay_iterations: Number of meta-iterations over which the learning rate falls linearly
+        to 0. Default: a constant learning rate.
+      optimizer: Optimiser of the meta-update.
+      max_grad_norm: Largest global norm of the meta-gradient; "none" for no clipping.
     """
 
-    learning_rate: float = 1e-3
-    decay_iterations: int | None = None
+    learning_rate: NonNegative = 1e-3
+    decay_iterations: Count | None = None
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    max_grad_norm: float | None = None
-
-    def check_meta_optimizer(self) -> None:
-        """Raises OptionError for numbers that are none of an optimiser's."""
-        check_number("learning_rate", self.learning_rate, minimum=0)
-        check_number("decay_iterations", self.decay_iterations, minimum=1)
-        check_number("max_grad_norm", self.max_grad_norm, above=0)
+    max_grad_norm: Positive | None = None
 
     def meta_optimizer(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         """The optimiser of the meta-update, which takes so many steps an iteration."""

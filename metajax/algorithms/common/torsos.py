@@ -5,30 +5,26 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.core.options import API, check_number
+from metajax.core.options import API, Count, Options
 
 if TYPE_CHECKING:
     import flax.linen as nn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WithTorso:
+class WithTorso(Options):
     """Options of every algorithm with a network of the user's choice.
 
     Attributes:
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, instead of
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, used instead of
         the MLP (Python only).
-      hidden_sizes: units of the layers of the MLP.
-      activation: of the MLP.
+      hidden_sizes: Units of each hidden layer of the MLP.
+      activation: Activation function of the MLP.
     """
 
     network: Any = dataclasses.field(default=None, metadata=API)
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_sizes: tuple[Count, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
-
-    def check_torso(self) -> None:
-        """Raises OptionError for sizes that no MLP has."""
-        check_number("hidden_sizes", self.hidden_sizes, minimum=1)
 
     def torso(self) -> nn.Module:
         """Features of the observations."""

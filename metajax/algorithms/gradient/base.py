@@ -7,76 +7,100 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import API, OptionError, check_number
+from metajax.core.options import (
+    API,
+    AtLeast,
+    Count,
+    Fraction,
+    NonNegative,
+    OptionError,
+    Positive,
+)
 
 if TYPE_CHECKING:
-    from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.arithmetic import Arithmetic, LayerProducts
+    from metajax.core.family import Family, Spec
+    from metajax.core.layout import Layout
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.inner.descent import Rule
+    from metajax.networks import Policy, Predictor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GradientBased(MetaOptimized, WithTorso):
-    """Options of every algorithm that adapts by policy-gradient steps.
+    """Options of every algorithm that adapts by gradient steps.
+
+    In an environment these are policy-gradient steps on episodes; on labelled examples they
+    descend the mean squared error, or the cross-entropy of classes, on a support set, and the
+    adapted weights are judged on a query set.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, episodes of a task before each adaptation.
-      horizon: T, steps; the family's episode length if not given.
-      inner_steps: K, adaptations of a trial, each on fresh episodes.
-      inner_lr: step size of the adaptation; a list gives a rate for each gradient
-        step of a trial, and the last one holds from then on.
-      inner_clip: largest norm of an inner gradient; none for no clipping.
-      inner: an optax transformation or ``(key, theta, phi, chunk) -> phi`` instead
-        of SGD with ``inner_lr`` (Python only).
-      updates_per_step: steps of the inner rule on each chunk.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``,
-        instead of the MLP; a value network is another one of the kind (Python only).
-      head_scale: of the policy's last kernel at the start, relative to Glorot's.
-      initial_std: initial standard deviation of continuous actions.
-      min_std: its floor.
-      baseline: of the advantages: a linear fit to each chunk, a value network that
-        adapts with the policy, or none.
-      discount: per step.
-      gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
-      normalize_advantages: within each task.
-      microbatch: tasks whose rollouts run as one block; chosen by itself.
-      gradient_microbatch: tasks whose meta-gradients are one block, likewise.
-      devices: that share the tasks; all that divide their number by default.
+      num_tasks: Number of tasks N in a meta-batch.
+      num_streams: Number of episodes E collected in a task before each adaptation, or of
+        labelled examples in its support set (ways times shots for classes).
+      num_query: Number of labelled examples in the query set. Default: ``num_streams``.
+      horizon: Length T of an episode in steps. Default: the family's episode length.
+      inner_steps: Number of adaptations K in a trial, each on fresh episodes.
+      inner_lr: Step size of the adaptation. A list gives one for each gradient step of a trial;
+        its last entry holds for all further steps.
+      inner_clip: Largest global norm of an inner gradient; "none" for no clipping.
+      inner: Inner rule used instead of SGD with ``inner_lr``: an optax transformation, or a
+        function ``(key, theta, phi, chunk) -> phi`` (Python only).
+      updates_per_step: Number of gradient steps on each chunk.
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, used instead of
+        the MLP. A value network is a second module of the same kind (Python only).
+      head_scale: Scale of the policy's last kernel at initialisation, relative to Glorot's.
+      initial_std: Standard deviation of continuous actions at initialisation.
+      min_std: Lower limit of the standard deviation of continuous actions.
+      baseline: Baseline of the advantages: "linear", a linear fit to each chunk; "value", a
+        value network that adapts with the policy; or "none".
+      discount: Discount per step.
+      gae_lambda: Lambda of generalised advantage estimation; 1 is Monte Carlo.
+      normalize_advantages: Whether advantages are normalised within each task.
+      microbatch: Number of tasks whose rollouts run as one block. Default: chosen automatically.
+      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
+        automatically.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
-    num_tasks: int = 40
-    num_streams: int = 20
-    horizon: int | None = None
-    inner_steps: int = 1
-    inner_lr: float | tuple[float, ...] = 0.1
-    inner_clip: float | None = None
+    labelled: ClassVar[bool] = True
+
+    num_tasks: Count = 40
+    num_streams: Count = 20
+    num_query: Count | None = None
+    horizon: Count | None = None
+    inner_steps: Annotated[int, AtLeast(0)] = 1
+    inner_lr: NonNegative | tuple[NonNegative, ...] = 0.1
+    inner_clip: Positive | None = None
     inner: Any = dataclasses.field(default=None, metadata=API)
-    updates_per_step: int = 1
-    hidden_sizes: tuple[int, ...] = (100, 100)
-    head_scale: float = 1.0
-    initial_std: float = 1.0
-    min_std: float = 1e-6
+    updates_per_step: Count = 1
+    hidden_sizes: tuple[Count, ...] = (100, 100)
+    head_scale: Positive = 1.0
+    initial_std: Positive = 1.0
+    min_std: Positive = 1e-6
     baseline: Literal["linear", "value", "none"] = "linear"
-    discount: float = 0.99
-    gae_lambda: float = 1.0
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 1.0
     normalize_advantages: bool = True
-    microbatch: int | None = None
-    gradient_microbatch: int | None = None
-    devices: int | None = None
+    microbatch: Count | None = None
+    gradient_microbatch: Count | None = None
+    devices: Count | None = None
+
+    acting: ClassVar[tuple[str, ...]] = (
+        *("horizon", "head_scale", "initial_std", "min_std", "baseline", "discount"),
+        *("gae_lambda", "normalize_advantages"),
+    )
+    """Options without a meaning for labelled examples."""
 
     def __post_init__(self) -> None:
-        self.check_meta_optimizer()
-        self.check_torso()
-        for name in ("num_tasks", "num_streams", "updates_per_step"):
-            check_number(name, getattr(self, name), minimum=1)
-        for name in ("horizon", "microbatch", "gradient_microbatch", "devices"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("inner_steps", self.inner_steps, minimum=0)
-        check_number("inner_lr", self.inner_lr, minimum=0)
+        super().__post_init__()
         if self.inner is not None and (
             hasattr(self.inner_lr, "dtype") or self.inner_lr != type(self).inner_lr
         ):
@@ -84,37 +108,50 @@ class GradientBased(MetaOptimized, WithTorso):
             raise OptionError("inner_lr", problem)
         if isinstance(self.inner_lr, tuple) and not self.inner_lr:
             raise OptionError("inner_lr", "is empty; allowed: a number, or one for each step")
-        for name in ("inner_clip", "head_scale", "initial_std", "min_std"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("discount", "gae_lambda"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
 
-    def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
+    def build(self, family: Family) -> MetaAlgorithm:
+        """The algorithm on a family of environments or of labelled examples.
 
         Raises:
-          OptionError: for sizes that do not fit the family or the devices.
+          OptionError: for sizes that do not fit the family or the devices, and options without
+            a meaning for the family.
         """
-        from metajax.composition import compose, fresh
+        from metajax.composition import compose
 
+        problem = self.problem(family)
+        return compose(problem, self.outer_rule(problem, self.layout()), microbatch=self.microbatch)
+
+    def problem(self, family: Family) -> Problem:
+        """The learner of these options in its trials."""
+        from metajax.core.family import DataFamily
+        from metajax.data.few_shot import few_shot
+        from metajax.data.fresh import fresh
+
+        examples = isinstance(family, DataFamily)
+        for name in self.acting if examples else ("num_query",):
+            self._check_default(name, family)
         learner = self.learner(family)
-        trials = fresh(self.horizon)
-        source = trials.source(family, learner, self.num_streams)
-        return compose(
-            learner,
-            self.outer_rule(family, learner, source, self.layout()),
+        if examples:
+            return few_shot(
+                family,
+                learner,
+                num_adaptations=self.inner_steps,
+                num_streams=self.num_streams,
+                num_query=self.num_query or self.num_streams,
+            )
+        return fresh(
             family,
+            learner,
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
-            trials=trials,
-            microbatch=self.microbatch,
+            horizon=self.horizon,
         )
 
-    def layout(self) -> TaskMap:
-        """How the tasks are laid over blocks and devices."""
-        from metajax.core.layout import TaskMap
+    def layout(self) -> Layout:
+        """Blocks and devices of the tasks."""
+        from metajax.core.layout import Layout
 
-        return TaskMap.build(
+        return Layout.build(
             self.num_tasks,
             self.microbatch,
             self.gradient_microbatch,
@@ -122,28 +159,55 @@ class GradientBased(MetaOptimized, WithTorso):
             num_minibatches=self.minibatches,
         )
 
-    def outer_rule(
-        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
-    ) -> Outer:
-        """What improves the initial weights; each algorithm has its own."""
+    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of one meta-iteration on a family of this spec.
+
+        With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
+        ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
+        ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
+        counted: a network or an inner rule in Python, a value network.
+        """
+        from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+
+        inputs, outputs = sizes(spec)
+        each = layer_products([inputs, *self.hidden_sizes, outputs])
+        updates = self.inner_steps * self.updates_per_step
+        outer = self.outer_products(each, updates)
+        own = self.network is not None or self.inner is not None
+        if outer is None or own or self.baseline == "value":
+            return None
+        samples = self.num_tasks * self.num_streams * (self.horizon or spec.episode_length)
+        return Arithmetic(
+            rollouts=float(samples * (self.inner_steps + 1) * each.forward),
+            adaptation=float(samples * updates * each.gradient),
+            meta_gradient=float(samples * outer),
+        )
+
+    def outer_products(self, each: LayerProducts, updates: int) -> float | None:
+        """Operations a sample that differentiating trials of ``updates`` adds to them."""
+        raise NotImplementedError
+
+    def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
+        """How the initial weights improve; each algorithm has its own."""
         raise NotImplementedError
 
     @property
     def minibatches(self) -> int:
-        """How many parts of the tasks have an update of their own."""
+        """Number of parts of the tasks with separate updates."""
         return 1
 
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""
         return "score"
 
-    def learner(self, family: TaskFamily) -> Learner:
-        """The policy of these options, adapted by gradient steps."""
-        import optax
+    def model(self, family: Family) -> Policy | Predictor:
+        """The network to adapt: a policy, or a predictor for labelled examples."""
+        from metajax import networks
+        from metajax.core.family import DataFamily
 
-        from metajax import inner, networks
-
-        policy = networks.policy(
+        if isinstance(family, DataFamily):
+            return networks.predictor(family.spec, self.torso())
+        return networks.policy(
             family.spec,
             self.torso(),
             head_scale=self.head_scale,
@@ -151,22 +215,49 @@ class GradientBased(MetaOptimized, WithTorso):
             min_std=self.min_std,
             value_network=self.torso() if self.baseline == "value" else None,
         )
+
+    def inner_rule(self) -> Rule:
+        """The rule of the gradient steps, as a function of theta."""
+        import optax
+
+        from metajax import inner
+
         rule = self.inner
         if rule is None:
             rule = optax.sgd(inner.step_sizes(self.inner_lr))
-        if self.inner_clip is not None:
-            if not isinstance(rule, optax.GradientTransformation):
-                raise OptionError(
-                    "inner_clip", "is not possible with a rule of your own; allowed: clip inside it"
-                )
-            rule = optax.chain(inner.clip_by_global_norm(self.inner_clip), rule)
-        return inner.gradient_learner(
-            policy,
-            inner=rule,
+        rule = inner.as_rule(rule)
+        if self.inner_clip is None:
+            return rule
+        clip = inner.clip_by_global_norm(self.inner_clip)
+        return lambda theta: optax.chain(clip, rule(theta))
+
+    def learner(self, family: Family, **changes: Any) -> Learner:
+        """The network of these options, adapted by gradient steps.
+
+        Args:
+          family: The environments or labelled examples.
+          **changes: Other arguments of ``metajax.inner.reinforce`` and
+            ``metajax.inner.supervised``.
+        """
+        from metajax import inner, networks
+
+        model = self.model(family)
+        arguments = {"inner": self.inner_rule(), "updates": self.updates_per_step, **changes}
+        if isinstance(model, networks.Predictor):
+            return inner.supervised(family.spec, model, **arguments)
+        return inner.reinforce(
+            model,
             surrogate=self.inner_surrogate(),
-            updates=self.updates_per_step,
             baseline=self.baseline,
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             normalize_advantages=self.normalize_advantages,
+            **arguments,
         )
+
+    def _check_default(self, name: str, family: Family) -> None:
+        """Raises OptionError for an option that is set and has no meaning for the family."""
+        given, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+        if hasattr(given, "dtype") or given != default:
+            kind = "which holds labelled examples" if name in self.acting else "an environment"
+            raise OptionError(name, f"has no meaning on {family.spec.name}, {kind}; leave it out")

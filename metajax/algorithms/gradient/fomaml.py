@@ -10,10 +10,10 @@ from metajax.algorithms.gradient.maml import MAML
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FOMAML(MAML):
-    """First-order MAML: the meta-gradient takes the inner Jacobian for the identity.
+    """First-order MAML (Finn et al. 2017): MAML without second derivatives in the meta-gradient.
 
-    The update is the policy gradient at the adapted weights, applied to the
-    initial ones. Everything else, and every option, is that of MAML.
+    The inner Jacobian is taken for the identity: the update is the policy gradient at the
+    adapted weights, applied to the initial ones. Every option is MAML's.
 
     Source: Finn et al. (2017), section 5.2; Nichol et al. (2018), section 3.
     """

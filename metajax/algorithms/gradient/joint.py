@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from metajax.algorithms.gradient.maml import MAML
+from metajax.core.options import AtLeast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Joint(MAML):
-    """One policy for all tasks, trained for its return before any adaptation.
+    """Joint training: one policy for all tasks, without meta-learning.
 
     It is MAML with no inner step, so it sees the same tasks through the same code.
     Evaluated with ``num_adaptations`` above 0 it is fine-tuned like MAML: the
     "pretrained" row of Finn et al. (2017), section 5.3.
 
     Attributes:
-      inner_steps: 0.
+      inner_steps: Number of adaptations K in a trial of training; 0 for joint training.
     """
 
-    inner_steps: int = 0
+    inner_steps: Annotated[int, AtLeast(0)] = 0

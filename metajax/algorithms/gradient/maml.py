@@ -3,60 +3,66 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import Count, NonNegative, OptionError, Positive
+
+if TYPE_CHECKING:
+    from metajax.core.algorithm import Terms
+    from metajax.core.family import Family
+    from metajax.core.problem import Problem
+    from metajax.core.types import Loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAML(GradientBased):
-    """MAML: initial weights from which a few policy-gradient steps adapt.
+    """MAML (Finn et al. 2017): initial weights from which a few gradient steps adapt.
 
     Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
-    deep networks", algorithm 3. Deviations: the outer step is a choice, and
-    advantages are normalised within each task.
+    deep networks", algorithm 2 for labelled examples and 3 for environments. Deviations: the
+    outer step is a choice, and advantages are normalised within each task.
 
     Attributes:
-      outer: "policy-gradient" takes one optimiser step from fresh trials, "ppo"
-        several passes of the clipped surrogate (with ``surrogate = "lvc"`` this is
-        ProMP without its KL term), "trpo" a trust region as in the paper, which
-        chooses its step by itself and leaves the options of the optimiser unused.
-      surrogate: how sampling enters the meta-gradient. "score" is what Finn et al.
-        derive; "lvc" and "dice" correct the Hessian of the expected update;
-        "emaml" adds the credit of the pre-adaptation samples.
-      every_step: train for the mean return after 0..K steps, not after the last alone.
-      remat: recompute each adaptation in the backward pass, so that memory does
-        not grow with ``inner_steps``.
-      entropy_coefficient: weight of the adapted policy's entropy.
-      clip: of the ratio, for "ppo".
-      num_epochs, num_minibatches: passes over the trials of "ppo".
-      max_divergence: KL radius of "trpo", nats.
-      cg_iterations: of "trpo".
-      fisher_tasks: tasks that "trpo" estimates its Fisher matrix on; all if none.
+      outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; "ppo", several
+        passes of the clipped surrogate (with ``surrogate = "lvc"`` ProMP without its KL term);
+        or "trpo", the trust region of the paper, which leaves the optimiser's options unused.
+      surrogate: Inner loss, which decides how sampling enters the meta-gradient: "score" as
+        derived by Finn et al.; "lvc" and "dice", with a corrected Hessian of the expected
+        update; "emaml", with the credit of the pre-adaptation samples.
+      every_step: Whether to train for the mean return after 0 to K adaptations, not after the
+        last alone.
+      remat: Whether to recompute each adaptation in the backward pass, so that memory does not
+        grow with ``inner_steps``.
+      entropy_coefficient: Weight of the adapted policy's entropy.
+      clip: Clipping range of the ratio in "ppo".
+      num_epochs: Number of passes over the trials in "ppo".
+      num_minibatches: Number of meta-updates in each pass of "ppo".
+      max_divergence: Radius of the trust region of "trpo", KL in nats.
+      cg_iterations: Number of conjugate-gradient iterations of "trpo".
+      fisher_tasks: Number of tasks on which "trpo" estimates its Fisher matrix. Default: all.
     """
 
     outer: Literal["policy-gradient", "ppo", "trpo"] = "policy-gradient"
     surrogate: Literal["score", "dice", "lvc", "emaml"] = "score"
     every_step: bool = False
     remat: bool = False
-    entropy_coefficient: float = 0.0
-    clip: float = 0.2
-    num_epochs: int = 4
-    num_minibatches: int = 1
-    max_divergence: float = 0.01
-    cg_iterations: int = 10
-    fisher_tasks: int | None = None
+    entropy_coefficient: NonNegative = 0.0
+    clip: Positive = 0.2
+    num_epochs: Count = 4
+    num_minibatches: Count = 1
+    max_divergence: Positive = 0.01
+    cg_iterations: Count = 10
+    fisher_tasks: Count | None = None
 
     first_order: ClassVar[bool] = False
+    acting: ClassVar[tuple[str, ...]] = (
+        *GradientBased.acting,
+        *("outer", "surrogate", "entropy_coefficient"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_epochs", "num_minibatches", "cg_iterations", "fisher_tasks"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("entropy_coefficient", self.entropy_coefficient, minimum=0)
-        for name in ("clip", "max_divergence"):
-            check_number(name, getattr(self, name), above=0)
         if self.surrogate == "emaml" and self.outer != "policy-gradient":
             raise OptionError(
                 "surrogate", '"emaml" is not possible here; it needs outer "policy-gradient"'
@@ -81,36 +87,30 @@ class MAML(GradientBased):
     def inner_surrogate(self) -> str:
         return self.surrogate
 
-    def outer_rule(self, family, learner, source, layout):
-        import jax
-        import optax
+    def outer_products(self, each, updates):
+        # Several updates from one batch, and terms beside the policy gradient, are not counted.
+        if self.outer != "policy-gradient" or self.surrogate == "emaml" or self.every_step:
+            return None
+        return each.gradient + updates * (0 if self.first_order else each.second_order)
 
-        from metajax import inner, outer
-        from metajax.outer.gradient import objectives
+    @property
+    def derivative(self) -> str:
+        """How the meta-gradient goes through the adaptations."""
+        if self.first_order:
+            return "first-order"
+        return "exact-remat" if self.remat else "exact"
 
-        if isinstance(self.inner, optax.GradientTransformation) and not self.first_order:
-            theta = jax.eval_shape(learner.init, jax.random.key(0))
-            inner.check_differentiable(self.inner, theta)
-        derivative = "first-order" if self.first_order else "exact"
-        if self.remat and not self.first_order:
-            derivative = "exact-remat"
-        objective_losses = {
-            "policy-gradient": objectives.policy_gradient_loss,
-            "ppo": objectives.clipped_loss(self.clip),
-            "trpo": objectives.ratio_loss,
-        }
-        loss = objective_losses[self.outer]
-        if self.baseline == "value":
-            loss = objectives.with_value_error(loss)
+    def outer_rule(self, problem, layout):
+        from metajax import outer
+
+        self.check_inner(problem)
+        loss, terms = self.meta_loss(problem.family)
         objective = outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=self.inner_steps,
-            loss=loss,
-            derivative=derivative,
+            problem,
+            loss,
+            terms=terms,
+            derivative=self.derivative,
             every_step=self.every_step,
-            entropy_coefficient=self.entropy_coefficient,
         )
         if self.outer == "ppo":
             return outer.epochs(
@@ -130,6 +130,35 @@ class MAML(GradientBased):
             )
         credit = self.surrogate == "emaml"
         if credit:
-            objective = outer.with_sampling_credit(objective, learner, derivative)
+            objective = outer.with_sampling_credit(objective, problem, self.derivative)
         estimator = outer.backprop(objective, layout, sampling_credit=credit)
         return outer.once(estimator, self.meta_optimizer())
+
+    def meta_loss(self, family: Family) -> tuple[Loss, Terms]:
+        """The loss on the query chunk, and further terms of the meta-objective."""
+        from metajax import losses
+        from metajax.core.family import DataFamily
+
+        if isinstance(family, DataFamily):
+            return losses.prediction_loss(family.spec), {}
+        loss = {
+            "policy-gradient": losses.policy_gradient_loss,
+            "ppo": losses.clipped_loss(self.clip),
+            "trpo": losses.ratio_loss,
+        }[self.outer]
+        if self.baseline == "value":
+            loss = losses.total_of((1.0, loss), (1.0, losses.value_error))
+        entropy = losses.term(losses.entropy)
+        return loss, {"entropy": (-1.0 * self.entropy_coefficient, entropy)}
+
+    def check_inner(self, problem: Problem) -> None:
+        """Raises OptionError for an inner rule that has no derivative where it needs one."""
+        import jax
+
+        from metajax import inner
+
+        if self.inner is not None and not self.first_order:
+            learner = problem.learner
+            theta = jax.eval_shape(learner.init, jax.random.key(0))
+            fast = jax.eval_shape(learner.begin, jax.random.key(0), theta).fast
+            inner.check_differentiable(inner.as_rule(self.inner), theta, fast)

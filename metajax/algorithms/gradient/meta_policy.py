@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from metajax.algorithms.gradient.off_policy_based import OffPolicyBased
-from metajax.core.options import check_number
+from metajax.core.options import Fraction, NonNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaPolicy(OffPolicyBased):
-    """The actor of ``meta-value``: initial weights of a policy and of its values.
+    """Off-policy MAML (Finn et al. 2017) of an actor-critic (IMPALA, Espeholt et al. 2018).
 
+    The actor of ``meta-value``: theta are the initial weights of a policy and of its values.
     In a task the policy acts with random actions among its own; gradient steps on each
     chunk move the values to importance-sampled targets of the policy without the random
     actions, and the policy along the advantages by these targets. Theta descends the same
@@ -21,24 +22,19 @@ class MetaPolicy(OffPolicyBased):
     (2018), "IMPALA", inside.
 
     Attributes:
-      head_scale: of the policy's last kernel at the start, relative to Glorot's.
-      value_coefficient: weight of half the squared error of the values, inside and outside.
-      entropy_coefficient: weight of the policy's entropy inside, nats.
-      normalize_advantages: of each chunk inside.
+      head_scale: Scale of the policy's last kernel at initialisation, relative to Glorot's.
+      value_coefficient: Weight of half the squared error of the values, in the inner and the
+        outer loss.
+      entropy_coefficient: Weight of the policy's entropy, in nats, in the inner loss.
+      normalize_advantages: Whether the inner loss normalises the advantages of each chunk.
     """
 
-    inner_lr: float = 0.05
-    epsilon: float = 0.1
-    head_scale: float = 1.0
-    value_coefficient: float = 0.5
-    entropy_coefficient: float = 0.0
+    inner_lr: NonNegative = 0.05
+    epsilon: Fraction = 0.1
+    head_scale: Positive = 1.0
+    value_coefficient: NonNegative = 0.5
+    entropy_coefficient: NonNegative = 0.0
     normalize_advantages: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("head_scale", self.head_scale, above=0)
-        for name in ("value_coefficient", "entropy_coefficient"):
-            check_number(name, getattr(self, name), minimum=0)
 
     def learner(self, family):
         from metajax import inner, networks
@@ -55,12 +51,9 @@ class MetaPolicy(OffPolicyBased):
             normalize_advantages=self.normalize_advantages,
         )
 
-    def query_loss(self, outputs, chunk):
-        import jax.numpy as jnp
-
+    def query_loss(self):
         from metajax import losses
-        from metajax.outer.gradient import objectives
 
-        error = losses.masked_mean(jnp.square(outputs.value - chunk.target), chunk.mask)
-        policy_loss = objectives.policy_gradient_loss(outputs, chunk)
-        return policy_loss + 0.5 * self.value_coefficient * error
+        return losses.total_of(
+            (1.0, losses.policy_gradient_loss), (self.value_coefficient, losses.value_error)
+        )

@@ -6,37 +6,36 @@ import dataclasses
 from typing import Any
 
 from metajax.algorithms.gradient.off_policy_based import OffPolicyBased
-from metajax.core.options import API, OptionError, check, check_number
+from metajax.core.options import API, Fraction, NonNegative, OptionError, check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaValue(OffPolicyBased):
-    """Prediction: initial weights of the values of one policy, by gradients through updates.
+    """Off-policy MAML (Finn et al. 2017) for prediction: initial weights of a value network.
 
-    Theta are the initial weights of a value network. In a task a noisy policy acts, uniform
-    where ``epsilon`` is 1, and gradient steps on importance-sampled targets adapt the values
-    of the target policy, which does not learn. Theta descends half the squared error of the
-    adapted predictions against their targets on a chunk of query transitions. As nothing
-    acts on the values, returns are those of a policy that does not learn.
+    In a task a noisy policy acts, uniform where ``epsilon`` is 1, and gradient steps on
+    importance-sampled targets adapt the values of the target policy, which does not learn.
+    Theta descends half the squared error of the adapted predictions against their targets
+    on a chunk of query transitions. As nothing acts on the values, returns are those of a
+    policy that does not learn.
 
     Source: Finn et al. (2017), algorithm 1, with the targets of ``losses.off_policy`` in
     the place of labels.
 
     Attributes:
-      target_policy: ``observations [B, O] -> logits [B, A]``, the policy whose values are
-        predicted (Python only).
-      target_probabilities: of its actions where it is not given, whatever is observed; all
-        alike by default.
+      target_policy: Function from observations ``[B, O]`` to logits ``[B, A]``, the policy whose
+        values are predicted (Python only).
+      target_probabilities: Probabilities of the target policy's actions, the same for every
+        observation; unused where ``target_policy`` is given. Default: uniform.
     """
 
-    epsilon: float = 1.0
+    epsilon: Fraction = 1.0
     target_policy: Any = dataclasses.field(default=None, metadata=API)
-    target_probabilities: tuple[float, ...] | None = None
+    target_probabilities: tuple[NonNegative, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = self.target_probabilities
-        check_number("target_probabilities", given, minimum=0)
         if given is not None:
             whole = abs(sum(given) - 1) < 1e-6
             check(whole, "target_probabilities", given, "numbers whose sum is 1")
@@ -55,10 +54,10 @@ class MetaValue(OffPolicyBased):
             updates=self.updates,
         )
 
-    def query_loss(self, outputs, chunk):
-        from metajax.outer.gradient import objectives
+    def query_loss(self):
+        from metajax import losses
 
-        return objectives.temporal_difference_loss(outputs, chunk)
+        return losses.temporal_difference_loss
 
     def _policy(self, num_actions: int) -> Any:
         import jax.numpy as jnp

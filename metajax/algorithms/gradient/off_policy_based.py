@@ -1,78 +1,73 @@
-"""What the algorithms have in common that learn from experience of another policy."""
+"""Options of algorithms that learn from experience of another policy."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import Count, Fraction, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
     import optax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner, Loss
     from metajax.inner.q.value_learner import Correction
     from metajax.networks import ValueNetwork
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
+class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
     """Options of every algorithm whose inner targets are corrected for another policy.
 
     Attributes:
-      num_steps: T, steps of each between two adaptations: the longest targets.
-      updates: gradient steps on each chunk.
-      correction: "per-decision" importance-sampled returns and "vtrace" are targets of
-        state values, "retrace" of action values.
-      trace: lambda of the targets; 0 gives one-step ones.
-      clip_rho: largest ratio with which a step counts; none does not clip. Per-decision
-        returns are unbiased without it alone.
-      clip_c: largest ratio with which V-trace and Retrace pass on later steps, likewise.
-      discount: per step.
-      epsilon: probability with which a uniformly random action is taken.
-      inner_optimizer: of the adaptation.
-      inner_lr: its learning rate.
-      inner_clip: largest norm of an inner gradient; none for no clipping.
-      derivative: "exact" is second order, "first-order" leaves the Hessian out.
-      every_step: train for the mean loss after 0..K adaptations, not after the last alone.
-      gradient_microbatch: tasks whose meta-gradients are one block; chosen by itself.
+      num_steps: Number of steps T of each environment between two adaptations, the length of
+        the longest targets.
+      updates: Number of gradient steps on each chunk.
+      correction: Kind of targets: "per-decision", importance-sampled returns of states;
+        "vtrace", of states; or "retrace", of state-action pairs.
+      trace: Lambda of the targets; 0 gives one-step targets.
+      clip_rho: Largest importance ratio of a step; "none" for no clipping, without which alone
+        per-decision returns are unbiased.
+      clip_c: Largest importance ratio with which V-trace and Retrace pass on later steps;
+        "none" for no clipping.
+      discount: Discount per step.
+      epsilon: Probability of a uniformly random action.
+      inner_optimizer: Optimiser of the adaptation.
+      inner_lr: Step size of the adaptation.
+      inner_clip: Largest global norm of an inner gradient; "none" for no clipping.
+      derivative: Meta-gradient: "exact", of second order; "exact-remat", the same with
+        adaptations recomputed in the backward pass; or "first-order", without the Hessian.
+      every_step: Whether to train for the mean loss after 0 to K adaptations, not after the
+        last alone.
+      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
+        automatically.
     """
 
-    num_tasks: int = 32
-    num_steps: int = 20
-    lifetime: int = 600
-    num_points: int = 1
-    updates: int = 5
+    num_tasks: Count = 32
+    num_steps: Count = 20
+    lifetime: Count = 600
+    num_points: Count = 1
+    updates: Count = 5
     correction: Literal["per-decision", "vtrace", "retrace"] = "vtrace"
-    trace: float = 1.0
-    clip_rho: float | None = 1.0
-    clip_c: float | None = 1.0
-    discount: float = 0.99
-    epsilon: float = 0.1
+    trace: Fraction = 1.0
+    clip_rho: Positive | None = 1.0
+    clip_c: Positive | None = 1.0
+    discount: Fraction = 0.99
+    epsilon: Fraction = 0.1
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
-    inner_lr: float = 0.01
-    inner_clip: float | None = 10.0
+    inner_lr: NonNegative = 0.01
+    inner_clip: Positive | None = 10.0
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
-    max_grad_norm: float | None = 10.0
-    gradient_microbatch: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_meta_optimizer()
-        self.check_torso()
-        for name in ("updates", "gradient_microbatch"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("inner_lr", self.inner_lr, minimum=0)
-        for name in ("clip_rho", "clip_c", "inner_clip"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("trace", "discount", "epsilon"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
+    max_grad_norm: Positive | None = 10.0
+    gradient_microbatch: Count | None = None
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
@@ -81,39 +76,33 @@ class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
           OptionError: for sizes that do not fit the devices, or continuous actions.
         """
         from metajax import outer
-        from metajax.core.layout import TaskMap
-        from metajax.core.types import Discrete
+        from metajax.core.family import Discrete
+        from metajax.core.layout import Layout
 
         space = family.spec.action_space
         if not isinstance(space, Discrete):
             allowed = "a family with Discrete actions, one of which is taken at random"
             raise OptionError("family", f"{family.spec.name} has {space}; allowed: {allowed}")
-        layout = TaskMap.build(
+        layout = Layout.build(
             self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
         )
-        learner = self.learner(family)
+        problem = self.problem(family, self.learner(family))
         objective = outer.post_adaptation(
-            learner,
-            self.source(family, learner),
-            family,
-            num_adaptations=self.num_adaptations,
-            loss=self.query_loss,
-            derivative=self.derivative,
-            every_step=self.every_step,
+            problem, self.query_loss(), derivative=self.derivative, every_step=self.every_step
         )
         rule = outer.once(outer.backprop(objective, layout), self.meta_optimizer())
-        return self.composed(learner, rule, family)
+        return self.composed(problem, rule)
 
     def learner(self, family: TaskFamily) -> Learner:
-        """What adapts; each algorithm has its own."""
+        """The learner that adapts; each algorithm has its own."""
         raise NotImplementedError
 
-    def query_loss(self, outputs: Any, chunk: Any) -> Any:
-        """Of the adapted learner on query transitions, ``(Outputs, Chunk) -> scalar``."""
+    def query_loss(self) -> Loss:
+        """Loss of the adapted learner on query transitions; each algorithm has its own."""
         raise NotImplementedError
 
     def values(self, family: TaskFamily) -> ValueNetwork:
-        """Of states, or of actions where the correction needs those."""
+        """Values of states, or of actions where the correction needs those."""
         from metajax import networks
 
         make = networks.action_values if self.correction == "retrace" else networks.state_values
@@ -129,7 +118,7 @@ class OffPolicyBased(MetaOptimized, WithTorso, Lifetimes):
         return optax.chain(rule, optax.scale(-1.0 * self.inner_lr))
 
     def inner_correction(self) -> Correction:
-        """How targets are made."""
+        """The kind of targets."""
         from metajax.inner import Correction
 
         return Correction(

@@ -6,12 +6,14 @@ import dataclasses
 from typing import Literal
 
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.options import check_number
+from metajax.core.options import Count, NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reptile(GradientBased):
-    """Reptile, batched: ``theta + learning_rate * mean(adapted - theta)``.
+    """Reptile (Nichol et al. 2018): initial weights that move towards the adapted ones.
+
+    Batched: ``theta + learning_rate * mean(adapted - theta)``.
 
     Source: Nichol et al. (2018), "On first-order meta-learning algorithms",
     algorithm 2. Each of the ``inner_steps`` adaptations collects fresh episodes;
@@ -19,22 +21,19 @@ class Reptile(GradientBased):
     no gradient through trials, so ``gradient_microbatch`` changes nothing.
 
     Attributes:
-      inner_steps: K; at least 1. With one step in all, Reptile is joint training.
-      learning_rate: the fraction of the way to the adapted weights.
+      inner_steps: Number of adaptations K in a trial. With one gradient step in all, Reptile is
+        joint training.
+      learning_rate: Fraction of the way to the adapted weights in a meta-update.
     """
 
-    inner_steps: int = 3
-    learning_rate: float = 0.1
+    inner_steps: Count = 3
+    learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("inner_steps", self.inner_steps, minimum=1)
+    def outer_products(self, each, updates):
+        return 0.0
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        estimator = outer.displacement(
-            learner, source, family, layout, num_adaptations=self.inner_steps
-        )
-        return outer.once(estimator, self.meta_optimizer())
+        return outer.once(outer.displacement(problem, layout), self.meta_optimizer())

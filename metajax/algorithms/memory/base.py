@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import API, check_number
+from metajax.core.options import API, Count, Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
     import flax.linen as nn
 
-    from metajax.core.types import MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,68 +26,57 @@ class MemoryBased(MetaOptimized, WithTorso):
     """Options of every algorithm whose learner adapts in its memory.
 
     Attributes:
-      num_tasks: N, tasks of a meta-batch.
-      num_streams: E, trials in each task, each with its own memory.
-      num_episodes: of a trial; what the family says if not given.
-      memory: a flax module with ``initial_memory``, ``step`` and ``__call__`` as in
-        ``metajax.networks.GRU``, in the place of the algorithm's own; or a function of the
-        number of steps of a trial that gives one (Python only).
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, that the
-        memory reads in their place (Python only).
-      hidden_sizes: units of an MLP in that place; none reads the observation itself.
-      head_scale: of the policy's kernel at the start, relative to Glorot's.
-      initial_std: initial standard deviation of continuous actions.
-      min_std: its floor.
-      discount: per step.
-      gae_lambda: of the advantage estimate; 1 is Monte-Carlo.
-      advantages: "trial" lets rewards of later episodes count for earlier actions,
-        "episode" stops at the ends of episodes.
-      normalize_advantages: over the batch of trials.
-      outer: "ppo" takes several passes of the clipped surrogate over the trials,
-        "a2c" one step of the policy gradient.
-      clip: of the ratio, for "ppo".
-      num_epochs, num_minibatches: passes over the trials, and updates in each, of "ppo".
-      value_coefficient: weight of half the squared error of the value.
-      entropy_coefficient: weight of the policy's entropy.
-      microbatch: tasks that one block of the program works on; all of a device.
-      devices: that share the tasks; all that divide their number by default.
+      num_tasks: Number of tasks N in a meta-batch.
+      num_streams: Number of trials E in each task, each with its own memory.
+      num_episodes: Number of episodes in a trial. Default: the family's.
+      memory: Flax module with ``initial_memory``, ``step`` and ``__call__`` as in
+        ``metajax.networks.GRU``, used instead of the algorithm's own memory; or a function from
+        the number of steps of a trial to such a module (Python only).
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, which the memory
+        reads instead of the observations (Python only).
+      hidden_sizes: Units of each layer of an MLP between observations and memory. Empty: the
+        memory reads the observations themselves.
+      head_scale: Scale of the policy's kernel at initialisation, relative to Glorot's.
+      initial_std: Standard deviation of continuous actions at initialisation.
+      min_std: Lower limit of the standard deviation of continuous actions.
+      discount: Discount per step.
+      gae_lambda: Lambda of generalised advantage estimation; 1 is Monte Carlo.
+      advantages: Reach of the advantages: "trial", where rewards of later episodes count for
+        earlier actions, or "episode", where they do not.
+      normalize_advantages: Whether advantages are normalised over the batch of trials.
+      outer: Meta-update: "ppo", several passes of the clipped surrogate over the trials, or
+        "a2c", one step of the policy gradient.
+      clip: Clipping range of the ratio in "ppo".
+      num_epochs: Number of passes over the trials in "ppo".
+      num_minibatches: Number of meta-updates in each pass of "ppo".
+      value_coefficient: Weight of half the squared error of the value.
+      entropy_coefficient: Weight of the policy's entropy.
+      microbatch: Number of tasks in one block of the program. Default: all tasks of a device.
+      devices: Number of devices to shard tasks over. Default: the largest count that divides
+        ``num_tasks``.
     """
 
-    num_tasks: int = 256
-    num_streams: int = 1
-    num_episodes: int | None = None
+    num_tasks: Count = 256
+    num_streams: Count = 1
+    num_episodes: Count | None = None
     memory: Any = dataclasses.field(default=None, metadata=API)
-    hidden_sizes: tuple[int, ...] = ()
-    head_scale: float = 0.1
-    initial_std: float = 1.0
-    min_std: float = 1e-6
-    discount: float = 0.99
-    gae_lambda: float = 0.95
+    hidden_sizes: tuple[Count, ...] = ()
+    head_scale: Positive = 0.1
+    initial_std: Positive = 1.0
+    min_std: Positive = 1e-6
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
     advantages: Literal["trial", "episode"] = "trial"
     normalize_advantages: bool = True
     outer: Literal["ppo", "a2c"] = "ppo"
-    clip: float = 0.2
-    num_epochs: int = 4
-    num_minibatches: int = 4
-    value_coefficient: float = 0.5
-    entropy_coefficient: float = 0.01
-    max_grad_norm: float | None = 1.0
-    microbatch: int | None = None
-    devices: int | None = None
-
-    def __post_init__(self) -> None:
-        self.check_meta_optimizer()
-        self.check_torso()
-        for name in ("num_tasks", "num_streams", "num_epochs", "num_minibatches"):
-            check_number(name, getattr(self, name), minimum=1)
-        for name in ("num_episodes", "microbatch", "devices"):
-            check_number(name, getattr(self, name), minimum=1)
-        for name in ("value_coefficient", "entropy_coefficient"):
-            check_number(name, getattr(self, name), minimum=0)
-        for name in ("head_scale", "initial_std", "min_std", "clip"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("discount", "gae_lambda"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
+    clip: Positive = 0.2
+    num_epochs: Count = 4
+    num_minibatches: Count = 4
+    value_coefficient: NonNegative = 0.5
+    entropy_coefficient: NonNegative = 0.01
+    max_grad_norm: Positive | None = 1.0
+    microbatch: Count | None = None
+    devices: Count | None = None
 
     def own_memory(self, num_steps: int) -> nn.Module:
         """The memory of trials of ``num_steps`` steps; each algorithm has its own."""
@@ -97,19 +88,48 @@ class MemoryBased(MetaOptimized, WithTorso):
         Raises:
           OptionError: for sizes that do not fit the family or the devices.
         """
-        from metajax import inner, outer
-        from metajax.composition import compose, continuing
-        from metajax.core.layout import TaskMap
-        from metajax.data.rollout import whole_trials
-        from metajax.outer.gradient import objectives
+        from metajax import outer
+        from metajax.composition import compose
+        from metajax.core.layout import Layout
+        from metajax.data.continuing import continuing
+
+        problem = continuing(
+            family,
+            self.learner(family),
+            num_streams=self.num_streams,
+            num_episodes=self.num_episodes,
+        )
+        ppo = self.outer == "ppo"
+        num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
+        objective = outer.whole_trial(
+            problem, self.terms(), normalize_advantages=self.normalize_advantages
+        )
+        layout = Layout.build(
+            self.num_tasks,
+            self.microbatch,
+            num_devices=self.devices,
+            whole=True,
+            num_minibatches=num_minibatches,
+        )
+        rule = outer.epochs(
+            objective,
+            self.meta_optimizer(num_epochs * num_minibatches),
+            layout,
+            num_epochs=num_epochs,
+            num_minibatches=num_minibatches,
+        )
+        return compose(problem, rule, microbatch=self.microbatch)
+
+    def learner(self, family: TaskFamily) -> Learner:
+        """The memory of these options, its policy and its value."""
+        from metajax import inner
 
         spec = family.spec
-        episodes = self.num_episodes or spec.episodes_per_trial
-        num_steps = episodes * spec.episode_length
+        num_steps = (self.num_episodes or spec.episodes_per_trial) * spec.episode_length
         memory: Any = self.own_memory if self.memory is None else self.memory
         if _gives_one(memory):
             memory = memory(num_steps)
-        learner = inner.memory_learner(
+        return inner.memory_learner(
             spec,
             memory,
             num_steps=num_steps,
@@ -121,44 +141,17 @@ class MemoryBased(MetaOptimized, WithTorso):
             gae_lambda=self.gae_lambda,
             advantages=self.advantages,
         )
-        ppo, final_values = self.outer == "ppo", self.advantages == "episode"
-        num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
-        objective = outer.whole_trial(
-            learner,
-            whole_trials(
-                family,
-                learner,
-                self.num_streams,
-                episodes,
-                final_values=final_values,
-            ),
-            family,
-            loss=objectives.clipped_loss(self.clip) if ppo else outer.score_loss,
-            value_coefficient=self.value_coefficient,
-            entropy_coefficient=self.entropy_coefficient,
-            normalize_advantages=self.normalize_advantages,
-        )
-        rule = outer.epochs(
-            objective,
-            self.meta_optimizer(num_epochs * num_minibatches),
-            TaskMap.build(
-                self.num_tasks,
-                self.microbatch,
-                num_devices=self.devices,
-                whole=True,
-                num_minibatches=num_minibatches,
-            ),
-            num_epochs=num_epochs,
-            num_minibatches=num_minibatches,
-        )
-        return compose(
-            learner,
-            rule,
-            family,
-            num_streams=self.num_streams,
-            trials=continuing(self.num_episodes, final_values=final_values),
-            microbatch=self.microbatch,
-        )
+
+    def terms(self) -> dict[str, Any]:
+        """Terms of the objective and their weights, by name; auxiliary losses are added here."""
+        from metajax import losses
+
+        policy = losses.clipped_loss(self.clip) if self.outer == "ppo" else losses.score_loss
+        return {
+            "policy_loss": (1.0, losses.term(policy)),
+            "value_loss": (self.value_coefficient, losses.term(losses.value_error)),
+            "entropy": (-1.0 * self.entropy_coefficient, losses.term(losses.entropy)),
+        }
 
 
 def _gives_one(memory: Any) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metajax.algorithms.memory.base import MemoryBased
-from metajax.core.options import check_number
+from metajax.core.options import Count
+
+if TYPE_CHECKING:
+    from metajax.core.arithmetic import Arithmetic
+    from metajax.core.family import Spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RL2(MemoryBased):
-    """RL2: a recurrent policy over whole trials.
+    """RL2 (Duan et al. 2016; Wang et al. 2016): a recurrent policy over whole trials.
 
     Source: Duan et al. (2016), "RL2: fast reinforcement learning via slow
     reinforcement learning"; Wang et al. (2016), "Learning to reinforcement learn",
@@ -19,21 +23,42 @@ class RL2(MemoryBased):
     policy and value share their memory here.
 
     Attributes:
-      memory_cell: of the recurrent memory.
-      hidden_size: of its hidden state.
-      readout_size: units of a layer before the memory and of one after it, which the input
-        of the step can ask (``metajax.networks.GatedReadout``); none for neither, as in the
-        papers.
+      memory_cell: Cell of the recurrent memory.
+      hidden_size: Size of the hidden state.
+      readout_size: Units of a layer before the memory and of a layer after it, which the step's
+        input gates (``metajax.networks.GatedReadout``). Default: neither layer, as in the papers.
     """
 
     memory_cell: Literal["gru", "lstm"] = "gru"
-    hidden_size: int = 128
-    readout_size: int | None = None
+    hidden_size: Count = 128
+    readout_size: Count | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("hidden_size", "readout_size"):
-            check_number(name, getattr(self, name), minimum=1)
+    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of one meta-iteration with the weights of cell and heads.
+
+        With S steps of all trials and P passes over them (one for "a2c"): rollouts
+        ``S forward``, meta-gradient ``S P gradient``. None where they are not counted: a memory
+        or a network in Python, or a network around the memory.
+        """
+        from metajax.core.arithmetic import Arithmetic, sizes
+
+        modules = (self.memory, self.network, self.readout_size)
+        if self.hidden_sizes or any(one is not None for one in modules):
+            return None
+        (observed, outputs), size = sizes(spec), self.hidden_size
+        gates = {"gru": 3, "lstm": 4}[self.memory_cell] * size
+        # The memory also reads the last action, its reward and the start of an episode; the value
+        # reads features twice, as they are and by the time that is left, and that.
+        of_data = (observed + outputs + 2) * gates
+        of_hidden = size * (gates + outputs) + 2 * size + 1
+        episodes = self.num_episodes or spec.episodes_per_trial
+        samples = self.num_tasks * self.num_streams * episodes * spec.episode_length
+        passes = self.num_epochs if self.outer == "ppo" else 1
+        return Arithmetic(
+            rollouts=float(samples * 2 * (of_data + of_hidden)),
+            adaptation=0.0,
+            meta_gradient=float(samples * passes * 2 * (2 * of_data + 3 * of_hidden)),
+        )
 
     def own_memory(self, num_steps):
         from metajax import networks

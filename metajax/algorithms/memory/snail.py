@@ -5,30 +5,25 @@ from __future__ import annotations
 import dataclasses
 
 from metajax.algorithms.memory.base import MemoryBased
-from metajax.core.options import check_number
+from metajax.core.options import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SNAIL(MemoryBased):
-    """SNAIL: dilated causal convolutions and attention over whole trials.
+    """SNAIL (Mishra et al. 2018): temporal convolutions and attention over whole trials.
 
     Source: Mishra et al. (2018), "A simple neural attentive meta-learner". Deviations:
     trained by PPO instead of TRPO, and policy and value share their memory.
 
     Attributes:
-      input_size: units of the layer that the blocks read.
-      filters: of each of the two blocks of temporal convolutions.
-      attention_size: of keys and values of the attention block.
+      input_size: Units of the layer before the blocks.
+      filters: Number of filters in each of the two blocks of temporal convolutions.
+      attention_size: Size of the keys and values of the attention block.
     """
 
-    input_size: int = 32
-    filters: int = 32
-    attention_size: int = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("input_size", "filters", "attention_size"):
-            check_number(name, getattr(self, name), minimum=1)
+    input_size: Count = 32
+    filters: Count = 32
+    attention_size: Count = 32
 
     def own_memory(self, num_steps):
         from metajax import networks

@@ -1,4 +1,4 @@
-"""What the algorithms have in common whose learner is a DQN.
+"""Options of algorithms whose learner is a DQN.
 
 Options are plain dataclasses and JAX is imported where it is first used, so that
 `metajax --help` and a mistake in a config file are answered at once.
@@ -7,102 +7,101 @@ Options are plain dataclasses and JAX is imported where it is first used, so tha
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import OptionError, check_number
+from metajax.core.options import (
+    AtLeast,
+    Count,
+    Fraction,
+    NonNegative,
+    OptionError,
+    Positive,
+)
 
 if TYPE_CHECKING:
     import jax
     import optax
 
-    from metajax.core.layout import TaskMap
-    from metajax.core.types import Learner, MetaAlgorithm, Outer, Source, TaskFamily
-    from metajax.inner import QSettings, Replay
+    from metajax.core.algorithm import MetaAlgorithm, Outer
+    from metajax.core.arithmetic import Arithmetic
+    from metajax.core.family import Spec, TaskFamily
+    from metajax.core.layout import Layout
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.data.buffer import Replay
+    from metajax.inner import QSettings
     from metajax.networks import QNetwork
 
 
-# Most lifetimes of a block: each has a replay buffer.
+# Most lifetimes of a block, each of which has a replay buffer.
 _LIFETIMES = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class QBased(WithTorso, Lifetimes):
+class QBased(WithTorso, LifetimeOptions):
     """Options of every algorithm whose learner adapts by Q-learning.
 
     Attributes:
-      updates: gradient steps of an adaptation.
-      batch_size: transitions (stretches of n_step) of a gradient step.
-      buffer_size: transitions that a task's replay buffer holds.
-      buffer_budget: bytes that all buffers of a device may take together.
-      learning_starts: transitions before the first gradient step.
-      n_step: steps of a target.
-      double: choose the next action by the values, rate it by the target network.
-      dueling: a value and advantages instead of one output an action.
-      inner_optimizer: of the values.
-      inner_lr: its learning rate.
-      inner_clip: largest norm of a gradient; none for no clipping.
-      discount: per step.
-      huber_delta: where the loss turns from squares to absolute values, in units of the
-        values.
-      target_rate: how far the target network moves at an update of it; 1 copies.
-      target_period: gradient steps between two of those.
-      exploration: by epsilon alone, or "boltzmann" with epsilon on top.
-      epsilon: probability of a uniformly random action, at the start and at the end.
-      epsilon_steps: transitions over which it falls linearly.
-      temperature: of "boltzmann", in units of the values.
+      updates: Number of gradient steps in an adaptation.
+      batch_size: Number of transitions (n-step stretches) in the batch of a gradient step.
+      buffer_size: Number of transitions in a task's replay buffer.
+      buffer_budget: Largest size in bytes of all replay buffers on a device together.
+      learning_starts: Number of transitions before the first gradient step.
+      n_step: Number of steps n in a target.
+      double: Whether the online network chooses the next action of a target, as in double DQN.
+      dueling: Whether the network has a value and advantages instead of one output per action.
+      inner_optimizer: Optimiser of the network.
+      inner_lr: Step size of the network's optimiser.
+      inner_clip: Largest global norm of a gradient; "none" for no clipping.
+      discount: Discount per step.
+      huber_delta: Temporal-difference error at which the loss turns from squared to absolute, in
+        units of return.
+      target_rate: Fraction of the way from the target network to the network in an update of
+        the target; 1 copies the network.
+      target_period: Number of gradient steps between two updates of the target network.
+      exploration: Exploration of the actor: "epsilon-greedy", or "boltzmann" with epsilon on top.
+      epsilon: Probability of a uniformly random action, at the start and at the end.
+      epsilon_steps: Number of transitions over which epsilon changes linearly.
+      temperature: Temperature of "boltzmann", in units of return.
     """
 
     # Not 0 where something differentiates through the updates.
     adam_floor: ClassVar[float] = 0.0
     fewer_buffers: ClassVar[str] = ". A smaller microbatch has fewer at once"
 
-    updates: int = 1
-    batch_size: int = 128
-    buffer_size: int = 10_000
-    buffer_budget: float = 8e9
-    learning_starts: int = 1000
-    n_step: int = 1
+    updates: Count = 1
+    batch_size: Count = 128
+    buffer_size: Count = 10_000
+    buffer_budget: Annotated[float, AtLeast(1)] = 8e9
+    learning_starts: Annotated[int, AtLeast(0)] = 1000
+    n_step: Count = 1
     double: bool = True
     dueling: bool = False
-    hidden_sizes: tuple[int, ...] = (120, 84)
+    hidden_sizes: tuple[Count, ...] = (120, 84)
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    inner_lr: float = 2.5e-4
-    inner_clip: float | None = None
-    discount: float = 0.99
-    huber_delta: float = 100.0
-    target_rate: float = 1.0
-    target_period: int = 50
+    inner_lr: NonNegative = 2.5e-4
+    inner_clip: Positive | None = None
+    discount: Fraction = 0.99
+    huber_delta: Positive = 100.0
+    target_rate: Fraction = 1.0
+    target_period: Count = 50
     exploration: Literal["epsilon-greedy", "boltzmann"] = "epsilon-greedy"
-    epsilon: tuple[float, float] = (1.0, 0.05)
-    epsilon_steps: int = 5000
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_torso()
-        for name in (
-            *("updates", "batch_size", "buffer_size", "buffer_budget", "n_step"),
-            *("target_period", "epsilon_steps"),
-        ):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("learning_starts", self.learning_starts, minimum=0)
-        check_number("inner_lr", self.inner_lr, minimum=0)
-        for name in ("huber_delta", "temperature", "inner_clip"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("discount", "target_rate", "epsilon"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
+    epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
+    epsilon_steps: Count = 5000
+    temperature: Positive = 1.0
 
     @property
     def num_trials(self) -> int:
-        """Of a meta-iteration."""
+        """Trials of a meta-iteration."""
         return self.num_tasks
 
     @property
     def minibatches(self) -> int:
-        """How many parts of those have an update of their own."""
+        """Parts of the trials with separate updates."""
         return 1
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
@@ -111,9 +110,9 @@ class QBased(WithTorso, Lifetimes):
         Raises:
           OptionError: for sizes that do not fit the family, the devices or the budget.
         """
-        from metajax.core.layout import TaskMap, default_block
+        from metajax.core.layout import Layout, default_block
 
-        layout = TaskMap.build(
+        layout = Layout.build(
             self.num_trials,
             self.microbatch,
             num_devices=self.devices,
@@ -124,23 +123,48 @@ class QBased(WithTorso, Lifetimes):
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         replay = self.replay(family)
         self.check_budget(replay, self.buffers_at_once(layout))
-        learner = self.learner(family, replay)
-        rule = self.outer_rule(family, learner, self.source(family, learner), layout)
+        problem = self.problem(family, self.learner(family, replay))
+        rule = self.outer_rule(problem, layout)
         in_budget = max(1, int(self.buffer_budget // replay.num_bytes))
         tested = min(default_block(), _LIFETIMES, in_budget)
-        return self.composed(learner, rule, family, microbatch=self.microbatch or tested)
+        return self.composed(problem, rule, microbatch=self.microbatch or tested)
 
-    def outer_rule(
-        self, family: TaskFamily, learner: Learner, source: Source, layout: TaskMap
-    ) -> Outer:
-        """What is learned across tasks; each algorithm has its own."""
+    def lifetime_arithmetic(self, spec: Spec) -> Arithmetic | None:
+        """Matrix products of ``num_tasks`` lifetimes.
+
+        ``forward`` of every transition; for each replayed transition ``gradient`` and a
+        ``forward`` of each next observation by the target network, with double Q-learning
+        another by the values. None where they are not counted: a network in Python.
+        """
+        if self.network is not None:
+            return None
+        from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+
+        inputs, outputs = sizes(spec)
+        each = layer_products([inputs, *self.hidden_sizes, outputs + self.dueling])
+        # The first adaptation whose buffer holds enough, counted from 1.
+        needed = max(self.n_step, math.ceil(self.learning_starts / self.num_streams))
+        first = max(1, math.ceil(needed / self.num_steps))
+        updates = max(0, self.num_adaptations - first + 1) * self.updates
+        targets = self.n_step * (1 + self.double) * each.forward
+        steps = (self.num_adaptations + 1) * self.num_streams * self.num_steps
+        return Arithmetic(
+            rollouts=float(self.num_tasks * steps * each.forward),
+            adaptation=float(
+                self.num_tasks * updates * self.batch_size * (each.gradient + targets)
+            ),
+            meta_gradient=0.0,
+        )
+
+    def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
+        """How theta improves; each algorithm has its own."""
         raise NotImplementedError
 
     def replay(self, family: TaskFamily, *, name: str = "buffer_size") -> Replay:
         """The replay buffer of a task; ``name`` is the option that sizes it, for errors."""
-        from metajax import inner
+        from metajax.data.buffer import uniform_replay
 
-        return inner.uniform_replay(
+        return uniform_replay(
             family.spec,
             num_streams=self.num_streams,
             capacity=self.buffer_size,
@@ -157,7 +181,13 @@ class QBased(WithTorso, Lifetimes):
         return networks.q_network(family.spec, self.torso(), dueling=self.dueling)
 
     def learner(self, family: TaskFamily, replay: Replay, **changes: Any) -> Learner:
-        """The DQN of these options, or with other arguments of ``metajax.inner.q_learner``."""
+        """The DQN of these options.
+
+        Args:
+          family: The task family.
+          replay: The replay of a task.
+          **changes: Other arguments of ``metajax.inner.q_learner``.
+        """
         from metajax import inner
 
         arguments = {
@@ -191,14 +221,14 @@ class QBased(WithTorso, Lifetimes):
         )
 
     def epsilon_after(self, env_steps: jax.Array, end: float | jax.Array) -> jax.Array:
-        """Where epsilon has got to on its way to ``end``."""
+        """Epsilon after so many transitions, on its way to ``end``."""
         import jax.numpy as jnp
 
         left = jnp.maximum(1 - env_steps / self.epsilon_steps, 0)
         return end + (self.epsilon[0] - end) * left
 
-    def buffers_at_once(self, layout: TaskMap) -> int:
-        """Replay buffers that a device holds at a time: those of a block of lifetimes."""
+    def buffers_at_once(self, layout: Layout) -> int:
+        """Replay buffers of a device at a time: those of a block of lifetimes."""
         return layout.microbatch
 
     def check_budget(self, replay: Replay, at_once: int, name: str = "buffer_size") -> None:

@@ -10,7 +10,7 @@ from metajax.algorithms.q.base import QBased
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DQN(QBased):
-    """DQN in every task: what the meta-learned ones are compared with.
+    """DQN (Mnih et al. 2015) from scratch in every task: the baseline of meta-learned ones.
 
     Nothing is learned across tasks. An iteration of training runs ``num_tasks`` lifetimes and
     reports their returns. Theta is where the weights start in all of them: random, or what
@@ -19,7 +19,7 @@ class DQN(QBased):
     Source: Mnih et al. (2015); double Q-learning as in van Hasselt et al. (2016).
 
     Attributes:
-      fresh_weights: every task starts from random weights of its own, not from theta.
+      fresh_weights: Whether every task starts from random weights of its own instead of theta.
     """
 
     learns: ClassVar[bool] = False
@@ -31,9 +31,10 @@ class DQN(QBased):
         fresh = {"start": lambda key, theta: values.init(key)} if self.fresh_weights else {}
         return super().learner(family, replay, **{**fresh, **changes})
 
-    def outer_rule(self, family, learner, source, layout):
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
+
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        return outer.untrained(
-            learner, source, family, layout, num_adaptations=self.num_adaptations
-        )
+        return outer.untrained(problem, layout)

@@ -3,67 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from metajax.algorithms.q.base import QBased
-from metajax.core.options import check_number
+from metajax.core.options import AtMost, Count, Fraction
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JointDQN(QBased):
-    """One DQN for all tasks, as initial values for a lifetime in one of them.
+    """Joint DQN: one DQN pretrained on all tasks and fine-tuned in each, without meta-learning.
 
     Every episode of training is in a task of its own, in ``num_tasks`` streams, and the
     replay buffer mixes them. A trial starts an ordinary DQN lifetime from the result, as
     ``dqn`` and ``reptile-dqn`` do: fine-tuning.
 
     Attributes:
-      devices: at most one, as one DQN is trained; a meta-test takes all there are.
-      adaptations: of training, ``updates`` gradient steps each, in a meta-iteration.
-      training_buffer_size: transitions that the buffer of training holds.
-      training_epsilon: probability of a random action in training, at the start and at the end.
-      training_epsilon_steps: transitions over which it falls linearly.
+      num_tasks: Number of environments that run side by side in training.
+      devices: Number of devices in training, where there is one DQN. A meta-test uses all.
+      adaptations: Number of adaptations in a meta-iteration of training, with ``updates``
+        gradient steps each.
+      training_buffer_size: Number of transitions in the replay buffer of training.
+      training_epsilon: Probability of a random action in training, at the start and at the end.
+      training_epsilon_steps: Number of transitions over which ``training_epsilon`` changes
+        linearly.
     """
 
-    num_tasks: int = 32
-    adaptations: int = 100
-    training_buffer_size: int = 100_000
-    training_epsilon: tuple[float, float] = (1.0, 0.05)
-    training_epsilon_steps: int = 100_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("devices", self.devices, maximum=1)
-        for name in ("adaptations", "training_buffer_size", "training_epsilon_steps"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("training_epsilon", self.training_epsilon, minimum=0, maximum=1)
+    num_tasks: Count = 32
+    devices: Annotated[Count, AtMost(1)] | None = None
+    adaptations: Count = 100
+    training_buffer_size: Count = 100_000
+    training_epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
+    training_epsilon_steps: Count = 100_000
 
     def buffers_at_once(self, layout):
-        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        """One of training is checked by itself; those of tasks are in the meta-test alone."""
         return self.microbatch or 1
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
-        from metajax.data.rollout import lifetime
         from metajax.tasks.mixtures import mixture
 
-        chunk = self.num_steps * self.num_tasks
         training = dataclasses.replace(
             self,
             num_streams=self.num_tasks,
-            lifetime=chunk,
+            lifetime=self.num_steps * self.num_tasks * self.adaptations,
             buffer_size=self.training_buffer_size,
             epsilon=self.training_epsilon,
             epsilon_steps=self.training_epsilon_steps,
         )
-        tasks = mixture(family)
+        tasks = mixture(problem.family)
         replay = training.replay(tasks, name="training_buffer_size")
         self.check_budget(replay, 1, "training_buffer_size")
-        one_for_all = training.learner(tasks, replay)
-        streams = lifetime(tasks, one_for_all, self.num_tasks, self.num_steps)
-        return outer.continued(
-            one_for_all,
-            streams,
-            (),
-            num_adaptations=self.adaptations,
-            num_streams=self.num_tasks,
-        )
+        return outer.joint(training.problem(tasks, training.learner(tasks, replay)))

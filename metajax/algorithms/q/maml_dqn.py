@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized
 from metajax.algorithms.q.base import QBased
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Fraction, NonNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAMLDQN(MetaOptimized, QBased):
-    """Initial action values that a few Q-learning updates adapt, by gradients through those.
+    """MAML (Finn et al. 2017) through Q-learning updates: initial weights of action values.
 
     A trial collects K chunks of support transitions, with updates from replay after each,
     then a chunk of query transitions. Theta descends the squared temporal-difference error
@@ -24,51 +24,44 @@ class MAMLDQN(MetaOptimized, QBased):
     trials: the replay of the outer side.
 
     Attributes:
-      derivative: "exact" is second order, "first-order" leaves the Hessian out.
-      every_step: train for the mean error after 0..K adaptations, not after the last alone.
-      num_epochs, num_minibatches: passes over the trials, and meta-updates in each.
+      derivative: Meta-gradient: "exact", of second order; "exact-remat", the same with
+        adaptations recomputed in the backward pass; or "first-order", without the Hessian.
+      every_step: Whether to train for the mean error after 0 to K adaptations, not after the
+        last alone.
+      num_epochs: Number of passes over the trials in a meta-iteration.
+      num_minibatches: Number of meta-updates in each pass.
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
 
-    num_tasks: int = 32
-    num_steps: int = 50
-    lifetime: int = 1000
-    updates: int = 5
-    num_points: int = 1
-    batch_size: int = 128
-    buffer_size: int = 2000
-    learning_starts: int = 0
+    num_tasks: Count = 32
+    num_steps: Count = 50
+    lifetime: Count = 1000
+    updates: Count = 5
+    num_points: Count = 1
+    batch_size: Count = 128
+    buffer_size: Count = 2000
+    learning_starts: Annotated[int, AtLeast(0)] = 0
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
-    inner_lr: float = 0.01
-    target_period: int = 1
-    epsilon: tuple[float, float] = (0.2, 0.2)
+    inner_lr: NonNegative = 0.01
+    target_period: Count = 1
+    epsilon: tuple[Fraction, Fraction] = (0.2, 0.2)
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
-    num_epochs: int = 4
-    num_minibatches: int = 4
-    max_grad_norm: float | None = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_meta_optimizer()
-        for name in ("num_epochs", "num_minibatches"):
-            check_number(name, getattr(self, name), minimum=1)
+    num_epochs: Count = 4
+    num_minibatches: Count = 4
+    max_grad_norm: Positive | None = 10.0
 
     @property
     def minibatches(self) -> int:
         return self.num_minibatches
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import outer
-        from metajax.outer.gradient import objectives
+    def outer_rule(self, problem, layout):
+        from metajax import losses, outer
 
         objective = outer.post_adaptation(
-            learner,
-            source,
-            family,
-            num_adaptations=self.num_adaptations,
-            loss=objectives.temporal_difference_loss,
+            problem,
+            losses.temporal_difference_loss,
             derivative=self.derivative,
             every_step=self.every_step,
         )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from metajax.algorithms.q.base import QBased
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
-    from metajax.inner import Windows
+    from metajax.core.algorithm import Outer
+    from metajax.core.family import TaskFamily
+    from metajax.core.problem import Problem
+    from metajax.core.types import Learner
+    from metajax.inner import ContextReplay, Windows
+    from metajax.networks import ContextValues
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaQLearning(QBased):
-    """Meta-Q-learning: a DQN that reads a context, and recycles old replay in new tasks.
+    """Meta-Q-learning (Fakoor et al. 2020): a DQN that reads a context and recycles old replay.
 
     Values depend on the observation and on a context, what a GRU makes of the last steps
     of a stream. Training is ordinary Q-learning in many tasks at a time from one replay
@@ -28,74 +32,63 @@ class MetaQLearning(QBased):
     ``metajax.inner.meta_q_learner`` and ``metajax.outer.joint``.
 
     Attributes:
-      num_tasks: N, tasks that are trained in side by side, one stream in each.
-      devices: at most one, as one DQN is trained; a meta-test takes all there are.
-      updates: gradient steps of an adaptation on new experience.
-      context_length: C, last steps of a stream that its context is computed from.
-      context_size: H, numbers of a context.
-      learning_rate: of training, where ``inner_lr`` is that of a trial.
-      adaptations: of training in a meta-iteration, which is one trial in each of N new tasks.
-      training_steps: of each task before each of those.
-      training_updates: gradient steps of each.
-      training_buffer_size: transitions that the buffer of training holds.
-      training_epsilon: probability of a random action in training, at the start and at the end.
-      training_epsilon_steps: transitions over which it falls linearly.
-      memory_size: M, stretches of that buffer that trials get.
-      old_updates: gradient steps of an adaptation on those.
-      num_compared: stretches of a task that are compared with them.
-      ridge: of that comparison, a logistic regression.
-      ratio_limit: the most that an old transition counts for.
-      proximal: weight of the pull to the trained weights.
+      num_tasks: Number of tasks N trained in side by side, one stream in each.
+      devices: Number of devices in training, where there is one DQN. A meta-test uses all.
+      updates: Number of gradient steps of an adaptation on new experience.
+      context_length: Number of steps C of a stream, the last ones, that make its context.
+      context_size: Size H of a context.
+      learning_rate: Step size of the network's optimiser in training; ``inner_lr`` is that of a
+        trial.
+      adaptations: Number of adaptations in a meta-iteration of training, which is one trial in
+        each of N new tasks.
+      training_steps: Number of steps in each task before an adaptation of training.
+      training_updates: Number of gradient steps in an adaptation of training.
+      training_buffer_size: Number of transitions in the replay buffer of training.
+      training_epsilon: Probability of a random action in training, at the start and at the end.
+      training_epsilon_steps: Number of transitions over which ``training_epsilon`` changes
+        linearly.
+      memory_size: Number of stretches M of the buffer of training that a trial gets.
+      old_updates: Number of gradient steps of an adaptation on old experience.
+      num_compared: Number of stretches of the task compared with the old ones.
+      ridge: Regularisation of the comparison, a logistic regression.
+      ratio_limit: Largest weight of an old transition.
+      proximal: Weight of the pull towards the trained weights.
     """
 
-    num_tasks: int = 80
-    num_steps: int = 10
-    lifetime: int = 2000
-    updates: int = 10
-    batch_size: int = 64
-    buffer_size: int = 2000
-    learning_starts: int = 100
-    target_rate: float = 0.01
-    target_period: int = 1
-    epsilon: tuple[float, float] = (0.05, 0.05)
-    context_length: int = 10
-    context_size: int = 32
-    learning_rate: float = 1e-3
-    adaptations: int = 200
-    training_steps: int = 1
-    training_updates: int = 4
-    training_buffer_size: int = 100_000
-    training_epsilon: tuple[float, float] = (1.0, 0.05)
-    training_epsilon_steps: int = 100_000
-    memory_size: int = 1000
-    old_updates: int = 10
-    num_compared: int = 200
-    ridge: float = 0.01
-    ratio_limit: float = 1.0
-    proximal: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("devices", self.devices, maximum=1)
-        for name in (
-            *("context_length", "context_size", "adaptations", "training_steps"),
-            *("training_updates", "training_buffer_size", "training_epsilon_steps"),
-            *("memory_size", "num_compared"),
-        ):
-            check_number(name, getattr(self, name), minimum=1)
-        for name in ("learning_rate", "old_updates", "proximal"):
-            check_number(name, getattr(self, name), minimum=0)
-        for name in ("ridge", "ratio_limit"):
-            check_number(name, getattr(self, name), above=0)
-        check_number("training_epsilon", self.training_epsilon, minimum=0, maximum=1)
+    num_tasks: Count = 80
+    num_steps: Count = 10
+    lifetime: Count = 2000
+    devices: Annotated[Count, AtMost(1)] | None = None
+    updates: Count = 10
+    batch_size: Count = 64
+    buffer_size: Count = 2000
+    learning_starts: Annotated[int, AtLeast(0)] = 100
+    target_rate: Fraction = 0.01
+    target_period: Count = 1
+    epsilon: tuple[Fraction, Fraction] = (0.05, 0.05)
+    context_length: Count = 10
+    context_size: Count = 32
+    learning_rate: NonNegative = 1e-3
+    adaptations: Count = 200
+    training_steps: Count = 1
+    training_updates: Count = 4
+    training_buffer_size: Count = 100_000
+    training_epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
+    training_epsilon_steps: Count = 100_000
+    memory_size: Count = 1000
+    old_updates: Annotated[int, AtLeast(0)] = 10
+    num_compared: Count = 200
+    ridge: Positive = 0.01
+    ratio_limit: Positive = 1.0
+    proximal: NonNegative = 1.0
 
     def windows(self, family: TaskFamily) -> Windows:
-        """What a context is computed from."""
+        """The windows that a context is computed from."""
         from metajax.inner import Windows
 
         return Windows.of(family.spec, self.context_length)
 
-    def context_values(self, family: TaskFamily) -> Any:
+    def context_values(self, family: TaskFamily) -> ContextValues:
         """The action values and the context."""
         from metajax import networks
 
@@ -123,7 +116,7 @@ class MetaQLearning(QBased):
             name=name,
         )
 
-    def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Any:
+    def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Learner:
         from metajax import inner
 
         arguments = {
@@ -145,44 +138,43 @@ class MetaQLearning(QBased):
         return inner.meta_q_learner(values, windows, replay, **{**arguments, **changes})
 
     def buffers_at_once(self, layout):
-        """Training has one of its own; those of tasks are there in the meta-test alone."""
+        """One of training is checked by itself; those of tasks are in the meta-test alone."""
         return self.microbatch or 1
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import inner, outer
-        from metajax.data.rollout import lifetime
+    def outer_rule(self, problem, layout):
+        from metajax import outer
+        from metajax.data.side_by_side import side_by_side
 
-        training = self._training()
-        size = "training_buffer_size"
-        replay = training.replay(family, self._trials_in_buffer(), name=size)
+        training, size = self._training(), "training_buffer_size"
+        replay = training.replay(problem.family, self._trials_in_buffer(), name=size)
         self.check_budget(replay, 1, size)
-        one_for_all = inner.with_context(
-            inner.q_learner(
-                self.context_values(family).values,
-                replay.replay._replace(init=replay.empty),  # every iteration opens it
-                optimizer=training.inner_rule(),
-                settings=training.settings,
-                boltzmann=self.exploration == "boltzmann",
-                double=self.double,
-                updates=self.training_updates,
-                target_period=self.target_period,
-            ),
-            self.windows(family),
+        rule = outer.joint(
+            side_by_side(training.one_of_all(problem.family, replay), self.num_tasks),
+            renew=lambda phi: phi._replace(buffer=replay.open(phi.buffer)),
         )
+        return of_weights(rule, replay, self.memory_size)
 
-        def theta_of(key, phi):
-            experience = inner.drawn_experience(key, replay, phi.buffer, self.memory_size)
-            return inner.MetaQ(phi.weights, experience)
+    def one_of_all(self, family: TaskFamily, replay: ContextReplay) -> Problem:
+        """One of the tasks of training, where theta is weights."""
+        from metajax import inner
+        from metajax.data.lifetime import lifetime
 
-        return outer.multi_task(
-            one_for_all,
-            lifetime(family, one_for_all, 1, self.training_steps, num_points=self.num_points),
+        learner = inner.q_learner(
+            self.context_values(family).values,
+            replay.replay._replace(init=replay.empty),  # every iteration opens it
+            optimizer=self.inner_rule(),
+            settings=self.settings,
+            boltzmann=self.exploration == "boltzmann",
+            double=self.double,
+            updates=self.training_updates,
+            target_period=self.target_period,
+        )
+        return lifetime(
             family,
-            num_tasks=self.num_tasks,
+            inner.with_context(learner, self.windows(family)),
             num_adaptations=self.adaptations,
-            begin=lambda phi: phi._replace(buffer=replay.open(phi.buffer)),
-            theta_of=theta_of,
-            weights_of=lambda theta: theta.weights,
+            num_steps=self.training_steps,
+            num_points=self.num_points,
         )
 
     def _training(self) -> MetaQLearning:
@@ -199,6 +191,32 @@ class MetaQLearning(QBased):
         )
 
     def _trials_in_buffer(self) -> int:
-        """That a stream goes through before the buffer of training is full."""
+        """Trials of a stream until the buffer of training is full."""
         trial = self.num_tasks * self.adaptations * self.training_steps
         return 1 + self.training_buffer_size // trial
+
+
+def of_weights(rule: Outer, replay: ContextReplay, memory_size: int) -> Outer:
+    """A rule of the weights as one of ``MetaQ``, whose experience is empty until it is deployed.
+
+    Args:
+      rule: Joint training, whose carry has the buffer of training.
+      replay: The replay of training.
+      memory_size: M, stretches of the buffer that trials get.
+    """
+    import jax
+
+    from metajax import inner
+
+    def update(key, theta, carry):
+        weights, carry, info = rule.update(key, theta.weights, carry)
+        return theta._replace(weights=weights), carry, info
+
+    def deploy(theta, carry):
+        key = jax.random.fold_in(jax.random.key(0), carry.phi.updates)
+        drawn = inner.drawn_experience(key, replay, carry.phi.buffer, memory_size)
+        return theta._replace(experience=drawn)
+
+    return rule._replace(
+        init=lambda key, theta: rule.init(key, theta.weights), update=update, deploy=deploy
+    )

@@ -7,11 +7,12 @@ from typing import Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.q.base import QBased
+from metajax.core.options import NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReptileDQN(MetaOptimized, QBased):
-    """Initial action values that a real DQN lifetime starts from, by Reptile.
+    """Reptile (Nichol et al. 2018) over DQN lifetimes: initial weights of action values.
 
     ``theta + learning_rate * mean(weights after a lifetime - theta)``.
 
@@ -19,20 +20,16 @@ class ReptileDQN(MetaOptimized, QBased):
     with a DQN in the place of a supervised learner.
 
     Attributes:
-      learning_rate: the fraction of the way to the adapted weights.
+      learning_rate: Fraction of the way to the adapted weights in a meta-update.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: NonNegative = 0.1
     optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_meta_optimizer()
+    def arithmetic(self, spec):
+        return self.lifetime_arithmetic(spec)
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
-        estimator = outer.displacement(
-            learner, source, family, layout, num_adaptations=self.num_adaptations
-        )
-        return outer.once(estimator, self.meta_optimizer())
+        return outer.once(outer.displacement(problem, layout), self.meta_optimizer())

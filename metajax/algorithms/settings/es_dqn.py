@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from metajax.algorithms.q.base import QBased
 from metajax.algorithms.settings.base import raw, recorded, settings
-from metajax.core.options import check, check_number
+from metajax.core.options import (
+    Above,
+    AtLeast,
+    Below,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    check,
+    check_number,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ESDQN(QBased):
-    """DQN from random weights in every task, with all about it that is not its weights learned.
+    """Evolved DQN: settings, exploration and network size by evolution strategies.
 
-    Theta has three parts. ``settings``: a number each, the logit of what lies between 0 and 1
-    and the logarithm of what is positive. ``exploration``: a small network that gives
-    epsilon (and with "boltzmann" the temperature) for each decision, from action values,
-    visits and time (see ``metajax.inner.learned_exploration``). ``architecture``: a score for
-    each width and each depth of the MLP, of which the largest counts. Phi is all of a DQN,
-    and how often its task's states have been visited.
+    A DQN learns from random weights in every task; all about it that is not its weights is
+    learned across tasks. Theta has three parts. ``settings``: a number each, the logit of what
+    lies between 0 and 1 and the logarithm of what is positive. ``exploration``: a small network
+    that gives epsilon (and with "boltzmann" the temperature) for each decision, from action
+    values, visits and time (see ``metajax.inner.learned_exploration``). ``architecture``: a
+    score for each width and each depth of the MLP, of which the largest counts. Phi is all of a
+    DQN, and how often its task's states have been visited.
 
     A meta-iteration is a generation of an evolution strategy: ``population_size`` members
     live through the same ``num_tasks`` lifetimes.
@@ -28,21 +39,24 @@ class ESDQN(QBased):
     reinforcement learning", for "open-es"; what theta is made of is ours.
 
     Attributes:
-      num_tasks: N, lifetimes of each member.
-      learned: settings that are learned; the others stay at their option's value, which is
-        also where these start. Here learning_rate is that of the values, and starts at
-        ``inner_lr``.
-      explorer_sizes: units of the exploration network; none for the schedule of epsilon.
-      visit_bits: 2 to that power are the counters of visits.
-      widths: units of a layer to choose among; none for ``hidden_sizes`` as they are.
-      depths: numbers of layers to choose among.
-      strategy: of evosax; see ``metajax.outer.evosax_search``.
-      population_size: P, members of a generation.
-      std: of the members around theta at the start, the same in all directions.
-      learning_rate: of the mean in "open-es" and "pgpe"; none for their default. The other
-        strategies have none.
-      fitness: "area" under the learning curve, at the ``num_points`` of a lifetime, or the
-        "last" point.
+      num_tasks: Number of lifetimes N of each member.
+      learned: Names of the learned settings, each of which starts from its option's value;
+        "learning_rate" is that of the network's optimiser and starts from ``inner_lr``. The other
+        settings stay at their option's value.
+      inner_lr: Step size of the network's optimiser.
+      explorer_sizes: Units of each layer of the exploration network; "none" for the schedule of
+        ``epsilon`` instead of a network.
+      visit_bits: Base-2 logarithm of the number of counters of visits.
+      widths: Numbers of units of a layer to choose among; "none" for ``hidden_sizes`` as given.
+      depths: Numbers of layers to choose among.
+      strategy: Evolution strategy of evosax (see ``metajax.outer.evosax_search``).
+      population_size: Number of members P in a generation.
+      std: Standard deviation of the members around theta at the start, the same in all
+        directions.
+      learning_rate: Step size of the mean in "open-es" and "pgpe"; the other strategies have
+        none. Default: that of evosax.
+      fitness: Measure of a member: "area" under the learning curve, sampled at the
+        ``num_points`` of a lifetime, or its "last" point.
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
@@ -50,35 +64,30 @@ class ESDQN(QBased):
         *("huber_delta", "target_rate"),
     )
 
-    num_tasks: int = 4
-    target_rate: float = 0.02
-    target_period: int = 1
+    num_tasks: Count = 4
+    inner_lr: Positive = 2.5e-4
+    target_rate: Fraction = 0.02
+    target_period: Count = 1
     learned: tuple[str, ...] = ("learning_rate", "discount", "huber_delta", "target_rate")
-    explorer_sizes: tuple[int, ...] | None = (8,)
-    visit_bits: int = 10
-    widths: tuple[int, ...] | None = (16, 64)
-    depths: tuple[int, ...] = (1, 2)
+    explorer_sizes: tuple[Count, ...] | None = (8,)
+    visit_bits: Count = 10
+    widths: tuple[Count, ...] | None = (16, 64)
+    depths: tuple[Count, ...] = (1, 2)
     strategy: Literal["cma-es", "open-es", "pgpe", "snes"] = "snes"
-    population_size: int = 32
-    std: float = 0.5
-    learning_rate: float | None = None
+    population_size: Annotated[int, AtLeast(2)] = 32
+    std: Positive = 0.5
+    learning_rate: NonNegative | None = None
     fitness: Literal["area", "last"] = "area"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("explorer_sizes", "visit_bits", "widths", "depths"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("population_size", self.population_size, minimum=2)
-        check_number("std", self.std, above=0)
-        check_number("learning_rate", self.learning_rate, minimum=0)
         known = set(self.learned) <= set(self.learnable)
         allowed = f"names among {', '.join(self.learnable)}, each once"
         check(
             known and len(set(self.learned)) == len(self.learned), "learned", self.learned, allowed
         )
         for name in set(self.learned) - {"learning_rate", "huber_delta"}:
-            check_number(name, self._start(name), above=0, below=1)
-        check_number("inner_lr", self.inner_lr, above=0)
+            check_number(name, self._start(name), Above(0), Below(1))
         check(
             self.explorer_sizes is None or "epsilon" not in self.learned,
             "learned",
@@ -137,7 +146,7 @@ class ESDQN(QBased):
         return super().settings(theta, env_steps)._replace(epsilon=epsilon, **now)
 
     def explorer(self, family):
-        """Initial parameters and the exploration that they are of; both empty without one."""
+        """Initial parameters of the exploration network, and the exploration; None without one."""
         from metajax import inner
 
         if self.explorer_sizes is None:
@@ -175,19 +184,11 @@ class ESDQN(QBased):
         mine = {"init": init, "start": start, "exploration": exploration}
         return super().learner(family, replay, **{**mine, **changes})
 
-    def outer_rule(self, family, learner, source, layout):
+    def outer_rule(self, problem, layout):
         from metajax import outer
 
         search = outer.evosax_search(
             self.strategy, self.population_size, std=self.std, learning_rate=self.learning_rate
         )
-        rule = outer.evolution(
-            learner,
-            source,
-            family,
-            layout,
-            search,
-            num_adaptations=self.num_adaptations,
-            fitness=outer.FITNESS[self.fitness],
-        )
+        rule = outer.evolution(problem, layout, search, fitness=outer.FITNESS[self.fitness])
         return recorded(rule, lambda theta: {**settings(theta["settings"]), **self.sizes(theta)})

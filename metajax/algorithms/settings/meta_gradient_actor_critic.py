@@ -6,25 +6,27 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.common.lifetimes import Lifetimes
+from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Fraction, NonNegative, Positive, check
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import Learner, MetaAlgorithm, TaskFamily
+    from metajax.core.algorithm import MetaAlgorithm
+    from metajax.core.family import TaskFamily
+    from metajax.core.types import Learner
     from metajax.inner.actor_critic import ActorCriticSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
-    """Discount, lambda and loss coefficients of actor-critic, learned while it learns.
+class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
+    """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
-    is positive. Phi is an actor-critic: weights, optimiser, count of steps. A meta-iteration
+    is positive. Phi is an actor-critic: weights and optimiser. A meta-iteration
     lets ``num_tasks`` lifetimes go on by ``window`` updates of a chunk each and descends the
     actor-critic loss on the next chunk, with ``reference_discount``, ``reference_lambda`` and
     the coefficients that are not learned, through those updates. A trial is a plain lifetime
@@ -36,23 +38,24 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
     in the large experiments of the former, values and policy are not told the settings.
 
     Attributes:
-      learned: names of the settings that are, among inner_lr, discount, gae_lambda,
-        value_coefficient and entropy_coefficient.
-      num_tasks: N, lifetimes that go on side by side.
-      network: a flax module, observations ``[B, O]`` to features ``[B, F]``, for the policy
-        and for the value, instead of the MLP (Python only).
-      inner_optimizer: of the weights.
-      inner_lr: its learning rate.
-      inner_clip: largest norm of its gradient; none for no clipping.
-      discount: per step.
-      state_discount: the discount is one of the state that a step leads to: the sigmoid of
-        ``discount``'s logit and a linear function of its observation, which begins at 0. For
-        one-hot observations that is a table, and metrics show it; of others they show what
-        each feature would make by itself.
-      gae_lambda: of advantages and of the targets of the value.
-      value_coefficient: weight of half the squared error of the value.
-      entropy_coefficient: weight of the policy's entropy, nats.
-      reference_lambda: lambda of the loss that settings are learned for.
+      learned: Names of the learned settings, among inner_lr, discount, gae_lambda,
+        value_coefficient and entropy_coefficient. Each starts from its option's value; the other
+        settings stay at theirs.
+      num_tasks: Number of lifetimes N that go on side by side.
+      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, one for the policy
+        and one for the value, used instead of the MLP (Python only).
+      inner_optimizer: Optimiser of the weights.
+      inner_lr: Step size of the weights' optimiser.
+      inner_clip: Largest global norm of a gradient of the weights; "none" for no clipping.
+      discount: Discount per step.
+      state_discount: Whether the discount depends on the state that a step leads to: the sigmoid
+        of ``discount``'s logit plus a linear function of the observation, which starts at 0. For
+        one-hot observations that is a table, shown by the metrics; for others the metrics show
+        the discount of each feature alone.
+      gae_lambda: Lambda of the advantages and of the targets of the value.
+      value_coefficient: Weight of half the squared error of the value.
+      entropy_coefficient: Weight of the policy's entropy, in nats.
+      reference_lambda: Lambda of the loss that settings are learned for.
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
@@ -61,30 +64,24 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
     )
 
     learned: tuple[str, ...] = ("discount", "gae_lambda")
-    window: int = 1
-    num_tasks: int = 16
-    num_streams: int = 8
-    num_steps: int = 20
-    lifetime: int = 64_000
+    window: Count = 1
+    num_tasks: Count = 16
+    num_streams: Count = 8
+    num_steps: Count = 20
+    lifetime: Count = 64_000
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
-    inner_lr: float = 1e-3
-    inner_clip: float | None = None
-    discount: float = 0.99
+    inner_lr: NonNegative = 1e-3
+    inner_clip: Positive | None = None
+    discount: Fraction = 0.99
     state_discount: bool = False
-    gae_lambda: float = 0.95
-    value_coefficient: float = 0.5
-    entropy_coefficient: float = 0.01
-    reference_lambda: float = 1.0
+    gae_lambda: Fraction = 0.95
+    value_coefficient: NonNegative = 0.5
+    entropy_coefficient: NonNegative = 0.01
+    reference_lambda: Fraction = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_torso()
-        for name in ("inner_lr", "value_coefficient", "entropy_coefficient"):
-            check_number(name, getattr(self, name), minimum=0)
-        check_number("inner_clip", self.inner_clip, above=0)
-        for name in ("discount", "gae_lambda", "reference_lambda"):
-            check_number(name, getattr(self, name), minimum=0, maximum=1)
         starts = {name: getattr(self, name) for name in self.learnable}
         self.check_meta(starts, self.num_adaptations)
         check(
@@ -101,36 +98,26 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
           OptionError: for sizes that do not fit the family or the devices.
         """
         from metajax import outer
-        from metajax.core.layout import TaskMap
-        from metajax.inner.actor_critic import loss_of
+        from metajax.core.layout import Layout
 
-        layout = TaskMap.build(
-            self.num_tasks, self.microbatch, num_devices=self.devices, whole=True
-        )
-        learner = self.learner(family, self.settings)
-        fixed = self.settings({}, 0)
-        reference = fixed._replace(
+        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices, whole=True)
+        problem = self.problem(family, self.learner(family, self.settings))
+        reference = self.settings({})._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda
         )
         estimator = outer.truncated(
-            learner,
-            self.source(family, learner),
-            family,
+            problem,
             layout,
-            num_adaptations=self.num_adaptations,
+            reference.loss,
             window=self.window,
-            loss=loss_of(reference),
-            judge=self.learner(family, lambda theta, env_steps: reference),
+            judge=self.learner(family, lambda theta: reference),
             derivative=self.derivative,
         )
-        return self.composed(
-            learner, recorded(outer.once(estimator, self.meta_optimizer()), self.record), family
-        )
+        rule = outer.once(estimator, self.meta_optimizer())
+        return self.composed(problem, recorded(rule, self.record))
 
-    def learner(
-        self, family: TaskFamily, now: Callable[[Any, Any], ActorCriticSettings]
-    ) -> Learner:
-        """The actor-critic of these options with settings of its own."""
+    def learner(self, family: TaskFamily, now: Callable[[Any], ActorCriticSettings]) -> Learner:
+        """The actor-critic of these options with settings of its own, ``theta -> settings``."""
         from metajax import inner, networks
 
         policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
@@ -145,7 +132,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
         )
 
     def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
-        """Theta at the start: raw numbers; for a discount of the state a weight a feature."""
+        """Theta at the start: logits, logarithms, and for a discount of the state its weights."""
         import jax.numpy as jnp
 
         starts = {name: raw(name, getattr(self, name)) for name in self.learned}
@@ -160,14 +147,13 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, Lifetimes):
             theta = theta | {"discount": theta["discount"] + raw("discount", self.discount)}
         return settings(theta)
 
-    def settings(self, theta: dict[str, jax.Array], env_steps: Any) -> ActorCriticSettings:
+    def settings(self, theta: dict[str, jax.Array]) -> ActorCriticSettings:
         """The numbers of actor-critic; those that are not learned are the options'."""
         import jax
         import jax.numpy as jnp
 
         from metajax.inner import ActorCriticSettings
 
-        del env_steps
         now = {name: getattr(self, name) for name in self.learnable} | settings(theta)
         if self.state_discount and theta:
             start, table = raw("discount", self.discount), theta["discount"]

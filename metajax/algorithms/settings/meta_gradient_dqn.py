@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 from metajax.algorithms.common.optimizers import ADAM_FLOOR
 from metajax.algorithms.q.base import QBased
 from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
-from metajax.core.options import check
+from metajax.core.options import Count, Fraction, check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaGradientDQN(MetaGradients, QBased):
-    """Learning rate, discount, exploration, ... of DQN, learned while it learns.
+    """Meta-gradients (Xu et al. 2018) of DQN: its settings learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
     is positive. All of a DQN is phi. A meta-iteration lets ``num_tasks`` lifetimes go on by
@@ -29,11 +29,14 @@ class MetaGradientDQN(MetaGradients, QBased):
     place of actor-critic. They learn discount and lambda; the other settings are ours.
 
     Attributes:
-      learned: names of the settings that are, among inner_lr, discount, epsilon (the one that
-        is reached after ``epsilon_steps``), mix, huber_delta and target_rate.
-      mix: lambda of the n-step targets.
-      per_task: each of the lifetimes that go on side by side has settings of its own, which
-        the next one in its place takes over. Trials use the mean of the raw numbers.
+      learned: Names of the learned settings, among inner_lr, discount, epsilon (the value reached
+        after ``epsilon_steps``), mix, huber_delta and target_rate. Each starts from its option's
+        value; the other settings stay at theirs.
+      num_tasks: Number of lifetimes N that go on side by side.
+      mix: Lambda of the n-step targets.
+      per_task: Whether each of the lifetimes that go on side by side has settings of its own,
+        handed on to the next lifetime in its place. Trials use the mean of their logits and
+        logarithms.
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
@@ -43,15 +46,15 @@ class MetaGradientDQN(MetaGradients, QBased):
         *("mix", "huber_delta", "target_rate"),
     )
 
-    num_tasks: int = 16
-    num_steps: int = 10
-    updates: int = 10
-    n_step: int = 3
-    mix: float = 0.9
-    target_rate: float = 0.02
-    target_period: int = 1
+    num_tasks: Count = 16
+    num_steps: Count = 10
+    updates: Count = 10
+    n_step: Count = 3
+    mix: Fraction = 0.9
+    target_rate: Fraction = 0.02
+    target_period: Count = 1
     learned: tuple[str, ...] = learnable
-    window: int = 1
+    window: Count = 1
     per_task: bool = False
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
 
@@ -70,7 +73,7 @@ class MetaGradientDQN(MetaGradients, QBased):
         return {**starts, "epsilon": self.epsilon[1]}
 
     def initial(self, key):
-        """Theta at the start: raw numbers, ``[N]`` each where tasks have their own."""
+        """Theta at the start: logits and logarithms, ``[N]`` each where tasks have their own."""
         import jax.numpy as jnp
 
         del key
@@ -81,12 +84,8 @@ class MetaGradientDQN(MetaGradients, QBased):
         }
 
     def settings(self, theta, env_steps):
-        import jax
-        import jax.numpy as jnp
-
-        # A mean of one number while it is learned, and of one a lifetime in a trial.
         now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}
-        now |= settings(jax.tree.map(jnp.mean, theta))
+        now |= settings(theta)
         learning_rate = now.pop("inner_lr")
         epsilon = self.epsilon_after(env_steps, now.pop("epsilon"))
         unlearned = super().settings(theta, env_steps)
@@ -100,24 +99,19 @@ class MetaGradientDQN(MetaGradients, QBased):
     def buffers_at_once(self, layout):
         return layout.num_tasks // layout.num_devices
 
-    def outer_rule(self, family, learner, source, layout):
-        from metajax import outer
-        from metajax.outer.gradient import objectives
+    def outer_rule(self, problem, layout):
+        from metajax import losses, outer
 
+        behaviour_loss = None
+        if "epsilon" in self.learned:
+            behaviour_loss = losses.behaviour_loss(self.reference_discount)
         estimator = outer.truncated(
-            learner,
-            source,
-            family,
+            problem,
             layout.resized(1) if self.per_task else layout,
-            num_adaptations=self.num_adaptations,
+            losses.return_error(self.reference_discount),
             window=self.window,
-            loss=objectives.return_error(self.reference_discount),
-            judge=self._judge(family),
-            behaviour_loss=(
-                objectives.behaviour_loss(self.reference_discount)
-                if "epsilon" in self.learned
-                else None
-            ),
+            judge=self._judge(problem.family),
+            behaviour_loss=behaviour_loss,
             derivative=self.derivative,
         )
         rule = outer.once(estimator, self.meta_optimizer())
@@ -134,7 +128,7 @@ class MetaGradientDQN(MetaGradients, QBased):
 
         learner = self.learner(family, self.replay(family), settings=reference)
 
-        def unroll(theta, phi, memory, chunk):
-            return learner.unroll(theta, phi._replace(target=phi.weights), memory, chunk)
+        def predict(theta, phi, chunk):
+            return learner.predict(theta, phi._replace(target=phi.weights), chunk)
 
-        return learner._replace(unroll=unroll)
+        return learner._replace(predict=predict)

@@ -1,1 +1,1 @@
-"""Classical learners: index rules and planners over counts."""
+"""Classical learners: bandit index rules, and planners over counts."""

@@ -1,10 +1,10 @@
-"""Classical rules for bandits: how to rate the arms by what they have paid.
+"""Classical bandit rules: scores of the arms from their past rewards.
 
-All of them start from one success and one failure of each arm, which for rewards of 0 or
-1 is the prior Beta(1, 1), uniform on [0, 1].
+All rules start with one success and one failure per arm, which for rewards of 0 or 1 is the
+prior Beta(1, 1), uniform on [0, 1].
 
-Source of the set and of the definitions: Duan et al. (2016), "RL2: fast reinforcement
-learning via slow reinforcement learning", section 3.1 and appendix.
+Source: Duan et al. (2016), "RL2: fast reinforcement learning via slow reinforcement
+learning", section 3.1 and appendix.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 from metajax.inner.classical.posterior_samples import gamma_noise, log_beta
 from metajax.inner.classical.scoring import Rule
 
-# Of a trial, drawn before it starts; a block of a meta-test is up to 4096 trials.
+# Largest noise of one trial to draw ahead; a block of a meta-test is up to 4096 trials.
 _NOISE_BYTES = 2 * 2**20
 
 
 class ArmStatistics(NamedTuple):
-    """What a trial has shown of a bandit.
+    """Sufficient statistics of a bandit in one trial.
 
     Attributes:
-      pulls: float32 ``[A]``, how often each arm was pulled.
-      total: float32 ``[A]``, the sum of what it paid.
+      pulls: float32 ``[A]``, number of pulls of each arm.
+      total: float32 ``[A]``, sum of the rewards of each arm.
     """
 
     pulls: jax.Array
@@ -35,17 +35,17 @@ class ArmStatistics(NamedTuple):
 
     @property
     def successes(self) -> jax.Array:
-        """``[A]``, with the one of the prior."""
+        """Successes of each arm, ``[A]``, including one from the prior."""
         return 1 + self.total
 
     @property
     def failures(self) -> jax.Array:
-        """``[A]``, with the one of the prior."""
+        """Failures of each arm, ``[A]``, including one from the prior."""
         return 1 + self.pulls - self.total
 
     @property
     def mean(self) -> jax.Array:
-        """``[A]``, the posterior mean of each arm."""
+        """Posterior mean of each arm, ``[A]``."""
         return self.successes / (2 + self.pulls)
 
 
@@ -53,12 +53,12 @@ Score = Callable[[Any, ArmStatistics], jax.Array]
 
 
 def bandit_rule(num_arms: int, score: Score, noise: Callable[[Key], Any] | None = None) -> Rule:
-    """A rule that rates arms by their statistics.
+    """A rule that scores arms by their statistics.
 
     Args:
-      num_arms: A.
+      num_arms: Number of arms, A.
       score: ``(noise, statistics) -> [A]``, for example ``posterior_mean``.
-      noise: its randomness, if it has any.
+      noise: ``(key) -> noise`` of one decision. Default: a deterministic score.
     """
 
     def rate(noise, statistics, seen):
@@ -75,17 +75,17 @@ def bandit_rule(num_arms: int, score: Score, noise: Callable[[Key], Any] | None 
 
 
 def posterior_mean(noise: Any, statistics: ArmStatistics) -> jax.Array:
-    """The score of the greedy rule, ``[A]``."""
+    """The score ``[A]`` of the greedy rule."""
     del noise
     return statistics.mean
 
 
 def upper_confidence(exploration: float | jax.Array, prior_mean: float | jax.Array = 0.5) -> Score:
-    """``mean + exploration * sqrt(2 ln t / m)``, in the t-th pull of the trial.
+    """The UCB1 score ``mean + exploration * sqrt(2 ln t / m)`` at the t-th pull of the trial.
 
-    m counts the pulls of the arm, and two more of the prior, which paid ``prior_mean``.
+    m is the number of pulls of the arm plus two prior pulls with rewards of ``prior_mean``.
 
-    Source: UCB1 of Auer et al. (2002), with a factor as in Audibert and Munos (2011).
+    Source: Auer et al. (2002), with an exploration factor as in Audibert and Munos (2011).
     """
 
     def score(noise, statistics):
@@ -99,11 +99,11 @@ def upper_confidence(exploration: float | jax.Array, prior_mean: float | jax.Arr
 
 
 def index_table(table: np.ndarray) -> Score:
-    """Looks the score of an arm up by what it has shown.
+    """A score looked up in a table.
 
     Args:
-      table: ``[n, n]``, by successes and failures without those of the prior. Arms that
-        were pulled n times or more are rated by their posterior mean.
+      table: ``[n, n]``, scores by observed successes and failures, without those of the
+        prior. Arms with n pulls or more score their posterior mean.
     """
     size = len(table)
 
@@ -121,23 +121,23 @@ def index_table(table: np.ndarray) -> Score:
 def most_probable_draw(
     num_arms: int, num_samples: int = 1, *, num_pulls: int = 1
 ) -> tuple[Score, Any]:
-    """Draws the means of all arms from the posterior, several times, and keeps one draw.
+    """Optimistic Thompson sampling: the most probable of several posterior draws.
 
-    It is the draw at which the posterior density of all means together is highest. With
-    one sample this is Thompson sampling.
+    A draw is the means of all arms, and the score is the draw with the highest joint
+    posterior density. One sample is Thompson sampling.
 
-    Source: the optimistic variant in Duan et al. (2016), who say "samples N times from
-    the posterior, and takes the one with the highest probability", after May et al.
-    (2012), whose own rule (the larger of a draw and the mean) is another one.
+    Source: the optimistic variant of Duan et al. (2016), who write "samples N times from the
+    posterior, and takes the one with the highest probability", after May et al. (2012). The
+    rule of May et al. differs: the larger of a draw and the mean.
 
     Args:
-      num_arms: A.
-      num_samples: draws that the most probable one is chosen from.
-      num_pulls: of a trial. Where the noise of all of them would be large it is drawn pull
-        by pull, which is slower and gives the same.
+      num_arms: Number of arms, A.
+      num_samples: Draws to choose from.
+      num_pulls: Pulls per trial. If the noise of a whole trial would be large, it is drawn
+        pull by pull instead of ahead: slower, with the same result.
 
     Returns:
-      the score, and the noise that it needs.
+      The score, and the function ``(key) -> noise`` for it.
     """
 
     def draw(key):

@@ -1,4 +1,4 @@
-"""The rule of methods that plan at the start of each episode and then keep to the plan."""
+"""Episodic planning: a rule that plans at the start of each episode and follows the plan."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Key, Spec
+from metajax.core.family import Discrete, Key, Spec
 from metajax.inner.classical.scoring import Rule
 from metajax.inner.classical.tabular import Counts, count, no_counts
 
@@ -14,13 +14,13 @@ Plan = Callable[[Key | None, Counts], jax.Array]
 
 
 class PlannerMemory(NamedTuple):
-    """What a planner carries through a trial.
+    """Memory of a planner in one stream.
 
     Attributes:
-      counts: the statistics of the trial.
-      state: int32, where the last action was taken.
-      time: int32, steps since the start of the episode.
-      value: ``[H, S, A]``, the action values of the plan for this episode.
+      counts: Statistics of the trial.
+      state: int32 scalar, state of the last action.
+      time: int32 scalar, steps since the start of the episode.
+      value: ``[H, S, A]``, action values of the plan for the current episode.
     """
 
     counts: Counts
@@ -30,12 +30,12 @@ class PlannerMemory(NamedTuple):
 
 
 def episodic_planner(spec: Spec, plan: Plan, *, random: bool = False) -> Rule:
-    """Rates actions by a plan that is made anew at the start of each episode.
+    """A rule that scores actions by a plan made at the start of each episode.
 
     Args:
-      spec: of a family with ``tabular``.
+      spec: Spec of a family with ``tabular``.
       plan: ``(key, counts) -> [H, S, A]``, action values at all times of an episode.
-      random: whether the plan uses its key, which is None otherwise.
+      random: Whether the plan uses its key; a deterministic plan gets None.
     """
     assert spec.tabular is not None
     assert isinstance(spec.action_space, Discrete)
@@ -53,8 +53,8 @@ def episodic_planner(spec: Spec, plan: Plan, *, random: bool = False) -> Rule:
             memory.counts, memory.state, seen.last_action, seen.last_reward, state, seen.start
         )
         key = noise if random else None
-        # A branch that is really taken or not: where no episode ends early, its condition
-        # is the same in all streams and tasks, and stays a scalar under vmap.
+        # If no episode ends early, the condition is the same in all streams and tasks and
+        # stays a scalar under vmap, so that only one branch runs.
         value = jax.lax.cond(
             seen.start, lambda counts: plan(key, counts), lambda counts: memory.value, counts
         )

@@ -1,8 +1,9 @@
-"""Gittins indices of arms that pay 1 or nothing, computed by calibration.
+"""Gittins indices of Bernoulli arms, by calibration.
 
-The index of an arm is the sure income per pull at which it does not matter whether one
-takes the income for ever or plays the arm first, with the right to retire later. With a
-discount it makes the Bayes-optimal choice among independent arms.
+The index of an arm is the sure income per pull that makes two choices equally good: to take
+the income forever, or to play the arm first with the right to retire to the income later.
+The arm with the highest index is the Bayes-optimal choice among independent arms under a
+discount.
 
 Source: Gittins (1979), "Bandit processes and dynamic allocation indices".
 """
@@ -18,23 +19,25 @@ def bernoulli_indices(
 ) -> np.ndarray:
     """Indices under the prior Beta(1, 1).
 
-    For many incomes at once, backward induction over the numbers of successes and failures
-    gives what playing on is worth beyond the income; its zero, interpolated between
-    incomes, is the index. An arm with ``num_pulls + margin`` pulls is taken to pay its
-    posterior mean for ever, so that indices come out low, and the more so the nearer the
-    discount is to 1. With the default margin and ``num_pulls`` of 10, three thousand more
-    pulls change no index by more than 1e-4 at discounts up to 0.99, 3e-4 at 0.999 and 3e-3
-    at 0.9999. Interpolation adds up to 1e-3 where arms have a hundred pulls.
+    Backward induction over successes and failures, for many incomes at once, gives the value
+    of playing on in excess of the income. The index is the zero of this value, interpolated
+    between incomes.
+
+    An arm with ``num_pulls + margin`` pulls is assumed to pay its posterior mean forever, so
+    indices are biased low, more so for a discount closer to 1. With the default margin and
+    10 pulls, looking 3000 pulls further changes no index by more than 1e-4 at discounts up to
+    0.99, 3e-4 at 0.999 and 3e-3 at 0.9999. Interpolation adds up to 1e-3 for arms with a
+    hundred pulls.
 
     Args:
-      num_pulls: n, the pulls that the table reaches to.
-      discount: per pull, at least 0 and below 1.
-      margin: pulls that are looked ahead at least.
-      num_incomes: between 0 and 1.
+      num_pulls: Pulls covered by the table, n.
+      discount: Discount per pull, at least 0 and below 1.
+      margin: Pulls to look ahead beyond the table.
+      num_incomes: Resolution of the grid of incomes between 0 and 1.
 
     Returns:
-      float64 ``[n, n]``, by successes and failures (without those of the prior); NaN where
-      they are n or more together.
+      float64 ``[n, n]``, by successes and failures without those of the prior; NaN where
+      their sum is n or more.
     """
     incomes = np.linspace(0, 1, num_incomes + 1)[:, None]
     table = np.full((num_pulls, num_pulls), np.nan)
@@ -51,12 +54,12 @@ def bernoulli_indices(
 
 
 def _means(time: int) -> np.ndarray:
-    """Posterior means after ``time`` pulls, ``[time + 1]`` by successes."""
+    """Posterior means after ``time`` pulls, ``[time + 1]``, by successes."""
     return (1 + np.arange(time + 1)) / (2 + time)
 
 
 def _zeros(gain: np.ndarray, incomes: np.ndarray) -> np.ndarray:
-    """Where each column of ``gain [incomes, ...]``, which falls, crosses zero."""
+    """Zero crossing of each column of ``gain [incomes, ...]``, which decreases in the income."""
     after = np.argmax(gain <= 0, axis=0)
     low = np.take_along_axis(gain, after[None] - 1, axis=0)[0]
     high = np.take_along_axis(gain, after[None], axis=0)[0]

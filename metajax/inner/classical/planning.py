@@ -1,7 +1,7 @@
-"""Planning in finite Markov decision processes, over a finite horizon.
+"""Finite-horizon planning in finite Markov decision processes.
 
-Backward induction, with ``V_H = 0`` and ``V_h(s) = max_a Q_h(s, a)``. A time limit ends
-the planning, as it ends the return that is measured.
+Backward induction with ``V_H = 0`` and ``V_h(s) = max_a Q_h(s, a)``. The horizon is the time
+limit of the episode, where the measured return ends too.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Backup = Callable[[jax.Array], jax.Array]
 
 
 def backward_induction(backup: Backup, num_states: int, horizon: int) -> jax.Array:
-    """Action values of all times, ``[H, S, A]``.
+    """Optimal action values at all times, ``[H, S, A]``.
 
     Args:
-      backup: ``(next values [S]) -> [S, A]``.
-      num_states: S.
-      horizon: H, steps.
+      backup: ``(next values [S]) -> action values [S, A]``.
+      num_states: Number of states, S.
+      horizon: Number of steps, H.
     """
 
     def step(value, _):
@@ -31,28 +31,28 @@ def backward_induction(backup: Backup, num_states: int, horizon: int) -> jax.Arr
 
 
 def expected(model: TabularTask) -> Backup:
-    """``Q(s, a) = r(s, a) + sum_s' P(s' | s, a) V(s')``."""
+    """The expected backup ``Q(s, a) = r(s, a) + sum_s' P(s' | s, a) V(s')``."""
     return lambda value: one_step_values(model, value)
 
 
 def most_hopeful(models: TabularTask) -> Backup:
-    """The highest of the backups of several models, leaves ``[n, ...]``."""
+    """The elementwise maximum of the expected backups of n models, leaves ``[n, ...]``."""
     return lambda value: jnp.max(jax.vmap(lambda model: expected(model)(value))(models), axis=0)
 
 
 def optimistic(
     model: TabularTask, reward_radius: jax.Array, transition_radius: jax.Array
 ) -> Backup:
-    """The backup of the best model near ``model``.
+    """The expected backup of the most favourable model within a radius of ``model``.
 
-    Rewards may be higher by their radius, and transition probabilities may differ by
-    theirs in L1: half of it is added to the best next state and taken from the worst ones.
+    Rewards may be higher by their radius. Transition probabilities may differ by their
+    radius in L1: half of it is moved from the worst next states to the best one.
 
     Source: extended value iteration, Jaksch et al. (2010), "Near-optimal regret bounds for
     reinforcement learning", figure 2.
 
     Args:
-      model: the centre.
+      model: Centre of the set of models.
       reward_radius, transition_radius: ``[S, A]``.
     """
 
@@ -61,7 +61,7 @@ def optimistic(
         probability = model.transition[..., order]
         best = jnp.minimum(1, probability[..., 0] + transition_radius / 2)
         probability = probability.at[..., 0].set(best)
-        # Fill up from the best state on, until the probabilities sum to 1.
+        # Keep probability from the best state on, until the sum reaches 1.
         filled = jnp.minimum(jnp.cumsum(probability, axis=-1), 1)
         probability = jnp.diff(filled, axis=-1, prepend=0)
         return model.reward + reward_radius + jnp.sum(probability * value[order], axis=-1)

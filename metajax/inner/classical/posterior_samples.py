@@ -1,7 +1,7 @@
-"""Gamma, beta and Dirichlet draws whose randomness is drawn before their parameters are known.
+"""Gamma, beta and Dirichlet samples from noise drawn before the parameters are known.
 
-A rejection sampler with a fixed number of proposals: it has no loop, so that it can run
-over the noise of a whole rollout at once and under ``vmap``.
+A rejection sampler with a fixed number of proposals and no loop, so that it runs under
+``vmap`` and on noise drawn ahead for a whole rollout.
 """
 
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 
 _PROPOSALS = 3
 
 
 class GammaNoise(NamedTuple):
-    """The randomness of gamma draws.
+    """The randomness of gamma samples.
 
     Attributes:
-      normal: ``[3, ...]``, of the proposals.
-      exponential: ``[4, ...]``, minus the logarithms of uniforms: one for accepting
-        each proposal, the last for shapes below 1.
+      normal: ``[3, ...]``, one standard normal per proposal.
+      exponential: ``[4, ...]``, exponentials (minus the logarithms of uniforms): one per
+        proposal for its acceptance, and one for the correction of the shape parameter.
     """
 
     normal: jax.Array
@@ -28,7 +28,7 @@ class GammaNoise(NamedTuple):
 
 
 def gamma_noise(key: Key, shape: tuple[int, ...]) -> GammaNoise:
-    """Noise of ``shape`` independent gamma draws."""
+    """Noise of independent gamma samples of the given shape."""
     key_normal, key_exponential = jax.random.split(key)
     return GammaNoise(
         jax.random.normal(key_normal, (_PROPOSALS, *shape)),
@@ -37,17 +37,17 @@ def gamma_noise(key: Key, shape: tuple[int, ...]) -> GammaNoise:
 
 
 def log_gamma(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
-    """Logarithms of draws from Gamma(concentration, 1).
+    """Logarithms ``[...]`` of samples from Gamma(concentration, 1).
 
-    In logarithms, since draws of small concentrations underflow.
+    Samples themselves would underflow for small concentrations.
 
     Source: Marsaglia and Tsang (2000), "A simple method for generating gamma variables",
-    at concentration + 1 with the correction of their section 6. Deviation: no fourth
-    proposal. All three are refused with probability below 1.2e-4 (2e-5 for concentrations
-    from 0.5 on), and then about the median of Gamma(concentration + 1) stands in.
+    at concentration + 1, with the correction of their section 6. Deviation: at most three
+    proposals. If all are rejected, with probability below 1.2e-4 (2e-5 for concentrations
+    of at least 0.5), the approximate median of Gamma(concentration + 1) is used instead.
 
     Args:
-      noise: leaves ``[3, ...]`` and ``[4, ...]``.
+      noise: Noise with leaves ``[3, ...]`` and ``[4, ...]``.
       concentration: ``[...]``, positive.
     """
     center = concentration + 2 / 3
@@ -65,10 +65,10 @@ def log_gamma(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
 def log_beta(
     noise: GammaNoise, successes: jax.Array, failures: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Logarithms of x and of 1 - x, where x is drawn from Beta(successes, failures).
+    """Logarithms ``[..., A]`` of x and of 1 - x for samples x from Beta(successes, failures).
 
     Args:
-      noise: leaves ``[3, ..., A, 2]`` and ``[4, ..., A, 2]``.
+      noise: Noise with leaves ``[3, ..., A, 2]`` and ``[4, ..., A, 2]``.
       successes, failures: ``[A]``, positive.
     """
     gammas = log_gamma(noise, jnp.stack([successes, failures], axis=-1))
@@ -77,5 +77,5 @@ def log_beta(
 
 
 def dirichlet(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
-    """Draws from Dirichlet distributions over the last axis of ``concentration``."""
+    """Samples from Dirichlet distributions over the last axis of ``concentration``."""
     return jax.nn.softmax(log_gamma(noise, concentration), axis=-1)

@@ -1,7 +1,6 @@
-"""The learner of classical methods: it rates the actions and takes the best.
+"""The learner of classical methods: score all actions and take the best.
 
-Nothing is trained. What a method has learnt of its task are the statistics of the
-trial, its memory.
+Nothing is trained. The memory holds the statistics of the trial.
 """
 
 from collections.abc import Callable
@@ -10,21 +9,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.core.family import Discrete, Key, Spec, Tree
 from metajax.core.options import check
-from metajax.core.types import ActorInput, ActorOutput, Discrete, Key, Learner, Outputs, Spec, Tree
+from metajax.core.types import Actor, ActorInput, ActorOutput, Learner, Outputs
 from metajax.data.rollout import actor_inputs
 from metajax.networks.distributions import categorical, exploring
 
 
 class Rule(NamedTuple):
-    """How a method rates actions.
+    """A scoring rule for actions.
 
     Attributes:
-      memory: ``() -> memory``, the statistics before anything is seen.
-      score: ``(noise, memory, seen) -> (scores [A], memory)``: takes in what ``seen``
-        tells of the decision before, then rates the actions for this one.
-      noise: ``(key) ->`` the randomness of one rating; None for a method whose scores
-        follow from the trial alone.
+      memory: ``() -> memory``, the statistics at the start of a trial.
+      score: ``(noise, memory, seen) -> (scores [A], memory)``: update the statistics with
+        the outcome of the last decision, then score the actions for the next one.
+      noise: ``(key) -> noise``, the randomness of one call of ``score``; None for a
+        deterministic rule.
     """
 
     memory: Callable[[], Tree]
@@ -35,20 +35,22 @@ class Rule(NamedTuple):
 def scoring_learner(
     spec: Spec, rule: Rule, *, exploration: float | jax.Array = 0.0, ties: str = "first"
 ) -> Learner:
-    """Takes the action of the highest score, or now and then any.
+    """A learner that takes the action with the highest score, or explores.
 
-    ``theta`` and ``phi`` are ``()``, and nothing can be differentiated. The action
-    distribution is categorical, its parameters are logits ``[A]``. Where the scores are
-    random (posterior samples), the probability of an action is that of being the best
-    under the posterior, which has no closed form: log-probabilities, entropies and the
-    logits of ``unroll`` are then NaN.
+    ``theta`` and ``phi`` are ``()``, and nothing is differentiable. The action distribution
+    is categorical with logits ``[A]``. With random scores (posterior samples) the probability
+    of an action is its posterior probability of being the best, which has no closed form:
+    log-probabilities, entropies and the logits of ``predict`` are then NaN.
 
     Args:
-      spec: of a family with ``Discrete`` actions.
-      rule: the method.
-      exploration: probability of a uniformly random action.
-      ties: among equal scores, the action of the lowest number ("first") or each as
-        likely as the others ("random").
+      spec: Spec of a family with ``Discrete`` actions.
+      rule: Scoring rule.
+      exploration: Probability of a uniformly random action.
+      ties: Choice among equal scores: ``"first"`` for the lowest action, ``"random"`` for a
+        uniform choice.
+
+    Raises:
+      OptionError: For another value of ``ties``.
     """
     check(ties in ("first", "random"), "ties", ties, "first or random")
     assert isinstance(spec.action_space, Discrete)
@@ -57,11 +59,7 @@ def scoring_learner(
     undefined = rule.noise is not None
 
     def logits(scores):
-        best = scores == jnp.max(scores)
-        if ties == "first":
-            best = jnp.arange(num_actions) == jnp.argmax(scores)
-        greedy = best / jnp.sum(best)
-        return exploring(greedy, exploration)
+        return exploring(_greedy(scores, ties), exploration)
 
     def noise(key):
         key_score, key_action = jax.random.split(key)
@@ -77,7 +75,7 @@ def scoring_learner(
             log_prob = jnp.full_like(log_prob, jnp.nan)
         return ActorOutput(action, choice.mode(parameters), log_prob), memory
 
-    def unroll(theta, phi, memory, chunk):
+    def predict(theta, phi, chunk):
         del theta, phi
         if undefined:
             nothing = jnp.full(chunk.reward.shape, jnp.nan)
@@ -89,22 +87,31 @@ def scoring_learner(
                 scores, memory = rule.score((), memory, seen)
                 return memory, logits(scores)
 
-            return jax.lax.scan(step, memory, inputs)[1]
+            return jax.lax.scan(step, rule.memory(), inputs)[1]
 
         parameters = jax.vmap(stream, 1, 1)(actor_inputs(spec, chunk))
         return Outputs(
             parameters, choice.log_prob(parameters, chunk.action), choice.entropy(parameters)
         )
 
-    return Learner(
-        init=lambda key: (),
-        begin=lambda key, theta: (),
+    actor = Actor(
         memory=lambda theta: rule.memory(),
         act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
-        adapt=lambda key, theta, phi, chunk: phi,
-        weights=lambda phi: phi,
         divergence=choice.divergence,
         noise=noise,
     )
+    return Learner(
+        init=lambda key: (),
+        begin=lambda key, theta: (),
+        adapt=lambda noise, theta, phi, data: phi,
+        predict=predict,
+        actor=actor,
+    )
+
+
+def _greedy(scores: jax.Array, ties: str) -> jax.Array:
+    """Probabilities of the best actions, ``[A]``."""
+    best = scores == jnp.max(scores)
+    if ties == "first":
+        best = jnp.arange(len(scores)) == jnp.argmax(scores)
+    return best / jnp.sum(best)

@@ -1,4 +1,4 @@
-"""Finite Markov decision processes: what a trial shows of one, and beliefs about it.
+"""Counts and conjugate posteriors of finite Markov decision processes.
 
 Shapes: S states, A actions. A bandit is the case of one state and episodes of one step.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Key
+from metajax.core.family import Key
 from metajax.inner.classical.posterior_samples import dirichlet, gamma_noise
 from metajax.tasks.tabular.tabular_mdp import TabularTask
 
@@ -16,13 +16,13 @@ Number = float | jax.Array
 
 
 class Counts(NamedTuple):
-    """What a trial has shown, all float32.
+    """Sufficient statistics of one trial, float32.
 
     Attributes:
-      visits: ``[S, A]``, rewards seen.
-      reward_sum: ``[S, A]``.
-      transitions: ``[S, A, S]``, next states seen. The one after the last step of an
-        episode never is, as the next observation starts another episode.
+      visits: ``[S, A]``, number of rewards observed.
+      reward_sum: ``[S, A]``, sum of these rewards.
+      transitions: ``[S, A, S]``, number of next states observed. The state after the last
+        step of an episode is not, since the next observation starts another episode.
     """
 
     visits: jax.Array
@@ -31,16 +31,16 @@ class Counts(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Independent beliefs about every state and action.
+    """Independent priors of every state and action.
 
-    The expected reward is Gaussian, and so is the reward given that; the probabilities
-    of the next states are Dirichlet with equal concentrations.
+    Expected rewards are Gaussian, and rewards Gaussian around them; transition probabilities
+    are Dirichlet with equal concentrations.
 
     Attributes:
-      mean: of the expected reward.
-      precision: of the expected reward, one over its variance.
-      noise_precision: of a reward given its expectation.
-      dirichlet: concentration of each next state.
+      mean: Mean of the expected reward.
+      precision: Precision (inverse variance) of the expected reward.
+      noise_precision: Precision of a reward around the expected reward.
+      dirichlet: Concentration of each next state.
     """
 
     mean: Number = 0.0
@@ -63,7 +63,11 @@ def count(
     next_state: jax.Array,
     start: jax.Array,
 ) -> Counts:
-    """Counts one step; none for action -1, and no transition into a new episode."""
+    """``counts`` after one step.
+
+    No step is counted for action -1, and no transition if ``next_state`` is the ``start`` of
+    another episode.
+    """
     happened = (action >= 0).astype(counts.visits.dtype)
     return Counts(
         counts.visits.at[state, action].add(happened),
@@ -73,21 +77,21 @@ def count(
 
 
 def reward_belief(prior: Prior, counts: Counts) -> tuple[jax.Array, jax.Array]:
-    """Mean and precision of the posterior of expected rewards, each ``[S, A]``."""
+    """Posterior mean and precision of the expected rewards, each ``[S, A]``."""
     precision = prior.precision + prior.noise_precision * counts.visits
     total = prior.precision * prior.mean + prior.noise_precision * counts.reward_sum
     return total / precision, precision
 
 
 def mean_model(prior: Prior, counts: Counts) -> TabularTask:
-    """The posterior means."""
+    """The model of posterior means."""
     concentration = prior.dirichlet + counts.transitions
     transition = concentration / jnp.sum(concentration, axis=-1, keepdims=True)
     return TabularTask(transition, reward_belief(prior, counts)[0])
 
 
 def sampled_model(key: Key, prior: Prior, counts: Counts) -> TabularTask:
-    """A draw from the posterior."""
+    """A model sampled from the posterior."""
     key_transition, key_reward = jax.random.split(key)
     noise = gamma_noise(key_transition, counts.transitions.shape)
     mean, precision = reward_belief(prior, counts)

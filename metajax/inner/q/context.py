@@ -1,10 +1,10 @@
-"""What a context is computed from: the window of a stream's last steps.
+"""Windows: the last steps of a stream, which a context is computed from.
 
 A window is an array ``[C, F]`` of the last C steps of a stream, the present one last. A step
-is what a learner sees before its decision (``metajax.core.types.ActorInput``) in one vector: the
+is the input of a decision (``metajax.core.types.ActorInput``) in one vector: the
 observation, the last action (one-hot; zeros at the start of a trial), its reward, whether an
-episode starts, and a one that tells it from a blank. Before a trial there are blanks, zeros.
-So the context is a function of the last C steps and of nothing else: acting, replay and
+episode starts, and a one that tells the step from a blank. Before a trial there are blanks,
+zeros. So the context is a function of the last C steps and of nothing else: acting, replay and
 fine-tuned weights agree about it, however long a trial is.
 """
 
@@ -15,16 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError
-from metajax.core.types import ActorInput, Chunk, Discrete, Learner, Spec
+from metajax.core.types import ActorInput, Chunk, Learner
+from metajax.data.acting import actor_of
 from metajax.data.rollout import actor_inputs
 
 
 class Windows(NamedTuple):
-    """How the windows of a task family look.
+    """Shape and contents of the windows of a task family.
 
     Attributes:
-      family: spec of the family.
+      family: Spec of the family.
       length: C, steps of a window.
     """
 
@@ -33,7 +35,7 @@ class Windows(NamedTuple):
 
     @classmethod
     def of(cls, spec: Spec, length: int) -> "Windows":
-        """Checks a family.
+        """Windows of a checked family.
 
         Raises:
           OptionError: for a family with continuous actions.
@@ -47,7 +49,7 @@ class Windows(NamedTuple):
 
     @property
     def num_actions(self) -> int:
-        """A."""
+        """A, the number of actions."""
         return self.family.action_space.num_actions  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
@@ -57,7 +59,7 @@ class Windows(NamedTuple):
 
     @property
     def step_spec(self) -> Spec:
-        """The family's with observations ``[F]``: one step of a window."""
+        """The family's spec with observations ``[F]``, one step of a window."""
         size = self.num_observed + self.num_actions + 3
         return dataclasses.replace(
             self.family, observation_shape=(size,), observation_dtype="float32"
@@ -65,12 +67,12 @@ class Windows(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        """The family's with observations ``[C, F]``: windows."""
+        """The family's spec with observations ``[C, F]``, windows."""
         step = self.step_spec
         return dataclasses.replace(step, observation_shape=(self.length, *step.observation_shape))
 
     def steps(self, seen: ActorInput) -> jax.Array:
-        """Vectors ``[..., F]`` of inputs with leaves ``[..., O]`` and ``[...]``."""
+        """Steps ``[..., F]`` of inputs with leaves ``[..., O]`` and ``[...]``."""
         shape = seen.start.shape
         observation = jnp.reshape(seen.observation, (*shape, self.num_observed))
         scalars = jnp.stack([seen.last_reward, seen.start, jnp.ones(shape)], axis=-1)
@@ -79,7 +81,7 @@ class Windows(NamedTuple):
         return jnp.concatenate(parts, axis=-1)
 
     def reached(self, chunk: Chunk) -> jax.Array:
-        """Where the steps of a chunk led before any reset, ``[T, E, F]``."""
+        """``[T, E, F]``, the steps that those of a chunk led to, before any reset."""
         no = jnp.zeros(chunk.reward.shape, bool)
         return self.steps(ActorInput(chunk.next_observation, chunk.action, chunk.reward, no))
 
@@ -89,7 +91,7 @@ class Windows(NamedTuple):
 
 
 def real(steps: jax.Array) -> jax.Array:
-    """Which steps ``[..., F]`` are not blank: 1 or 0, ``[...]``."""
+    """``[...]``, 1 for steps ``[..., F]`` and 0 for blanks."""
     return steps[..., -1]
 
 
@@ -99,16 +101,15 @@ def pushed(window: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def windows_of(steps: jax.Array, reached: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
-    """Windows of all but the first C - 1 of some steps in a row.
+    """Windows of all but the first C - 1 of some successive steps.
 
     Args:
       steps: ``[C - 1 + n, B, F]``.
-      reached: ``[n, B, F]``, where the last n steps led.
+      reached: ``[n, B, F]``, the steps that the last n led to.
       length: C.
 
     Returns:
-      ``[n, B, C, F]``, windows before the last n decisions; and the same of those at what
-      they reached.
+      windows ``[n, B, C, F]`` of the last n decisions, and of the steps that they led to.
     """
     num = steps.shape[0] - length + 1
     index = jnp.arange(num)[:, None] + jnp.arange(length)
@@ -117,31 +118,34 @@ def windows_of(steps: jax.Array, reached: jax.Array, length: int) -> tuple[jax.A
 
 
 def with_context(learner: Learner, windows: Windows) -> Learner:
-    """A learner whose observations are windows, in the family itself.
+    """A learner of windows as a learner of the family itself.
 
     Its memory is the window of a stream: kept over the ends of episodes, and blank at the
-    start of a trial. What ``learner`` adapts to is up to its replay, see
-    ``metajax.inner.q.context_replay``.
+    start of a trial. A replay of windows is ``metajax.inner.q.context_replay``.
 
     Args:
-      learner: of ``windows.spec``, for example a ``q_learner``.
-      windows: of the family.
+      learner: A learner of ``windows.spec``, for example a ``q_learner``.
+      windows: The windows of the family.
     """
+    actor = actor_of(learner)
 
     def act(noise, theta, phi, memory, seen):
         window = pushed(memory, windows.steps(seen))
-        output, _ = learner.act(noise, theta, phi, (), seen._replace(observation=window))
+        output, _ = actor.act(noise, theta, phi, (), seen._replace(observation=window))
         return output, window
 
-    def unroll(theta, phi, memory, chunk):
-        del memory
-        steps = windows.steps(actor_inputs(windows.family, chunk))
-        blanks = jnp.zeros((windows.length - 1, *steps.shape[1:]))
-        steps = jnp.concatenate([blanks, steps])
-        stored = not isinstance(chunk.next_observation, tuple)
-        reached = windows.reached(chunk) if stored else jnp.zeros_like(steps[windows.length - 1 :])
-        now, then = windows_of(steps, reached, windows.length)
-        chunk = chunk._replace(observation=now, next_observation=then if stored else ())
-        return learner.unroll(theta, phi, (), chunk)
+    def predict(theta, phi, chunk):
+        return learner.predict(theta, phi, in_windows(windows, chunk))
 
-    return learner._replace(memory=lambda theta: windows.blank(), act=act, unroll=unroll)
+    return learner._replace(
+        predict=predict, actor=actor._replace(memory=lambda theta: windows.blank(), act=act)
+    )
+
+
+def in_windows(windows: Windows, chunk: Chunk) -> Chunk:
+    """A chunk that begins a trial, with windows ``[T, E, C, F]`` in the place of observations."""
+    steps = windows.steps(actor_inputs(windows.family, chunk))
+    blanks = jnp.zeros((windows.length - 1, *steps.shape[1:]))
+    steps = jnp.concatenate([blanks, steps])
+    now, then = windows_of(steps, windows.reached(chunk), windows.length)
+    return chunk._replace(observation=now, next_observation=then)

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Chunk, Key, Spec, Tree
+from metajax.core.family import Key, Spec, Tree
+from metajax.core.types import Chunk
 
 
 class Exploration(NamedTuple):
-    """How random a learner of action values is, from what it has seen of its task.
+    """How random a learner of action values is, from its experience of the task.
 
     Attributes:
       init: ``() -> visits``, at the start of a trial.
@@ -27,7 +28,7 @@ class Exploration(NamedTuple):
 
 
 def visit_hash(observation_shape: tuple[int, ...], num_bits: int) -> Callable[[Any], Any]:
-    """``observation [B, O] -> int32 [B]``, below ``2**num_bits``: a SimHash.
+    """A SimHash: ``observation [B, O] -> int32 [B]``, below ``2**num_bits``.
 
     Bit i is the sign of a fixed random projection, so like observations share buckets.
 
@@ -65,21 +66,18 @@ def learned_exploration(
     num_bits: int = 10,
     parameters: Callable[[Tree], Tree] = lambda theta: theta,
 ) -> tuple[Callable[[Key], Tree], Exploration]:
-    """A small network that says for each decision how random it is.
+    """A small network that gives the randomness of each decision.
 
-    It sees 2 + A numbers, all between -2 and 2: how much of the lifetime has passed, the
-    logarithm of how often the task's streams have been in the observation's bucket of
-    ``visit_hash`` (divided by that of the lifetime), and the action values in falling order,
-    less their mean and divided by the largest absolute one: what the actions are called and
-    the scale of the rewards do not matter. Epsilon is the sigmoid of its first output. The
-    temperature is the exponential of its second, in units of the largest absolute value.
+    It reads the 2 + A ``rate_features`` of the time, the visits and the action values. Epsilon
+    is the sigmoid of its first output. The temperature is the exponential of its second, in
+    units of the largest absolute value.
 
     Args:
-      spec: of a family with ``Discrete`` actions.
-      lifetime: transitions of a trial.
-      hidden_sizes: units of its tanh layers.
-      num_bits: of the hash; a task keeps ``2**num_bits`` counts.
-      parameters: ``theta ->`` those of the network.
+      spec: Spec of a family with ``Discrete`` actions.
+      lifetime: Transitions of a trial.
+      hidden_sizes: Units of its tanh layers.
+      num_bits: Bits of the ``visit_hash``; a task keeps ``2**num_bits`` counts.
+      parameters: ``(theta) -> parameters`` of the network.
 
     Returns:
       ``(init, exploration)``: ``init(key)`` gives parameters of the network. The counts are
@@ -97,14 +95,39 @@ def learned_exploration(
         return visits.at[hashed(flat)].add(chunk.mask.reshape(-1).astype(visits.dtype))
 
     def rates(theta, visits, env_steps, observation, values):
-        scale = jnp.maximum(jnp.max(jnp.abs(values), axis=-1, keepdims=True), 1e-6)
-        centred = (values - jnp.mean(values, axis=-1, keepdims=True)) / scale
-        count = jnp.log1p(visits[hashed(observation)]) / np.log1p(lifetime)
-        time = jnp.broadcast_to(env_steps / lifetime, count.shape)
-        features = jnp.concatenate(
-            [jnp.stack([time, count], axis=-1), -jnp.sort(-centred, axis=-1)], axis=-1
-        )
+        scale = largest(values)
+        features = rate_features(env_steps, visits[hashed(observation)], values, scale, lifetime)
         output: Any = network.apply({"params": parameters(theta)}, features)
         return jax.nn.sigmoid(output[:, 0]), jnp.exp(output[:, 1]) * scale[:, 0]
 
     return init, Exploration(lambda: jnp.zeros(2**num_bits, jnp.int32), add, rates)
+
+
+def largest(values: jax.Array) -> jax.Array:
+    """``[B, 1]``, the largest absolute value of ``[B, A]``, at least 1e-6."""
+    return jnp.maximum(jnp.max(jnp.abs(values), axis=-1, keepdims=True), 1e-6)
+
+
+def rate_features(
+    env_steps: jax.Array, count: jax.Array, values: jax.Array, scale: jax.Array, lifetime: int
+) -> jax.Array:
+    """``[B, 2 + A]``, numbers between -2 and 2 to choose the randomness of decisions by.
+
+    The part of the lifetime that has passed, the logarithm of the visits of the observation's
+    bucket divided by that of the lifetime, and the action values in falling order, less
+    their mean and divided by ``scale``: neither the names of the actions nor the scale of the
+    rewards matter.
+
+    Args:
+      env_steps: Transitions so far.
+      count: ``[B]``, visits of the buckets.
+      values: ``[B, A]``.
+      scale: ``[B, 1]``, ``largest`` of the values.
+      lifetime: Transitions of a trial.
+    """
+    centred = (values - jnp.mean(values, axis=-1, keepdims=True)) / scale
+    familiar = jnp.log1p(count) / np.log1p(lifetime)
+    time = jnp.broadcast_to(env_steps / lifetime, familiar.shape)
+    return jnp.concatenate(
+        [jnp.stack([time, familiar], axis=-1), -jnp.sort(-centred, axis=-1)], axis=-1
+    )

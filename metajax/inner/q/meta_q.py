@@ -1,20 +1,21 @@
 """The learner of meta-Q-learning: a context, and replay of other tasks to fine-tune with."""
 
-from collections.abc import Callable
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import Key, Learner, Tree
+from metajax.core.family import Key, Tree
+from metajax.core.types import Learner
 from metajax.data.buffer import Transition
-from metajax.inner.counting import counted
 from metajax.inner.q.context import Windows, with_context
 from metajax.inner.q.context_replay import ContextReplay
 from metajax.inner.q.propensity import Propensity, propensity
-from metajax.inner.q.q_learning import q_learner
-from metajax.inner.q.q_update import QSettings, q_update
+from metajax.inner.q.q_learning import Settings, after_chunk, q_learner
+from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.networks import ContextValues
 
 
@@ -22,9 +23,9 @@ class MetaQ(NamedTuple):
     """Theta of meta-Q-learning.
 
     Attributes:
-      weights: of the action values and the context.
-      experience: stretches of the replay of meta-training, ``[C - 1 + n, M, ...]``, whose
-        ``weight`` ``[M]`` is 0 where there is nothing yet. Trials learn from it too. It is
+      weights: Weights of the action values and the context.
+      experience: Stretches of the replay of meta-training, ``[C - 1 + n, M, ...]``, whose
+        ``weight`` ``[M]`` is 0 where there is none yet. Trials learn from it too. It is
         data: nothing descends it.
     """
 
@@ -32,7 +33,15 @@ class MetaQ(NamedTuple):
     experience: Transition
 
 
-class _Draws(NamedTuple):
+class RecyclingNoise(NamedTuple):
+    """Noise of one adaptation.
+
+    Attributes:
+      new: Noise of the samples of new experience, ``[updates, ...]``.
+      old: ``[old_updates, B]``, places in theta's experience.
+      compared: ``[2, B]``, noise of the new stretches to compare.
+    """
+
     new: jax.Array
     old: jax.Array
     compared: jax.Array
@@ -44,7 +53,7 @@ def meta_q_learner(
     replay: ContextReplay,
     *,
     optimizer: optax.GradientTransformation,
-    settings: Callable[[Tree, jax.Array], QSettings],
+    settings: Settings,
     memory_size: int,
     batch_size: int,
     updates: int = 1,
@@ -60,36 +69,26 @@ def meta_q_learner(
     """A learner whose theta is ``MetaQ`` and whose phi is all of a DQN that depends on a context.
 
     It acts on the context from the first step. Each adaptation stores its chunk and, once there
-    is enough,
-
-    1. estimates ``beta``, how much likelier a context of theta's experience is in this task, and
-       the effective sample size ESS of those weights, in [0, 1];
-    2. takes ``updates`` steps on new experience: ``mean error + (1 - ESS) / 2 |weights -
-       theta|^2``;
-    3. takes ``old_updates`` steps on theta's experience: ``mean beta error`` and the same pull.
-
-    Contexts are compared as theta's weights have them, which do not move in a trial. Where theta
-    has no experience yet, ESS is 1 and the third part is left out: plain fine-tuning.
+    is enough, takes the gradient steps of ``Recycling``.
 
     Args:
-      network: values and context.
-      windows: of the family.
-      replay: of the task's own steps.
-      optimizer, settings, boltzmann, double, target_period: see ``q_learner``.
+      network: Values and context.
+      windows: The windows of the family.
+      replay: Replay of the task's own steps.
+      optimizer, settings, boltzmann, double, target_period: See ``q_learner``.
       memory_size: M, stretches of theta's experience.
       batch_size: B of a step on it.
-      updates, old_updates: see above.
-      num_compared: new stretches that beta is fitted on.
-      ridge: of the fit, see ``metajax.inner.q.propensity``.
-      ratio_limit: the largest beta in a loss; ESS is that of the unclipped ones.
-      proximal: multiplies the pull.
+      updates: Number of gradient steps of an adaptation on new experience.
+      old_updates: Number of gradient steps of an adaptation on theta's experience.
+      num_compared: Number of new stretches that density ratios are fitted on.
+      ridge, ratio_limit, proximal: See ``Recycling``.
 
     Source: Fakoor et al. (2020), "Meta-Q-Learning", section 3.3, with DQN in the place of
     TD3: there is no policy but the values. It adapts once; here every adaptation of a
-    lifetime does the same again with what there is by then. The limit of beta is that of
-    the authors' code.
+    lifetime does the same again with what there is by then.
     """
-    update = q_update(network.values, optimizer, double=double, target_period=target_period)
+    update = QUpdate(network.values, optimizer, double, target_period)
+    recycling = Recycling(network, replay, update, ridge, ratio_limit, proximal)
     base = with_context(
         q_learner(
             network.values,
@@ -107,71 +106,101 @@ def meta_q_learner(
         weights = network.values.init(key)
         return MetaQ(weights, drawn_experience(key, replay, replay.replay.init(), memory_size))
 
-    def draw(key):
+    def noise(key: Key) -> RecyclingNoise:
         keys = jax.random.split(key, 3)
-        return _Draws(
-            jax.vmap(replay.replay.draw)(jax.random.split(keys[0], updates)),
+        return RecyclingNoise(
+            jax.vmap(replay.replay.noise)(jax.random.split(keys[0], updates)),
             jax.random.randint(keys[1], (old_updates, batch_size), 0, memory_size),
             jax.random.uniform(keys[2], (2, num_compared)),
         )
 
-    def compared(draws, theta, buffer) -> Propensity:
-        old = replay.windows(theta.experience)
-        new = replay.windows(replay.stretches(draws.compared, buffer))
+    def adapt(noise, theta, phi, chunk):
+        def learn(learning, buffer, env_steps):
+            return recycling.learn(noise, theta, learning, buffer, settings(theta, env_steps))
+
+        return after_chunk(replay.replay, phi, chunk, learn)
+
+    return base._replace(init=init, noise=noise, adapt=adapt)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recycling:
+    """Gradient steps on new experience of a task, and on old experience as far as it is of use.
+
+    1. Estimates ``beta``, how much likelier a context of theta's experience is in this task, and
+       the effective sample size ESS of those weights, in [0, 1].
+    2. Steps on new experience: ``mean error + (1 - ESS) / 2 |weights - theta|^2``.
+    3. Steps on theta's experience: ``mean beta error`` and the same pull.
+
+    Contexts are compared as theta's weights have them, which do not move in a trial. Where theta
+    has no experience yet, ESS is 1 and the third part is left out: plain fine-tuning.
+
+    Attributes:
+      network, replay: See ``meta_q_learner``.
+      update: The gradient step.
+      ridge: Penalty of the fit, see ``metajax.inner.propensity``.
+      ratio_limit: Largest beta in a loss; ESS is that of the unclipped ones. The limit is that
+        of the authors' code.
+      proximal: Factor of the pull.
+    """
+
+    network: ContextValues
+    replay: ContextReplay
+    update: QUpdate
+    ridge: float | jax.Array = 1e-2
+    ratio_limit: float | jax.Array = 1.0
+    proximal: float | jax.Array = 1.0
+
+    def compared(self, noise: jax.Array, theta: MetaQ, buffer: Tree) -> Propensity:
+        """The worth of theta's experience in the task of a buffer."""
+        old = self.replay.in_windows(theta.experience)
+        new = self.replay.in_windows(self.replay.stretches(noise, buffer))
         return propensity(
-            network.context(theta.weights, new.observation[0]),
-            network.context(theta.weights, old.observation[0]),
+            self.network.context(theta.weights, new.observation[0]),
+            self.network.context(theta.weights, old.observation[0]),
             new.weight,
             theta.experience.weight,
-            ridge=ridge,
+            ridge=self.ridge,
         )
 
-    def adapt(draws, theta, phi, chunk):
-        buffer = replay.replay.add(phi.buffer, chunk)
-        env_steps = counted(phi.env_steps, chunk)
-        now = settings(theta, env_steps)
+    def learn(
+        self, noise: RecyclingNoise, theta: MetaQ, phi: QState, buffer: Tree, now: QSettings
+    ) -> QState:
+        """The state after all gradient steps of one adaptation."""
+        found = self.compared(noise.compared, theta, buffer)
+        pull = functools.partial(pulled, self.proximal * (1 - found.effective), theta.weights)
+        beta = jnp.minimum(found.ratio, self.ratio_limit)
 
-        def learn(learning):
-            found = compared(draws, theta, buffer)
-            strength = proximal * (1 - found.effective)
-            beta = jnp.minimum(found.ratio, ratio_limit)
+        def on_new(phi, noise):
+            batch = self.replay.replay.sample(noise, buffer)
+            return self.update.step(phi, batch, now, pull), None
 
-            def pull(weights):
-                return jax.tree.map(lambda w, t: strength * (w - t), weights, theta.weights)
+        def on_old(phi, index):
+            batch = self.replay.in_windows(columns(theta.experience, index))
+            return self.update.step(phi, batch._replace(weight=beta[index]), now, pull), None
 
-            def on_new(learning, draws):
-                return update.step(learning, replay.replay.sample(draws, buffer), now, pull), None
+        phi, _ = jax.lax.scan(on_new, phi, noise.new)
+        if not len(noise.old):
+            return phi
+        there = jnp.any(theta.experience.weight > 0)
+        return jax.lax.cond(
+            there, lambda phi: jax.lax.scan(on_old, phi, noise.old)[0], lambda phi: phi, phi
+        )
 
-            def on_old(learning, index):
-                batch = replay.windows(_columns(theta.experience, index))
-                weighted = batch._replace(weight=beta[index])
-                return update.step(learning, weighted, now, pull), None
 
-            def on_all_old(learning):
-                return jax.lax.scan(on_old, learning, draws.old)[0]
-
-            learning, _ = jax.lax.scan(on_new, learning, draws.new)
-            if not old_updates:
-                return learning
-            there = jnp.any(theta.experience.weight > 0)
-            return jax.lax.cond(there, on_all_old, lambda kept: kept, learning)
-
-        learning = phi._replace(buffer=(), env_steps=())
-        learning = jax.lax.cond(replay.replay.ready(buffer), learn, lambda kept: kept, learning)
-        return learning._replace(buffer=buffer, env_steps=env_steps)
-
-    return base._replace(init=init, draw=draw, adapt=adapt)
+def pulled(strength: float | jax.Array, centre: Tree, weights: Tree) -> Tree:
+    """Gradient of ``strength / 2 |weights - centre|^2``."""
+    return jax.tree.map(lambda w, c: strength * (w - c), weights, centre)
 
 
 def drawn_experience(key: Key, replay: ContextReplay, buffer: Tree, memory_size: int) -> Transition:
     """``MetaQ.experience`` of a buffer, drawn uniformly; of weight 0 before it is ready."""
-    draws = jax.random.uniform(key, (2, memory_size))
-    stretches = replay.stretches(draws, buffer)
-    weight = replay.windows(stretches).weight * replay.replay.ready(buffer)
+    noise = jax.random.uniform(key, (2, memory_size))
+    stretches = replay.stretches(noise, buffer)
+    weight = replay.in_windows(stretches).weight * replay.steps.ready(buffer)
     return stretches._replace(weight=weight)
 
 
-def _columns(stretches: Transition, index: jax.Array) -> Transition:
+def columns(stretches: Transition, index: jax.Array) -> Transition:
     """Some of M stretches, without their weights."""
-    kept = stretches._replace(weight=())
-    return jax.tree.map(lambda leaf: leaf[:, index], kept)
+    return jax.tree.map(lambda leaf: leaf[:, index], stretches._replace(weight=None))

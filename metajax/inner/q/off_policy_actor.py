@@ -7,21 +7,19 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.core.types import ActorOutput, Learner, Outputs
-from metajax.inner.q.value_learner import (
-    Correction,
-    ValueState,
-    descended,
-    estimate,
-)
-from metajax.networks import Policy, ValueNetwork, exploring, over_steps
+from metajax.core.types import Chunk, Learner
+from metajax.inner.actor_critic import ActorCriticSettings
+from metajax.inner.descent import Rule, as_rule, descent
+from metajax.inner.policy import policy_outputs
+from metajax.inner.q.value_learner import Correction, Estimates, estimate, noisy_actor
+from metajax.networks import Policy, ValueNetwork
 
 
 def off_policy_actor(
     policy: Policy,
     values: ValueNetwork,
     *,
-    inner: optax.GradientTransformation,
+    inner: optax.GradientTransformation | Rule,
     correction: Correction,
     epsilon: float | jax.Array = 0.1,
     updates: int = 1,
@@ -37,93 +35,83 @@ def off_policy_actor(
     reason too.
 
     Args:
-      policy: of ``Discrete`` actions, without a value.
-      values: of states, or of actions for "retrace".
-      inner: what the gradient steps are made of.
-      correction: of the targets.
-      epsilon: probability of a uniformly random action.
-      updates: gradient steps on each chunk, with ratios and targets anew before each.
-      value_coefficient: weight of half the squared error of the values.
-      entropy_coefficient: weight of the policy's entropy, nats.
-      normalize_advantages: of each chunk, to mean 0 and deviation 1.
+      policy: A policy of ``Discrete`` actions, without a value.
+      values: Values of states, or of actions for "retrace".
+      inner: An optax transformation, or a function of theta that gives one.
+      correction: The kind of targets.
+      epsilon: Probability of a uniformly random action.
+      updates: Number of gradient steps on each chunk, with ratios and targets anew before each.
+      value_coefficient: Weight of half the squared error of the values.
+      entropy_coefficient: Weight of the policy's entropy, nats.
+      normalize_advantages: Normalise each chunk to mean 0 and deviation 1.
 
     Source: the actor and the critic of Espeholt et al. (2018), "IMPALA", section 4.2; with
     the other two corrections the targets are changed, not the actor.
     """
-    choice = policy.distribution
-
-    def logits_of(weights):
-        return lambda observation: policy.apply(weights, observation)
+    outputs = policy_outputs(policy)
+    weighted = ActorCriticSettings(
+        value_coefficient=value_coefficient, entropy_coefficient=entropy_coefficient
+    )
 
     def init(key):
         key_policy, key_values = jax.random.split(key)
         return {**policy.init(key_policy), "value": values.init(key_values)}
 
-    def begin(key, theta):
-        del key
-        return ValueState(theta, inner.init(theta))
+    def estimates(weights, chunk):
+        def logits(observation):
+            return policy.apply(weights, observation)
 
-    def act(noise, theta, phi, memory, seen):
-        del theta
-        logits = policy.apply(phi.weights, seen.observation[None])[0]
-        noisy = exploring(jax.nn.softmax(logits), epsilon)
-        action = choice.sample(noise, noisy)
-        return ActorOutput(action, choice.mode(logits), choice.log_prob(noisy, action)), memory
+        return estimate(values, weights["value"], logits, chunk, correction)
 
-    def of(weights, chunk):
-        return estimate(values, weights["value"], logits_of(weights), chunk, correction)
+    def predict(weights, chunk):
+        return outputs(weights, chunk)._replace(value=estimates(weights, chunk).prediction)
 
-    def outputs(weights, chunk):
-        logits = over_steps(logits_of(weights), chunk.observation)
-        prediction = of(weights, chunk).prediction
-        log_prob, entropy = choice.log_prob(logits, chunk.action), choice.entropy(logits)
-        return Outputs(logits, log_prob, entropy, prediction)
+    def annotated(theta, weights, chunk):
+        # What the gradient holds fixed, a meta-gradient sees.
+        found = estimates(weights, chunk)
+        return with_estimates(chunk, found, correction.clip_rho, normalize_advantages)
 
-    def annotated(weights, chunk):
-        """With the targets, and the advantages times their clipped ratios."""
-        found = of(weights, chunk)
-        advantage, scale = found.advantage, jnp.ones(())
-        if normalize_advantages:
-            # A deviation has no derivative where all are alike.
-            fixed = jax.lax.stop_gradient((found.advantage, chunk.mask, found.target))
-            scale = losses.normalize(*fixed)[1]
-            advantage = (advantage - losses.masked_mean(advantage, chunk.mask)) / scale
-        weight = jnp.minimum(found.rho, correction.clip_rho)
-        return chunk._replace(advantage=weight * advantage, target=found.target, scale=scale)
+    def actor(weights_of):
+        def logits_of(theta, phi, observation):
+            return policy.apply(weights_of(theta, phi), observation)
 
-    def adapt(key, theta, phi, chunk):
-        del key, theta
+        def annotate(theta, phi, chunk):
+            return annotated(theta, weights_of(theta, phi), chunk)
 
-        def update(phi, _):
-            # What the gradient holds fixed, a meta-gradient sees.
-            known = annotated(phi.weights, chunk)
+        return noisy_actor(logits_of, policy.distribution, epsilon, annotate)
 
-            def loss(weights):
-                now = outputs(weights, known)
-                return losses.actor_critic_loss(
-                    now.log_prob,
-                    now.entropy,
-                    now.value,
-                    known.advantage,
-                    known.target,
-                    known.mask,
-                    value_coefficient,
-                    entropy_coefficient,
-                )
+    return descent(
+        init,
+        predict,
+        losses.term(weighted.loss),
+        as_rule(inner),
+        prepare=annotated,
+        updates=updates,
+        actor=actor,
+    )
 
-            return descended(inner, phi, jax.grad(loss)(phi.weights)), None
 
-        return jax.lax.scan(update, phi, length=updates)[0]
+def with_estimates(
+    chunk: Chunk, found: Estimates, clip_rho: float | jax.Array, normalize: bool
+) -> Chunk:
+    """The chunk with the targets, and with advantages times their clipped ratios.
 
-    return Learner(
-        init=init,
-        begin=begin,
-        memory=lambda theta: (),
-        act=act,
-        unroll=lambda theta, phi, memory, chunk: outputs(phi.weights, chunk),
-        annotate=lambda theta, phi, chunk: annotated(phi.weights, chunk),
-        adapt=adapt,
-        weights=lambda phi: phi.weights,
-        divergence=choice.divergence,
-        noise=choice.noise,
+    Args:
+      chunk: The chunk.
+      found: Its estimates.
+      clip_rho: Largest ratio.
+      normalize: Normalise the advantages, before the ratios, to mean 0 and deviation 1. The
+        mean is differentiated, the deviation is not: it has no derivative where all advantages
+        are alike.
+    """
+    advantage, scale = found.advantage, jnp.ones(())
+    if normalize:
+        fixed = jax.lax.stop_gradient((found.advantage, chunk.mask, found.target))
+        scale = losses.normalize(*fixed)[1]
+        advantage = (advantage - losses.masked_mean(advantage, chunk.mask)) / scale
+    weight = jnp.minimum(found.rho, clip_rho)
+    return chunk._replace(
+        advantage=weight * advantage,
+        target=found.target,
+        scale=jnp.broadcast_to(scale, weight.shape),
     )

@@ -1,4 +1,4 @@
-"""How likely a task's experience finds that of others: density ratios by classification."""
+"""Density ratios by classification: how likely old experience is in a new task."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 
 class Propensity(NamedTuple):
-    """What old experience counts for in a new task.
+    """The worth of old experience in a new task.
 
     Attributes:
       ratio: ``[M]``, estimated density in the new task over that in the old ones; 0 for rows
         that do not count.
-      effective: scalar in [0, 1], effective sample size over M; 1 where no row counts.
+      effective: Scalar in [0, 1], effective sample size over M; 1 where no row counts.
     """
 
     ratio: jax.Array
@@ -36,49 +36,73 @@ def propensity(
     and standard deviation 1 over both sides, and a constant is added, which the ridge leaves
     out.
 
-    Each of ``num_steps`` minimises a quadratic that lies above the loss, with a quarter of
-    the second moments in the place of the Hessian: the loss never rises, whatever the data.
-
     Args:
-      new: ``[B, H]`` features of the new task's experience.
-      old: ``[M, H]`` features of the old experience.
+      new: ``[B, H]``, features of the new task's experience.
+      old: ``[M, H]``, features of the old experience.
       new_weight, old_weight: ``[B]`` and ``[M]``, 1 for rows that count and 0 for the others.
-      ridge: keeps ``w`` finite where a plane separates the two.
-      num_steps: of the fit.
+      ridge: Penalty that keeps ``w`` finite where a plane separates the two sides.
+      num_steps: Number of steps of the fit.
 
     Source: Fakoor et al. (2020), "Meta-Q-Learning", sections 2 and 3.3, with its
-    ``z = 1`` for old rows. Standardised features and the balance are ours. The bound on the
-    Hessian is that of Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation
-    algorithms".
+    ``z = 1`` for old rows. Standardised features and the balance are ours.
     """
     both = jnp.concatenate([new, old])
+    weight = balanced(new_weight, old_weight)
+    # What accelerators multiply by default is too coarse for a regression.
+    with jax.default_matmul_precision("float32"):
+        x = jnp.concatenate([standardized(both, weight), jnp.ones((len(both), 1))], axis=-1)
+        is_old = jnp.arange(len(both)) >= len(new)
+        penalty = ridge * jnp.ones(x.shape[-1]).at[-1].set(0)
+        w = logistic_fit(x, is_old, weight, penalty, num_steps)
+        exponent = jnp.clip(-(x @ w)[len(new) :], -30, 30)
+    ratio = old_weight * jnp.exp(exponent)
+    return Propensity(ratio, effective_sample_size(ratio, old_weight))
+
+
+def balanced(new_weight: jax.Array, old_weight: jax.Array) -> jax.Array:
+    """``[B + M]``, weights of all rows, half of which each side has."""
     sides = jnp.stack(
         [
             jnp.concatenate([new_weight, jnp.zeros_like(old_weight)]),
             jnp.concatenate([jnp.zeros_like(new_weight), old_weight]),
         ]
     )
-    weight = jnp.sum(sides / jnp.maximum(jnp.sum(sides, axis=1, keepdims=True), 1), axis=0) / 2
-    # What accelerators multiply by default is too coarse for a regression.
-    with jax.default_matmul_precision("float32"):
-        mean = weight @ both
-        deviation = jnp.sqrt(weight @ jnp.square(both - mean))
-        scaled = (both - mean) / jnp.maximum(deviation, 1e-6)
-        x = jnp.concatenate([scaled, jnp.ones((len(both), 1))], axis=-1)
-        is_old = jnp.arange(len(both)) >= len(new)
-        penalty = ridge * jnp.ones(x.shape[-1]).at[-1].set(0)
-        bound = (x.T * weight) @ x / 4 + jnp.diag(penalty + 1e-6)
-        factor = jax.scipy.linalg.cho_factor(bound)
+    return jnp.sum(sides / jnp.maximum(jnp.sum(sides, axis=1, keepdims=True), 1), axis=0) / 2
 
-        def step(w, _):
-            error = jax.nn.sigmoid(x @ w) - is_old
-            gradient = x.T @ (weight * error) + penalty * w
-            return w - jax.scipy.linalg.cho_solve(factor, gradient), None
 
-        w, _ = jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=num_steps)
-        exponent = jnp.clip(-(x @ w)[len(new) :], -30, 30)
-    ratio = old_weight * jnp.exp(exponent)
-    return Propensity(ratio, effective_sample_size(ratio, old_weight))
+def standardized(features: jax.Array, weight: jax.Array) -> jax.Array:
+    """Features ``[n, H]`` with mean 0 and standard deviation 1 under weights ``[n]``."""
+    mean = weight @ features
+    deviation = jnp.sqrt(weight @ jnp.square(features - mean))
+    return (features - mean) / jnp.maximum(deviation, 1e-6)
+
+
+def logistic_fit(
+    x: jax.Array, label: jax.Array, weight: jax.Array, penalty: jax.Array, num_steps: int
+) -> jax.Array:
+    """``[H]``, minimum of ``sum weight (log(1 + exp(x w)) - label x w) + penalty w^2 / 2``.
+
+    Each step minimises a quadratic that lies above the loss, with a quarter of the second
+    moments in the place of the Hessian: the loss never rises, whatever the data.
+
+    Args:
+      x: ``[n, H]``.
+      label: ``[n]``, 0 or 1.
+      weight: ``[n]``.
+      penalty: ``[H]``.
+      num_steps: Number of steps from 0.
+
+    Source: Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation algorithms".
+    """
+    bound = (x.T * weight) @ x / 4 + jnp.diag(penalty + 1e-6)
+    factor = jax.scipy.linalg.cho_factor(bound)
+
+    def step(w, _):
+        error = jax.nn.sigmoid(x @ w) - label
+        gradient = x.T @ (weight * error) + penalty * w
+        return w - jax.scipy.linalg.cho_solve(factor, gradient), None
+
+    return jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=num_steps)[0]
 
 
 def effective_sample_size(ratio: jax.Array, counts: jax.Array) -> jax.Array:

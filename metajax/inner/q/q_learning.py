@@ -1,17 +1,21 @@
 """The learner that adapts by Q-learning: DQN as a pure function."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.types import ActorOutput, Key, Learner, Outputs, Tree
+from metajax.core.family import Key, Tree
+from metajax.core.types import Actor, ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.buffer import Replay
-from metajax.inner.counting import counted
 from metajax.inner.q.exploration import Exploration
-from metajax.inner.q.q_update import QSettings, QState, flat, q_update
+from metajax.inner.q.q_update import QSettings, QState, QUpdate, flat
 from metajax.networks import QNetwork, categorical, exploring
+
+Settings = Callable[[Tree, jax.Array], QSettings]
+"""``(theta, env_steps) -> QSettings``."""
 
 
 def q_learner(
@@ -19,7 +23,7 @@ def q_learner(
     replay: Replay,
     *,
     optimizer: optax.GradientTransformation,
-    settings: Callable[[Tree, jax.Array], QSettings],
+    settings: Settings,
     boltzmann: bool = False,
     exploration: Exploration | None = None,
     double: bool = True,
@@ -30,117 +34,206 @@ def q_learner(
 ) -> Learner:
     """A learner whose phi is all of a DQN: values, target, optimiser and replay.
 
-    Each adaptation stores its chunk and takes gradient steps on samples of the buffer,
-    once that holds enough. Time limits bootstrap, terminal states do not.
+    Each adaptation stores its chunk and takes gradient steps on samples of the buffer, once
+    there is enough in it. Time limits bootstrap, terminal states do not.
 
     Args:
-      network: the action values.
-      replay: the buffer; its n gives n-step targets.
-      optimizer: without a learning rate, for example ``optax.scale_by_adam()``; what it
-        returns is multiplied by ``settings.learning_rate`` and subtracted.
+      network: The action values.
+      replay: The buffer; its n gives n-step targets.
+      optimizer: An optimiser without a learning rate, for example ``optax.scale_by_adam()``;
+        its output is multiplied by ``settings.learning_rate`` and subtracted.
       settings: ``(theta, env_steps) -> QSettings``, so that a number may follow a schedule
         or be meta-learned.
-      boltzmann: explore by ``softmax(values / temperature)`` and epsilon, not by epsilon
+      boltzmann: Explore by ``softmax(values / temperature)`` and epsilon. Default: by epsilon
         alone.
-      exploration: gives epsilon and temperature for each decision, in place of ``settings``.
-      double: choose the next action by the values and rate it by the target network (van
+      exploration: Epsilon and temperature of each decision, in place of those of ``settings``.
+      double: Choose the next action by the values and rate it by the target network (van
         Hasselt et al. 2016).
-      updates: gradient steps an adaptation.
-      target_period: updates between two of the target network.
-      init: ``(key) -> theta``; by default initial weights.
-      start: ``(key, theta) ->`` the weights that a task starts from; by default theta.
+      updates: Number of gradient steps in an adaptation.
+      target_period: Number of gradient steps between two updates of the target network.
+      init: ``(key) -> theta``. Default: initial weights.
+      start: ``(key, theta) -> weights`` at the start of a task. Default: theta.
 
     Source: Mnih et al. (2015). The uncorrected n-step targets are those of Hessel et al.
     (2018), "Rainbow", section 3.
     """
-    choice = categorical(network.num_actions)
-    errors = q_update(network, optimizer, double=double, target_period=target_period)
+    policy = ValuePolicy(network, settings, boltzmann, exploration)
+    update = QUpdate(network, optimizer, double, target_period)
+    replayed = ReplayedSteps(replay, update, updates)
 
     def begin(key, theta):
-        weights = start(key, theta)
-        zero = jnp.zeros((), jnp.int32)
-        visits = () if exploration is None else exploration.init()
+        visits = None if exploration is None else exploration.init()
+        weights, zero = start(key, theta), jnp.zeros((), jnp.int32)
         return QState(weights, weights, optimizer.init(weights), replay.init(), zero, zero, visits)
 
-    def logits_of(values, now):
-        if boltzmann:
-            greedy = jax.nn.softmax(values / jnp.maximum(now.temperature, 1e-6))
-        else:
-            greedy = jax.nn.one_hot(jnp.argmax(values, -1), network.num_actions)
-        return exploring(greedy, now.epsilon)
+    def adapt(noise, theta, phi, chunk):
+        def learn(learning, buffer, env_steps):
+            return replayed.learn(noise, learning, buffer, settings(theta, env_steps))
 
-    def policy(theta, phi, observation, values, now):
-        """Logits ``[B, A]`` of the actions at observations ``[B, O]``."""
-        if exploration is not None:
-            rates = exploration.rates(theta, phi.visits, phi.env_steps, observation, values)
+        after = after_chunk(replay, phi, chunk, learn)
+        if exploration is None:
+            return after
+        return after._replace(visits=exploration.add(phi.visits, chunk))
+
+    def predict(theta, phi, chunk):
+        # One-step targets, as a chunk does not hold what follows its last step.
+        now = settings(theta, phi.env_steps)
+        target = update.targets(phi.weights, phi.target, chunk, now, 0.0)
+        return policy.outputs(theta, phi, chunk)._replace(target=jax.lax.stop_gradient(target))
+
+    return Learner(
+        init=network.init if init is None else init,
+        begin=begin,
+        adapt=adapt,
+        predict=predict,
+        weights=lambda theta, phi: phi.weights,
+        actor=policy.actor(),
+        noise=replayed.noise,
+        singly=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ValuePolicy:
+    """A policy that acts on action values.
+
+    Attributes:
+      network, settings, boltzmann, exploration: See ``q_learner``.
+    """
+
+    network: QNetwork
+    settings: Settings
+    boltzmann: bool = False
+    exploration: Exploration | None = None
+
+    def logits(
+        self, theta: Tree, phi: QState, observation: jax.Array, values: jax.Array
+    ) -> jax.Array:
+        """Logits ``[B, A]`` at observations ``[B, O]`` with action values ``[B, A]``."""
+        now = self.settings(theta, phi.env_steps)
+        if self.exploration is not None:
+            rates = self.exploration.rates(theta, phi.visits, phi.env_steps, observation, values)
             epsilon, temperature = (rate[:, None] for rate in rates)
             now = now._replace(epsilon=epsilon, temperature=temperature)
-        return logits_of(values, now)
+        return exploring_logits(values, now, self.boltzmann)
 
-    def act(noise, theta, phi, memory, seen):
+    def act(
+        self, noise: Tree, theta: Tree, phi: QState, memory: Tree, seen: ActorInput
+    ) -> tuple[ActorOutput, Tree]:
+        """One decision of one stream."""
+        choice = categorical(self.network.num_actions)
         observation = seen.observation[None]
-        values = network.apply(phi.weights, observation)
-        now = settings(theta, phi.env_steps)
-        logits, values = policy(theta, phi, observation, values, now)[0], values[0]
+        values = self.network.apply(phi.weights, observation)
+        logits, values = self.logits(theta, phi, observation, values)[0], values[0]
         action = choice.sample(noise, logits)
         mode = jnp.argmax(values).astype(jnp.int32)
         return ActorOutput(action, mode, choice.log_prob(logits, action)), memory
 
-    def draw(key):
-        if updates == 1:
-            return replay.draw(key)
-        return jax.vmap(replay.draw)(jax.random.split(key, updates))
-
-    def adapt(draws, theta, phi, chunk):
-        buffer = replay.add(phi.buffer, chunk)
-        env_steps = counted(phi.env_steps, chunk)
-        now = settings(theta, env_steps)
-
-        def update(learning, draws):
-            return errors.step(learning, replay.sample(draws, buffer), now), None
-
-        def learn(learning):
-            if updates == 1:
-                return update(learning, draws)[0]
-            return jax.lax.scan(update, learning, draws)[0]
-
-        visits = () if exploration is None else exploration.add(phi.visits, chunk)
-        learning = phi._replace(buffer=(), env_steps=(), visits=())
-        learning = jax.lax.cond(replay.ready(buffer), learn, lambda kept: kept, learning)
-        return learning._replace(buffer=buffer, env_steps=env_steps, visits=visits)
-
-    def unroll(theta, phi, memory, chunk):
-        del memory
-        shape = chunk.mask.shape
-        now = settings(theta, phi.env_steps)
+    def outputs(self, theta: Tree, phi: QState, chunk: Chunk) -> Outputs:
+        """Predictions for a chunk, without targets."""
+        choice = categorical(self.network.num_actions)
         observation = flat(chunk.observation)
-        values = network.apply(phi.weights, observation)
-        logits = policy(theta, phi, observation, values, now).reshape(*shape, -1)
+        values = self.network.apply(phi.weights, observation)
+        shape = chunk.mask.shape
+        logits = self.logits(theta, phi, observation, values).reshape(*shape, -1)
         values = values.reshape(*shape, -1)
-        target = ()
-        if not isinstance(chunk.next_observation, tuple):
-            # One-step targets, as a chunk says nothing of what follows its last step.
-            target = jax.lax.stop_gradient(errors.targets(phi.weights, phi.target, chunk, now, 0.0))
         return Outputs(
             distribution=logits,
             log_prob=choice.log_prob(logits, chunk.action),
             entropy=choice.entropy(logits),
             value=jnp.take_along_axis(values, chunk.action[..., None], -1)[..., 0],
-            target=target,
             expected_value=jnp.sum(jnp.exp(logits) * values, axis=-1),
         )
 
-    return Learner(
-        init=network.init if init is None else init,
-        begin=begin,
-        memory=lambda theta: (),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
-        adapt=adapt,
-        weights=lambda phi: phi.weights,
-        divergence=choice.divergence,
-        noise=choice.noise,
-        draw=draw,
-        singly=False,
+    def actor(self) -> Actor:
+        """The actor, which records the observation that each step led to."""
+        choice = categorical(self.network.num_actions)
+        return Actor(
+            memory=lambda theta: (),
+            act=self.act,
+            divergence=choice.divergence,
+            noise=choice.noise,
+            records=("next_observation",),
+        )
+
+
+def exploring_logits(values: jax.Array, now: QSettings, boltzmann: bool) -> jax.Array:
+    """Logits ``[B, A]`` of a policy that explores around action values ``[B, A]``.
+
+    Args:
+      values: The action values.
+      now: Epsilon and temperature, scalars or ``[B, 1]``.
+      boltzmann: Whether the policy under epsilon is ``softmax(values / temperature)``;
+        otherwise it takes the best action.
+    """
+    if boltzmann:
+        greedy = jax.nn.softmax(values / jnp.maximum(now.temperature, 1e-6))
+    else:
+        greedy = jax.nn.one_hot(jnp.argmax(values, -1), values.shape[-1])
+    return exploring(greedy, now.epsilon)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReplayedSteps:
+    """Gradient steps on samples of a buffer.
+
+    Attributes:
+      replay: The replay of the buffer.
+      update: The gradient step.
+      number: Number of steps in an adaptation.
+    """
+
+    replay: Replay
+    update: QUpdate
+    number: int
+
+    def noise(self, key: Key) -> Tree:
+        """Noise of the samples of one adaptation."""
+        if self.number == 1:
+            return self.replay.noise(key)
+        return jax.vmap(self.replay.noise)(jax.random.split(key, self.number))
+
+    def learn(self, noise: Tree, phi: QState, buffer: Tree, now: QSettings) -> QState:
+        """The state after the steps of one adaptation."""
+
+        def step(phi, noise):
+            return self.update.step(phi, self.replay.sample(noise, buffer), now), None
+
+        if self.number == 1:
+            return step(phi, noise)[0]
+        return jax.lax.scan(step, phi, noise)[0]
+
+
+def after_chunk(
+    replay: Replay,
+    phi: QState,
+    chunk: Chunk,
+    learn: Callable[[QState, Tree, jax.Array], QState],
+) -> QState:
+    """The state once a chunk is stored and, if there is enough to learn from, learned from.
+
+    Args:
+      replay: The replay of phi's buffer.
+      phi: The state before.
+      chunk: The new experience.
+      learn: ``(phi, buffer, env_steps) -> phi``: gradient steps on a phi without buffer and
+        counts, which no branch then has to copy.
+    """
+    buffer = replay.add(phi.buffer, chunk)
+    env_steps = counted(phi.env_steps, chunk)
+    learned = jax.lax.cond(
+        replay.ready(buffer),
+        lambda learning: learn(learning, buffer, env_steps),
+        lambda learning: learning,
+        phi._replace(buffer=None, env_steps=None, visits=None),
     )
+    return learned._replace(buffer=buffer, env_steps=env_steps, visits=phi.visits)
+
+
+def counted(env_steps: jax.Array, chunk: Chunk) -> jax.Array:
+    """Transitions once a chunk is added, or about as many as an integer holds.
+
+    Schedules depend on the count and would begin anew if it wrapped around.
+    """
+    size = chunk.mask.size
+    return jnp.minimum(env_steps, jnp.iinfo(env_steps.dtype).max - size) + size

@@ -1,35 +1,33 @@
-"""One gradient step of Q-learning: what it moves the values to, and how far."""
+"""One gradient step of Q-learning: the target of the values, and the size of the step."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.core.types import Tree
+from metajax.core.family import Tree
+from metajax.core.types import Chunk
 from metajax.data.buffer import Transition
 from metajax.networks import QNetwork
-
-
-def flat(observation: jax.Array) -> jax.Array:
-    """``[n, B, O]`` as rows ``[n B, O]``."""
-    return observation.reshape(-1, *observation.shape[2:])
 
 
 class QSettings(NamedTuple):
     """The numbers that Q-learning depends on; any of them may be traced.
 
     Attributes:
-      learning_rate: multiplies the optimiser's updates.
-      discount: per step.
-      epsilon: probability of a uniformly random action.
-      temperature: of Boltzmann exploration, in units of the values; epsilon then comes on
-        top. 0 takes the best action.
-      mix: lambda of the n-step targets; 1 takes all n steps, 0 one.
-      huber_delta: where the loss turns from squares to absolute values.
-      target_rate: how far the target network moves at an update of it; 1 copies.
+      learning_rate: Factor of the optimiser's updates.
+      discount: Discount per step.
+      epsilon: Probability of a uniformly random action.
+      temperature: Temperature of Boltzmann exploration, in units of the values; epsilon then
+        comes on top. 0 takes the best action.
+      mix: Lambda of the n-step targets; 1 takes all n steps, 0 one.
+      huber_delta: Error at which the loss turns from squared to absolute.
+      target_rate: Fraction of the way from the target network to the network in an update of
+        the target; 1 copies.
     """
 
     learning_rate: float | jax.Array = 2.5e-4
@@ -45,13 +43,13 @@ class QState(NamedTuple):
     """The fast state phi of one task.
 
     Attributes:
-      weights: of the action values.
-      target: weights of the target network.
-      optimizer_state: of the optimiser.
-      buffer: replay.
-      env_steps: int32, transitions so far, over all streams.
-      updates: int32, gradient steps so far.
-      visits: what an ``Exploration`` remembers; ``()`` without one.
+      weights: Weights of the action values.
+      target: Weights of the target network.
+      optimizer_state: State of the optimiser.
+      buffer: Replay buffer.
+      env_steps: Int32, transitions so far, all streams together.
+      updates: Int32, gradient steps so far.
+      visits: State of the ``Exploration``; None without one.
     """
 
     weights: Tree
@@ -60,79 +58,96 @@ class QState(NamedTuple):
     buffer: Tree
     env_steps: jax.Array
     updates: jax.Array
-    visits: Tree = ()
+    visits: Tree = None
 
 
-class QUpdate(NamedTuple):
-    """Q-learning on batches, as pure functions.
+@dataclasses.dataclass(frozen=True, eq=False)
+class QUpdate:
+    """The update of a DQN.
+
+    The loss of a batch with weights is ``mean(weight * error)``: a weight of 0 leaves a
+    transition out, and does not count the others for more.
 
     Attributes:
-      targets: ``(weights, target, steps, settings, mix) -> [n, B]`` of steps with leaves ``[n,
-        B, ...]``, n steps in a row.
-      loss: ``(weights, target [B], batch, settings) -> scalar``, of the first steps of a batch
-        alone.
-      step: ``(state, batch, settings, pull) -> state``: one gradient step. ``pull``, by default
-        none, is ``(weights) ->`` the gradient of what is added to the loss.
+      network: The action values.
+      optimizer, double, target_period: See ``metajax.inner.q_learner``.
     """
 
-    targets: Callable[..., jax.Array]
-    loss: Callable[..., jax.Array]
-    step: Callable[..., QState]
+    network: QNetwork
+    optimizer: optax.GradientTransformation
+    double: bool = True
+    target_period: int = 1
 
-
-def q_update(
-    network: QNetwork,
-    optimizer: optax.GradientTransformation,
-    *,
-    double: bool = True,
-    target_period: int = 1,
-) -> QUpdate:
-    """The update of a DQN; arguments as ``metajax.inner.q_learner`` takes them.
-
-    Where a batch has weights, the loss is ``mean(weight * error)``: a weight of 0 leaves a
-    transition out, and does not count the others for more.
-    """
-
-    def next_values(weights, target, observation):
-        """Value of the best action by the target network, ``[n, B]``."""
+    def next_values(self, weights: Tree, target: Tree, observation: jax.Array) -> jax.Array:
+        """``[n, B]``, the target network's value of the best action at ``[n, B, O]``."""
         rows = flat(observation)
-        values = network.apply(target, rows)
-        chosen = network.apply(weights, rows) if double else values
+        values = self.network.apply(target, rows)
+        chosen = self.network.apply(weights, rows) if self.double else values
         best = jnp.take_along_axis(values, jnp.argmax(chosen, -1)[:, None], -1)
         return best.reshape(observation.shape[:2])
 
-    def targets(weights, target, steps, now, mix):
-        values = next_values(weights, target, steps.next_observation)
+    def targets(
+        self,
+        weights: Tree,
+        target: Tree,
+        steps: Transition | Chunk,
+        now: QSettings,
+        mix: float | jax.Array,
+    ) -> jax.Array:
+        """``[n, B]``, targets of n successive steps ``[n, B, ...]`` mixed with lambda ``mix``."""
+        values = self.next_values(weights, target, steps.next_observation)  # pyright: ignore[reportArgumentType]
         return losses.lambda_targets(
             steps.reward, steps.terminated, steps.truncated, values, now.discount, mix
         )
 
-    def taken(weights, observation, action):
-        values = network.apply(weights, observation)
-        return jnp.take_along_axis(values, action[:, None], -1)[:, 0]
+    def loss(
+        self, weights: Tree, target: jax.Array, batch: Transition, now: QSettings
+    ) -> jax.Array:
+        """The loss of the first steps of a batch ``[n, B, ...]`` against targets ``[B]``."""
+        values = self.network.apply(weights, batch.observation[0])
+        taken = jnp.take_along_axis(values, batch.action[0][:, None], -1)[:, 0]
+        errors = optax.losses.huber_loss(taken - target, delta=now.huber_delta)  # pyright: ignore[reportArgumentType]
+        return jnp.mean(errors if batch.weight is None else batch.weight * errors)
 
-    def loss(weights, target, batch: Transition, now):
-        error = taken(weights, batch.observation[0], batch.action[0]) - target
-        errors = optax.losses.huber_loss(error, delta=now.huber_delta)
-        return jnp.mean(errors if isinstance(batch.weight, tuple) else batch.weight * errors)
+    def step(
+        self,
+        phi: QState,
+        batch: Transition,
+        now: QSettings,
+        pull: Callable[[Tree], Tree] | None = None,
+    ) -> QState:
+        """The state after one gradient step.
 
-    def step(phi: QState, batch: Transition, now: QSettings, pull: Any = None) -> QState:
+        Args:
+          phi: The state before.
+          batch: Leaves ``[n, B, ...]``.
+          now: The numbers of this step.
+          pull: ``(weights) ->`` gradient of a further term of the loss. Default: no term.
+        """
         # The gradient is that of the values alone; a meta-gradient sees the targets too.
-        target = targets(phi.weights, phi.target, batch, now, now.mix)[0]
-        gradients = jax.grad(loss)(phi.weights, target, batch, now)
+        target = self.targets(phi.weights, phi.target, batch, now, now.mix)[0]
+        gradients = jax.grad(self.loss)(phi.weights, target, batch, now)
         if pull is not None:
             gradients = jax.tree.map(jnp.add, gradients, pull(phi.weights))
-        steps, state = optimizer.update(gradients, phi.optimizer_state, phi.weights)
+        steps, state = self.optimizer.update(gradients, phi.optimizer_state, phi.weights)
         weights = jax.tree.map(lambda w, s: w - now.learning_rate * s, phi.weights, steps)
         count = phi.updates + 1
-
-        def moved():
-            return jax.tree.map(lambda t, w: t + now.target_rate * (w - t), phi.target, weights)
-
-        if target_period == 1:
-            target = moved()
-        else:
-            target = jax.lax.cond(count % target_period == 0, moved, lambda: phi.target)
+        target = self.next_target(phi.target, weights, count, now.target_rate)
         return phi._replace(weights=weights, target=target, optimizer_state=state, updates=count)
 
-    return QUpdate(targets, loss, step)
+    def next_target(
+        self, target: Tree, weights: Tree, count: jax.Array, rate: float | jax.Array
+    ) -> Tree:
+        """The target network after ``count`` gradient steps."""
+
+        def moved():
+            return jax.tree.map(lambda t, w: t + rate * (w - t), target, weights)
+
+        if self.target_period == 1:
+            return moved()
+        return jax.lax.cond(count % self.target_period == 0, moved, lambda: target)
+
+
+def flat(observation: jax.Array) -> jax.Array:
+    """``[n, B, O]`` as rows ``[n B, O]``."""
+    return observation.reshape(-1, *observation.shape[2:])

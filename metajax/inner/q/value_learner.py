@@ -11,30 +11,21 @@ import jax.numpy as jnp
 import optax
 
 from metajax import losses
-from metajax.core.types import ActorOutput, Chunk, Learner, Outputs, Tree
+from metajax.core.family import Tree
+from metajax.core.types import Actor, ActorOutput, AnnotateFn, Chunk, Learner, Outputs, unannotated
+from metajax.inner.descent import Rule, as_rule, descent
 from metajax.networks import ValueNetwork, categorical, exploring, over_steps
-
-
-class ValueState(NamedTuple):
-    """The fast state phi of one task.
-
-    Attributes:
-      weights: starting at theta.
-      optimizer_state: of the inner optax transformation.
-    """
-
-    weights: Tree
-    optimizer_state: Tree
+from metajax.networks.distributions import Distribution
 
 
 class Correction(NamedTuple):
-    """How targets are made of the experience of another policy.
+    """Targets from the experience of another policy.
 
     Attributes:
-      name: "per-decision" and "vtrace" are of states, "retrace" is of actions.
-      discount: per step.
+      name: "per-decision" and "vtrace" are targets of states, "retrace" of actions.
+      discount: Discount per step.
       lambda_: 0 gives one-step targets, 1 those of as many steps as there are.
-      clip_rho, clip_c: largest ratios of what a step counts and of what it passes on; see
+      clip_rho, clip_c: Largest ratios of a step's own weight and of its trace; see
         ``losses.off_policy``.
     """
 
@@ -46,14 +37,14 @@ class Correction(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What is known of the steps of a chunk, each ``[T, E]``.
+    """Estimates for the steps of a chunk, each ``[T, E]``.
 
     Attributes:
-      prediction: value of the state, or with "retrace" of the action taken.
-      target: what that should be.
-      advantage: of the action taken, by the targets of what followed.
-      rho: ratio of the target policy's probability of the action to that with which it
-        was taken, not clipped.
+      prediction: Value of the state, or with "retrace" of the action taken.
+      target: Target of the prediction.
+      advantage: Advantage of the action taken, by the targets of the steps after it.
+      rho: Ratio of the probabilities of the action, target policy over acting policy, not
+        clipped.
     """
 
     prediction: jax.Array
@@ -72,11 +63,11 @@ def estimate(
     """Predictions and targets of a chunk whose streams are not masked.
 
     Args:
-      values: the network, with action values for "retrace".
-      weights: of it.
+      values: The network, with action values for "retrace".
+      weights: Its weights.
       logits: ``(observation [B, O]) -> [B, A]``, the target policy.
-      chunk: with ``next_observation``, and ``log_prob`` of the policy that acted.
-      correction: how.
+      chunk: A chunk with ``next_observation``, and ``log_prob`` of the policy that acted.
+      correction: The kind of targets.
 
     Returns:
       the ``Estimates``, differentiable in weights and policy.
@@ -111,7 +102,7 @@ def value_learner(
     policy: Callable[[jax.Array], jax.Array],
     num_actions: int,
     *,
-    inner: optax.GradientTransformation,
+    inner: optax.GradientTransformation | Rule,
     correction: Correction,
     epsilon: float | jax.Array = 1.0,
     updates: int = 1,
@@ -119,44 +110,27 @@ def value_learner(
     """A learner whose theta are the initial weights of a value network.
 
     Its policy does not learn: it acts by the target policy with a uniformly random action
-    now and then, and predicts what the target policy would be worth.
+    now and then, and predicts the values of the target policy. Predictions have as ``value``
+    those values and as ``target``, without gradient, the corrected targets of the chunk under
+    the present weights.
 
     Args:
-      values: what predicts; with action values for "retrace".
+      values: The values to adapt; action values for "retrace".
       policy: ``(observation [B, O]) -> logits [B, A]``, the target policy.
       num_actions: A.
-      inner: what the gradient steps are made of.
-      correction: of the targets.
-      epsilon: probability of a uniformly random action; 1 acts uniformly.
-      updates: gradient steps on each chunk, with targets anew before each.
-
-    ``unroll`` gives as ``value`` the predictions and as ``target``, not to be
-    differentiated, what the correction makes of the chunk with the present weights.
+      inner: An optax transformation, or a function of theta that gives one.
+      correction: The kind of targets.
+      epsilon: Probability of a uniformly random action; 1 acts uniformly.
+      updates: Number of gradient steps on each chunk, with targets anew before each.
     """
     choice = categorical(num_actions)
 
-    def behaviour(observation):
-        return exploring(jax.nn.softmax(policy(observation)), epsilon)
-
-    def begin(key, theta):
-        del key
-        return ValueState(theta, inner.init(theta))
-
-    def act(noise, theta, phi, memory, seen):
-        del theta, phi
-        observation = seen.observation[None]
-        logits = behaviour(observation)[0]
-        action = choice.sample(noise, logits)
-        mode = choice.mode(policy(observation))[0]
-        return ActorOutput(action, mode, choice.log_prob(logits, action)), memory
-
-    def of(weights, chunk):
+    def estimates(weights, chunk):
         return estimate(values, weights, policy, chunk, correction)
 
-    def unroll(theta, phi, memory, chunk):
-        del theta, memory
-        logits = over_steps(behaviour, chunk.observation)
-        found = of(phi.weights, chunk)
+    def predict(weights, chunk):
+        found = estimates(weights, chunk)
+        logits = over_steps(lambda rows: noisy_logits(policy(rows), epsilon), chunk.observation)
         return Outputs(
             distribution=logits,
             log_prob=choice.log_prob(logits, chunk.action),
@@ -165,36 +139,54 @@ def value_learner(
             target=jax.lax.stop_gradient(found.target),
         )
 
-    def adapt(key, theta, phi, chunk):
-        del key, theta
+    def prepare(theta, weights, chunk):
+        # The gradient is that of the prediction alone; a meta-gradient sees the targets.
+        return chunk._replace(target=estimates(weights, chunk).target)
 
-        def update(phi, _):
-            # The gradient is that of the prediction alone; a meta-gradient sees the targets.
-            target = of(phi.weights, chunk).target
-
-            def loss(weights):
-                error = of(weights, chunk).prediction - target
-                return 0.5 * losses.masked_mean(jnp.square(error), chunk.mask)
-
-            return descended(inner, phi, jax.grad(loss)(phi.weights)), None
-
-        return jax.lax.scan(update, phi, length=updates)[0]
-
-    return Learner(
-        init=values.init,
-        begin=begin,
-        memory=lambda theta: (),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
-        adapt=adapt,
-        weights=lambda phi: phi.weights,
-        divergence=choice.divergence,
-        noise=choice.noise,
+    return descent(
+        values.init,
+        predict,
+        losses.term(losses.value_error),
+        as_rule(inner),
+        prepare=prepare,
+        updates=updates,
+        actor=lambda _: noisy_actor(lambda theta, phi, rows: policy(rows), choice, epsilon),
     )
 
 
-def descended(inner: optax.GradientTransformation, phi: ValueState, gradients: Tree) -> ValueState:
-    """One step of the inner rule."""
-    step, state = inner.update(gradients, phi.optimizer_state, phi.weights)
-    return ValueState(optax.apply_updates(phi.weights, step), state)
+def noisy_actor(
+    logits_of: Callable[[Tree, Tree, jax.Array], jax.Array],
+    choice: Distribution,
+    epsilon: float | jax.Array,
+    annotate: AnnotateFn = unannotated,
+) -> Actor:
+    """An actor of a policy that takes a uniformly random action now and then.
+
+    Its mode is that of the policy itself.
+
+    Args:
+      logits_of: ``(theta, phi, observation [B, O]) -> logits [B, A]``, the policy.
+      choice: The distribution of actions.
+      epsilon: Probability of a uniformly random action.
+      annotate: See ``metajax.Actor``.
+    """
+
+    def act(noise, theta, phi, memory, seen):
+        logits = logits_of(theta, phi, seen.observation[None])[0]
+        noisy = noisy_logits(logits, epsilon)
+        action = choice.sample(noise, noisy)
+        return ActorOutput(action, choice.mode(logits), choice.log_prob(noisy, action)), memory
+
+    return Actor(
+        memory=lambda theta: (),
+        act=act,
+        divergence=choice.divergence,
+        noise=choice.noise,
+        annotate=annotate,
+        records=("next_observation",),
+    )
+
+
+def noisy_logits(logits: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """Logits ``[..., A]`` of a policy with a uniformly random action now and then."""
+    return exploring(jax.nn.softmax(logits), epsilon)

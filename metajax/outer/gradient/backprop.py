@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core import layout as batch
-from metajax.core.types import Estimator, Objective
-from metajax.outer.once import finish_info
+from metajax.core import metrics
+from metajax.core.algorithm import Estimator, Objective
+from metajax.core.layout import Layout, sum_rows, total_of
 
 
 class RunningMean(NamedTuple):
@@ -17,9 +17,7 @@ class RunningMean(NamedTuple):
     started: jax.Array
 
 
-def backprop(
-    objective: Objective, tasks: batch.TaskMap, *, sampling_credit: bool = False
-) -> Estimator:
+def backprop(objective: Objective, layout: Layout, *, sampling_credit: bool = False) -> Estimator:
     """The gradient of an objective, averaged over N fresh trials.
 
     Each block of tasks is collected without gradients, as wide as is best for
@@ -27,9 +25,9 @@ def backprop(
     nothing of a trial has to be stored for the backward pass.
 
     Args:
-      objective: its ``prepare`` is not used, as no block sees all tasks.
-      tasks: layout over blocks and devices.
-      sampling_credit: fill in ``TrialItem.credit`` for the ``emaml`` term. Its
+      objective: The objective; its ``prepare`` is not used, as no block sees all tasks.
+      layout: Blocks and devices of the tasks.
+      sampling_credit: Fill in ``TrialItem.credit`` for the ``emaml`` term. Its
         baseline is a running mean of earlier iterations, which does not depend on
         the samples at hand and so leaves the estimate unbiased; the term is left
         out in the first iteration, which has no baseline.
@@ -46,26 +44,26 @@ def backprop(
             (_, loss_info), gradients = gradient(theta, item)
             return gradients, loss_info
 
-        gradients, loss_info = batch.total_of(of_task, items, tasks.gradient_microbatch)
-        return gradients, {**batch.sum_rows(info), **loss_info}
+        gradients, loss_info = total_of(of_task, items, layout.gradient_microbatch)
+        return gradients, {**sum_rows(info), **loss_info}
 
     def init(key, theta):
         del key, theta
         return RunningMean(jnp.zeros(()), jnp.zeros(())) if sampling_credit else ()
 
     def estimate(key, theta, carry):
-        keys = jax.random.split(key, tasks.num_tasks)
-        gradients, info = tasks.mean(block_sum, (theta, carry), keys)
+        keys = jax.random.split(key, layout.num_tasks)
+        gradients, info = layout.mean(block_sum, (theta, carry), keys)
         if sampling_credit:
             value = info["returns"][-1]
             mixed = 0.9 * carry.value + 0.1 * value
             carry = RunningMean(jnp.where(carry.started > 0, mixed, value), jnp.ones(()))
-        return gradients, carry, finish_info(info, tasks.num_tasks)
+        return gradients, carry, metrics.from_mean(info, layout.num_tasks)
 
     return Estimator(init, estimate)
 
 
 def _credit(query, mean):
-    """In the units of ``policy_gradient_loss``: reward divided by the horizon."""
+    """In the units of ``losses.policy_gradient``: reward divided by the horizon."""
     returns = jnp.mean(jnp.sum(query.reward, axis=-2), axis=-1)
     return mean.started * (returns - mean.value) / query.mask.shape[-2]

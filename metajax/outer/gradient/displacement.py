@@ -1,45 +1,44 @@
-"""Reptile's direction: where adaptation leads."""
+"""Reptile's direction: the displacement of the weights by adaptation."""
 
 import jax
 
-from metajax.core import layout as batch
-from metajax.core.problem import run_sampled
-from metajax.core.types import Estimator, Learner, Source, TaskFamily
-from metajax.outer.once import finish_info
+from metajax.core import metrics
+from metajax.core.algorithm import Estimator
+from metajax.core.layout import Layout, sum_rows
+from metajax.core.options import OptionError
+from metajax.core.problem import Problem
 
 
-def displacement(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    tasks: batch.TaskMap,
-    *,
-    num_adaptations: int,
-) -> Estimator:
-    """``theta - mean(weights(phi_K))``: descending it moves theta to the adapted weights.
+def displacement(problem: Problem, layout: Layout) -> Estimator:
+    """``theta - mean(weights(theta, phi_K))``: descending it moves theta to the adapted weights.
 
     Nothing is differentiated but the inner loss, so memory and time per task are
     those of the trial. With ``optax.sgd(rate)`` the update is that of Reptile,
-    ``theta + rate * mean(weights(phi_K) - theta)``.
+    ``theta + rate * mean(weights(theta, phi_K) - theta)``.
+
+    Raises:
+      OptionError: for a learner without adapted weights.
 
     Source: Nichol et al. (2018), "On first-order meta-learning algorithms",
     algorithm 2.
     """
+    weights_of = problem.learner.weights
+    if weights_of is None:
+        raise OptionError(
+            "learner", "has no adapted weights; allowed: a learner that adapts its weights"
+        )
 
     def block_sum(theta, keys):
         def of_task(key):
-            trial, info = run_sampled(
-                learner, source, family, key, theta, num_adaptations=num_adaptations
-            )
-            weights = learner.weights(trial.phi)
-            direction = jax.tree.map(lambda start, end: start - end, theta, weights)
-            return direction, info
+            trial, info = problem.run_sampled(key, theta)
+            weights = weights_of(theta, trial.phi)
+            return jax.tree.map(lambda start, end: start - end, theta, weights), info
 
-        return batch.sum_rows(jax.vmap(of_task)(keys))
+        return sum_rows(jax.vmap(of_task)(keys))
 
     def estimate(key, theta, carry):
-        keys = jax.random.split(key, tasks.num_tasks)
-        direction, info = tasks.mean(block_sum, theta, keys)
-        return direction, carry, finish_info(info, tasks.num_tasks)
+        keys = jax.random.split(key, layout.num_tasks)
+        direction, info = layout.mean(block_sum, theta, keys)
+        return direction, carry, metrics.from_mean(info, layout.num_tasks)
 
     return Estimator(init=lambda key, theta: (), estimate=estimate)

@@ -1,36 +1,29 @@
 """Online meta-gradients: through a short window of lifetimes that go on."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from metajax.core import layout as batch
-from metajax.core.problem import DERIVATIVES, replay, run_trial
-from metajax.core.types import Chunk, Estimator, Key, Learner, Outputs, Source, TaskFamily, Tree
-from metajax.data.rollout import StreamReturns
-from metajax.outer.once import finish_info
-
-Loss = Callable[[Outputs, Chunk], jax.Array]
+from metajax.core import metrics
+from metajax.core.algorithm import Estimator, Info
+from metajax.core.family import Key, Tree
+from metajax.core.layout import Layout, sum_rows, total_of
+from metajax.core.problem import Life, Noise, Problem
+from metajax.core.replay import DERIVATIVES, replay
+from metajax.core.types import AdaptFn, Learner, Loss
 
 
 class Lifetime(NamedTuple):
     """A lifetime between two meta-steps.
 
     Attributes:
-      task: that it is spent in.
-      phi: all of the learner's state.
-      source: where its streams are.
-      earned: what they have earned, for the log.
-      age: int32, adaptations so far.
+      life: The trial so far.
+      age: Int32, adaptations so far.
     """
 
-    task: Tree
-    phi: Tree
-    source: Tree
-    earned: StreamReturns
+    life: Life
     age: jax.Array
 
 
@@ -38,175 +31,186 @@ class Window(NamedTuple):
     """A collected piece of a lifetime, as its meta-gradient needs it.
 
     Attributes:
-      phi: at its start.
-      support: chunks that were adapted to, leaves ``[window, T, E, ...]``.
-      query: the chunk after them, leaves ``[T, E, ...]``.
-      key: replays the adaptations.
+      phi: State at its start.
+      support: Chunks that were adapted to, leaves ``[window, T, E, ...]``.
+      query: The chunk after them, leaves ``[T, E, ...]``.
+      key: Randomness of the adaptations.
     """
 
     phi: Tree
-    support: Chunk
-    query: Chunk
+    support: Tree
+    query: Tree
     key: Key
 
 
 def truncated(
-    learner: Learner,
-    source: Source,
-    family: TaskFamily,
-    tasks: batch.TaskMap,
-    *,
-    num_adaptations: int,
-    window: int,
+    problem: Problem,
+    layout: Layout,
     loss: Loss,
+    *,
+    window: int,
     judge: Learner | None = None,
     behaviour_loss: Loss | None = None,
     derivative: str = "exact",
+    every_step: bool = False,
 ) -> Estimator:
     """The gradient of the loss after ``window`` adaptations, in N lifetimes that go on.
 
-    ``d/dtheta loss(phi_W(theta))`` with phi_0 a constant: what theta did to a lifetime before
-    the window is left out. The loss is that of the next chunk, the query. That is adapted to
-    as well afterwards, so that no experience is lost: a meta-step makes a lifetime
-    ``window + 1`` adaptations older. One that has reached its length gives way to a new one
+    ``d/dtheta loss(phi_W(theta))`` with phi_0 a constant: the influence of theta on a lifetime
+    before the window is left out. The loss is that of the next chunk, the query, which is
+    adapted to as well afterwards, so that no experience is lost: a meta-step makes a lifetime
+    ``window + 1`` adaptations older. A lifetime of full length gives way to a new one
     in a new task. At the start ages are spread evenly over a lifetime, with a random offset, so
     that lifetimes do not end together; the first ones are as much shorter.
 
     The carry is the ``Lifetime`` of each task. ``info`` has ``returns`` (``[1]``, mean over
-    tasks and streams of the return of the episode that ended last), ``env_steps`` and
-    ``loss``.
+    tasks of the score after the window), ``env_steps`` and ``loss``.
 
     Args:
-      learner: what adapts. Its theta need not be weights.
-      source: of a lifetime (``metajax.data.rollout.lifetime``).
-      family: where tasks come from.
-      tasks: layout over blocks and devices.
-      num_adaptations: of a lifetime; it ends at the first meta-step that reaches them.
-      window: adaptations that are differentiated through.
-      loss: of the adapted learner on the query chunk.
-      judge: a learner with the same phi that annotates and unrolls for the losses, say with
-        a fixed discount; the learner itself by default.
-      behaviour_loss: of all ``window + 1`` chunks as one, ``[(window + 1) T, E]``, with no
+      problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be
+        weights.
+      layout: Blocks and devices of the tasks.
+      loss: Loss of the adapted learner on the query chunk.
+      window: Number of adaptations to differentiate through.
+      judge: A learner with the same phi that annotates and predicts for the losses, say with
+        a fixed discount. Default: the learner itself.
+      behaviour_loss: Loss of all ``window + 1`` chunks as one, ``[(window + 1) T, E]``, with no
         gradient through phi: a score-function loss of settings that act on the experience
         alone, such as epsilon.
-      derivative: one of ``metajax.core.problem.DERIVATIVES``; "first-order" gives no gradient to
-        settings of the adaptation.
+      derivative: One of ``metajax.core.replay.DERIVATIVES``; "first-order" gives no gradient
+        to settings of the adaptation.
+      every_step: Use the mean loss of all ``window + 1`` chunks, each before it is adapted to,
+        instead of the query alone: what a learned optimiser descends on its way.
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
     """
-    judge = learner if judge is None else judge
-    adapt = DERIVATIVES[derivative](learner.adapt)
-    adapt_once = batch.one_task_at_a_time(learner.adapt) if learner.singly else learner.adapt
-
-    def born(key, theta):
-        key_task, key_begin, key_open, key_chunk = jax.random.split(key, 4)
-        task = family.sample(key_task)
-        phi, state = learner.begin(key_begin, theta), source.open(key_open, theta, task)
-        _, chunk = jax.eval_shape(
-            source.next, source.draw(key_chunk, task), theta, phi, task, state
-        )
-        earned = StreamReturns.none(chunk.mask.shape[1])
-        return Lifetime(task, phi, state, earned, jnp.zeros((), jnp.int32))
-
-    def live(key_trial, key_query, theta, life):
-        """One window: the lifetime after it, what the gradient needs, and the log."""
-        trial = run_trial(
-            _at(learner, life.phi),
-            source._replace(open=lambda key, theta, task: life.source),
-            key_trial,
-            theta,
-            life.task,
-            num_adaptations=window,
-        )
-        chunks = _joined(trial.support, trial.query)
-        earned, _ = life.earned.after(chunks.reward, chunks.done)
-        older = Lifetime(
-            life.task,
-            adapt_once(learner.draw(key_query), theta, trial.phi, trial.query),
-            trial.source,
-            earned,
-            life.age + window + 1,
-        )
-        info = {"returns": jnp.mean(earned.latest)[None], "env_steps": trial.env_steps}
-        return older, Window(life.phi, trial.support, trial.query, trial.key), info
-
-    def renewed(keys, theta, lives):
-        """Lifetimes of a block, those that have reached their length being new ones."""
-        ended = lives.age >= num_adaptations
-
-        def renew():
-            def either(key, ended, life):
-                choose = functools.partial(jnp.where, ended)
-                return jax.tree.map(choose, born(key, theta), life)
-
-            return jax.vmap(either)(keys, ended, lives)
-
-        # A branch of the whole block: lifetimes end rarely, and their buffers are large.
-        return jax.lax.cond(jnp.any(ended), renew, lambda: lives)
-
-    def unroll(theta, phi, chunk):
-        return judge.unroll(theta, phi, judge.memory(theta), chunk)
-
-    def meta_loss(theta, item):
-        def acted(phi, chunk):
-            return (
-                () if behaviour_loss is None else unroll(theta, jax.lax.stop_gradient(phi), chunk)
-            )
-
-        start = _at(learner, item.phi)
-        phi, before = replay(start, adapt, theta, item.support, item.key, acted)
-        query = jax.lax.stop_gradient(judge.annotate(theta, phi, item.query))
-        value = loss(unroll(theta, phi, query), query)
-        total = value
-        if behaviour_loss is not None:
-            outputs = _joined(before, acted(phi, item.query))
-            total = total + behaviour_loss(outputs, _joined(item.support, item.query))
-        return total, {"loss": value}
+    adapt = DERIVATIVES[derivative](problem.learner.adapt)
+    meta_loss = functools.partial(
+        window_loss,
+        problem.learner,
+        judge or problem.learner,
+        adapt,
+        loss,
+        behaviour_loss,
+        every_step,
+    )
 
     def block_sum(theta, block):
         keys, lives = block
-        keys_trial, keys_query, keys_born = jnp.moveaxis(
+        keys_live, keys_query, keys_born = jnp.moveaxis(
             jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
         )
-        older, items, info = jax.vmap(live, (0, 0, None, 0))(keys_trial, keys_query, theta, lives)
-        after = renewed(keys_born, theta, older)
+        collect = functools.partial(live, problem, window)
+        older, items, info = jax.vmap(collect, (0, 0, None, 0))(keys_live, keys_query, theta, lives)
+        after = renewed(problem, keys_born, theta, older)
 
         def of_task(item):
             (_, loss_info), gradients = jax.value_and_grad(meta_loss, has_aux=True)(theta, item)
             return gradients, loss_info
 
-        gradients, loss_info = batch.total_of(of_task, items, tasks.gradient_microbatch)
-        return (gradients, {**batch.sum_rows(info), **loss_info}), after
+        gradients, loss_info = total_of(of_task, items, layout.gradient_microbatch)
+        return (gradients, {**sum_rows(info), **loss_info}), after
 
     def init(key, theta):
         key_offset, key_born = jax.random.split(key)
-        keys = jax.random.split(key_born, tasks.num_tasks)
-        lives = tasks.collect(lambda theta, key: born(key, theta), theta, keys)
-        steps = max(1, num_adaptations // (window + 1))
-        place = jnp.arange(tasks.num_tasks) + jax.random.uniform(key_offset)
-        age = jnp.minimum(place / tasks.num_tasks * steps, steps - 1).astype(jnp.int32)
+        keys = jax.random.split(key_born, layout.num_tasks)
+        lives = layout.collect(lambda theta, key: born(problem, key, theta), theta, keys)
+        steps = max(1, problem.num_adaptations // (window + 1))
+        place = jnp.arange(layout.num_tasks) + jax.random.uniform(key_offset)
+        age = jnp.minimum(place / layout.num_tasks * steps, steps - 1).astype(jnp.int32)
         return lives._replace(age=age * (window + 1))
 
     def estimate(key, theta, carry):
-        keys = jax.random.split(key, tasks.num_tasks)
-        (gradients, info), carry = tasks.mean_and_rows(block_sum, theta, (keys, carry))
-        return gradients, carry, finish_info(info, tasks.num_tasks)
+        keys = jax.random.split(key, layout.num_tasks)
+        (gradients, info), carry = layout.mean_and_rows(block_sum, theta, (keys, carry))
+        return gradients, carry, metrics.from_mean(info, layout.num_tasks)
 
     return Estimator(init, estimate)
 
 
-def _at(learner: Learner, phi: Tree) -> Learner:
-    """The learner at the point of its lifetime where its state is ``phi``."""
-    return learner._replace(begin=lambda key, theta: phi)
+def born(problem: Problem, key: Key, theta: Tree) -> Lifetime:
+    """A new lifetime in a new task."""
+    key_task, key_start = jax.random.split(key)
+    life = problem.start(key_start, theta, problem.family.sample(key_task))
+    return Lifetime(life, jnp.zeros((), jnp.int32))
 
 
-def _joined(support: Tree, query: Tree) -> Tree:
-    """Leaves ``[W, T, E, ...]`` and ``[T, E, ...]`` as ``[(W + 1) T, E, ...]``."""
+def live(
+    problem: Problem, window: int, key: Key, key_query: Key, theta: Tree, lifetime: Lifetime
+) -> tuple[Lifetime, Window, Info]:
+    """One window: the lifetime after it, the data of the gradient, and the log."""
+    source, learner = problem.source, problem.learner
+    _, _, key_adapt, key_chunks = jax.random.split(key, 4)
+    chunk_keys = jax.random.split(key_chunks, window + 1)
+    keys = Noise(chunk_keys[:-1], jax.random.split(key_adapt, window))
+    life, support, measured = problem.proceed(keys, theta, lifetime.life)
+    noise = Noise(source.noise(chunk_keys[-1], life.task), learner.noise(key_query))
+    after, query = problem.advance(noise, theta, life)
+    last = source.measure(after.source, query)
+    older = Lifetime(after, lifetime.age + window + 1)
+    count = jnp.sum(measured.steps, dtype=jnp.int32) + last.steps
+    item = Window(lifetime.life.phi, support, query, key_adapt)
+    return older, item, {"returns": last.score[None], "env_steps": count}
+
+
+def renewed(problem: Problem, keys: Key, theta: Tree, lifetimes: Lifetime) -> Lifetime:
+    """Lifetimes of a block, with new ones in the place of those of full length."""
+    ended = lifetimes.age >= problem.num_adaptations
+
+    def renew():
+        def either(key, ended, lifetime):
+            choose = functools.partial(jnp.where, ended)
+            return jax.tree.map(choose, born(problem, key, theta), lifetime)
+
+        return jax.vmap(either)(keys, ended, lifetimes)
+
+    # A branch of the whole block: lifetimes end rarely, and their buffers are large.
+    return jax.lax.cond(jnp.any(ended), renew, lambda: lifetimes)
+
+
+def window_loss(
+    learner: Learner,
+    judge: Learner,
+    adapt: AdaptFn,
+    loss: Loss,
+    behaviour_loss: Loss | None,
+    every_step: bool,
+    theta: Tree,
+    item: Window,
+) -> tuple[jax.Array, Info]:
+    """The meta-loss of one window; arguments as ``truncated`` takes them."""
+
+    def acted(phi, chunk):
+        if behaviour_loss is not None:
+            return judge.predict(theta, jax.lax.stop_gradient(phi), chunk)
+        return None
+
+    def judged(phi, chunk):
+        if judge.actor is not None:
+            chunk = jax.lax.stop_gradient(judge.actor.annotate(theta, phi, chunk))
+        return loss(judge.predict(theta, phi, chunk), chunk)
+
+    def observed(phi, chunk):
+        return acted(phi, chunk), judged(phi, chunk) if every_step else None
+
+    phi, (before, earlier) = replay(
+        learner, theta, item.phi, item.support, item.key, adapt=adapt, observe=observed
+    )
+    value = judged(phi, item.query)
+    if every_step:
+        value = jnp.mean(jnp.append(earlier, value))
+    total = value
+    if behaviour_loss is not None:
+        outputs = joined(before, acted(phi, item.query))
+        total = total + behaviour_loss(outputs, joined(item.support, item.query))
+    return total, {"loss": value}
+
+
+def joined(support: Tree, query: Tree) -> Tree:
+    """Leaves ``[W, T, ...]`` and ``[T, ...]`` as ``[(W + 1) T, ...]``."""
 
     def join(chunks, last):
-        if last.ndim < 2:
-            return last
         return jnp.concatenate([chunks, last[None]]).reshape(-1, *last.shape[1:])
 
     return jax.tree.map(join, support, query)

@@ -1,1 +1,1 @@
-"""Environments of other libraries as task families."""
+"""Adapters from environments of other libraries to task families."""

@@ -1,4 +1,4 @@
-"""Dtypes and records: what an adapter to somebody else's environment needs."""
+"""Dtype conversions and record helpers for adapters."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Tree
+from metajax.core.family import Tree
 
 
 def strong(value: Any, dtype: Any) -> jax.Array:
-    """An array of exactly that dtype: a weak one would change in a scan's carry."""
+    """An array of exactly ``dtype``; a weak dtype would change in the carry of a scan."""
     if jnp.issubdtype(dtype, jax.dtypes.extended):
         return value
     return jnp.asarray(value, dtype)
 
 
 def cast(dtypes: Tree, tree: Tree) -> Tree:
-    """``tree`` with the dtypes that a tree of the same structure gives."""
+    """``tree`` with the dtypes of a tree of the same structure."""
     return jax.tree.map(lambda dtype, leaf: strong(leaf, dtype), dtypes, tree)
 
 
 def scalar(value: Any, dtype: Any) -> jax.Array:
-    """An array without axes; for what environments return with an axis of one."""
+    """A scalar of ``dtype``, also from an array ``[1]``, as some environments return."""
     return jnp.reshape(jnp.asarray(value, dtype), ())
 
 
 def common_dtypes(first: Tree, second: Tree) -> Tree:
-    """The dtypes that hold the leaves of both of two trees of arrays."""
+    """Leafwise promoted dtypes of two trees of arrays."""
 
     def common(a, b):
         return a.dtype if a.dtype == b.dtype else jnp.promote_types(a.dtype, b.dtype)
@@ -40,8 +40,8 @@ def common_dtypes(first: Tree, second: Tree) -> Tree:
 def conform(nominal: Tree, drawn: Tree) -> Tree:
     """``drawn`` as arrays with the dtypes of ``nominal``.
 
-    Python numbers count as float32 and int32. A float where ``nominal`` has an
-    integer is rounded to the nearest one.
+    Python numbers count as float32 and int32. A float is rounded where ``nominal`` has an
+    integer.
     """
 
     def one(reference, value):
@@ -59,14 +59,14 @@ def conform(nominal: Tree, drawn: Tree) -> Tree:
 
 
 def field_names(record: Any) -> list[str]:
-    """Names of the fields of a dataclass or ``NamedTuple``."""
+    """Field names of a dataclass or ``NamedTuple``; empty for anything else."""
     if dataclasses.is_dataclass(record):
         return [field.name for field in dataclasses.fields(record)]
     return list(getattr(record, "_fields", ()))
 
 
 def replace(record: Any, **changes: Any) -> Any:
-    """A copy of a dataclass or ``NamedTuple`` with some fields changed."""
+    """A copy of a dataclass or ``NamedTuple`` with some fields replaced."""
     if hasattr(record, "_replace"):
         return record._replace(**changes)
     return dataclasses.replace(record, **changes)

@@ -1,4 +1,4 @@
-"""Any gymnax environment as a task family."""
+"""Task families over gymnax environments."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.options import check_number
-from metajax.core.types import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.family import Key, Spec, TaskFamily, TimeStep, Tree
+from metajax.core.options import AtLeast, check_number
 from metajax.tasks.adapters import gymnax_environment as build
 from metajax.tasks.adapters.casts import cast, conform, replace, scalar
-from metajax.tasks.auto_reset import with_auto_reset
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
 class GymnaxTask(NamedTuple):
-    """A task of a family from gymnax.
+    """A task of a gymnax family.
 
     Attributes:
-      params: the environment's ``EnvParams``, every leaf an array.
-      fields: the state fields that belong to the task, by name.
+      params: ``EnvParams`` of the environment, with array leaves.
+      fields: State fields that belong to the task, by name.
     """
 
     params: Tree
@@ -40,39 +40,39 @@ def from_gymnax(
 ) -> TaskFamily:
     """A task family over a gymnax environment.
 
-    A task is ``GymnaxTask(params, fields)``. The fields are drawn once, with the
-    task, and put back after every reset and step, so a task stays what it is over
-    all episodes of its trial; gymnax's own ``step`` would redraw them.
+    A task is ``GymnaxTask(params, fields)``. The fields are drawn once per task and restored
+    after every reset and step, so that a task stays fixed over all episodes of its trial;
+    gymnax's own ``step`` would redraw them.
 
-    Observations are float32, those of a discrete space one-hot; rewards are float32
-    scalars; actions are cast to what the environment takes and clipped to the
-    bounds that its action space has in the task. An episode that ends in a
-    terminal state at the time limit counts as terminated only.
+    Observations are float32, one-hot for a discrete space; rewards are float32 scalars.
+    Actions are cast to the dtype of the environment and clipped to the bounds of the action
+    space in the task. An episode that reaches a terminal state at the time limit counts as
+    terminated, not as truncated.
 
     Args:
-      env: a gymnax environment, or the id of a registered one.
-      sample_params: ``(key) -> EnvParams``. Floats are rounded where the parameter
-        is an integer and booleans stay booleans, so all fields may be scaled alike.
-        By default every task has the same parameters.
-      task_fields: names of the state fields that ``reset_env`` draws though they
-        belong to the task, like the goal of PointRobot-misc. Known by default for
-        gymnax's own environments; ``()`` for none.
-      params: the nominal parameters, from which spaces and the time limit are read;
-        by default the environment's.
-      episode_length: time limit in steps; by default the nominal
-        ``max_steps_in_episode``. It belongs to the family: tasks do not differ in it.
-      episodes_per_trial: for the ``Spec``.
-      transform_observation: applied to every observation, to mask a goal it shows
-        or to make one array of several.
-      name: for the ``Spec``; by default the environment's.
+      env: gymnax environment, or the id of a registered one.
+      sample_params: ``(key) -> EnvParams``, the parameters of a new task. Floats are rounded
+        where the parameter is an integer, and booleans stay booleans, so all fields may be
+        scaled alike. Default: the nominal parameters for every task.
+      task_fields: Names of the state fields that ``reset_env`` draws although they belong to
+        the task, such as the goal of PointRobot-misc. Default: the known fields of gymnax's
+        own environments; ``()`` for none.
+      params: Nominal parameters, the source of spaces and time limit. Default: those of the
+        environment.
+      episode_length: Time limit in steps, the same for all tasks. Default: the nominal
+        ``max_steps_in_episode``.
+      episodes_per_trial: Field of the ``Spec``.
+      transform_observation: Function applied to every observation, for example to mask an
+        observed goal or to merge several arrays into one.
+      name: Field of the ``Spec``. Default: the name of the environment.
 
     Returns:
       The family.
 
     Raises:
-      OptionError: a ``ValueError`` that names the argument, for an unknown id or
-        task field, parameters of another type, a missing time limit, an action
-        space that is neither discrete nor a box, or several arrays an observation.
+      OptionError: A ``ValueError`` that names the argument: an unknown id or task field,
+        parameters of another type, a missing time limit, an action space that is neither
+        discrete nor a box, or an observation of several arrays.
 
     Examples:
       >>> import jax
@@ -90,8 +90,8 @@ def from_gymnax(
       >>> timestep.observation.shape
       (4,)
     """
-    check_number("episodes_per_trial", episodes_per_trial, minimum=1)
-    # A family may be built while something is traced; what is static may not be.
+    check_number("episodes_per_trial", episodes_per_trial, AtLeast(1))
+    # A family may be built inside a trace, but its static parts must be concrete.
     with jax.ensure_compile_time_eval():
         env = build.environment(env)
         nominal = build.nominal_params(env, params, sample_params)
@@ -99,43 +99,21 @@ def from_gymnax(
         action_space = build.action_space(env, nominal)
     nominal = build.limit_time(nominal, episode_length)
     fields = build.known_task_fields(env, task_fields)
-    dtypes = build.state_dtypes(env, nominal, fields)
-    encode = build.encoder(env, nominal, transform_observation)
 
-    def sample(key):
-        key_params, key_fields = jax.random.split(key)
-        drawn = nominal if sample_params is None else sample_params(key_params)
-        drawn = conform(nominal, build.limit_time(drawn, episode_length))
-        if not fields:
-            return GymnaxTask(drawn, {})
-        state = cast(dtypes, env.reset_env(key_fields, drawn)[1])
-        return GymnaxTask(drawn, {field: getattr(state, field) for field in fields})
+    def draw_params(key):
+        drawn = nominal if sample_params is None else sample_params(key)
+        return conform(nominal, build.limit_time(drawn, episode_length))
 
-    def settle(key, task, raw, state, action):
-        """Puts the task back into the state; then the dtypes and the observation."""
-        if fields:
-            state = replace(state, **task.fields)
-            raw = env.observe(key, state, action, task.params)
-        return cast(dtypes, state), encode(raw)
-
-    def reset(key, task):
-        key_reset, key_observe = jax.random.split(key)
-        raw, state = env.reset_env(key_reset, task.params)
-        state, observation = settle(key_observe, task, raw, state, None)
-        no = jnp.zeros((), bool)
-        return state, TimeStep(observation, jnp.zeros((), jnp.float32), no, no, observation)
-
-    def advance(key, task, state, action):
-        key_step, key_observe = jax.random.split(key)
-        action = build.cast_action(env, task.params, action)
-        raw, state, reward, terminated, _ = env.step_env(key_step, state, action, task.params)
-        state, observation = settle(key_observe, task, raw, state, action)
-        terminated = scalar(False if build.never_terminates(env) else terminated, bool)
-        truncated = scalar(env.is_truncated(state, task.params), bool) & ~terminated
-        reward = scalar(reward, jnp.float32)
-        return state, TimeStep(observation, reward, terminated, truncated, observation)
-
-    first = jax.eval_shape(lambda key: reset(key, sample(key))[1], jax.random.key(0))
+    adapter = _Adapter(
+        env,
+        fields,
+        draw_params,
+        dtypes=build.state_dtypes(env, nominal, fields),
+        encode=build.encoder(env, nominal, transform_observation),
+    )
+    first = jax.eval_shape(
+        lambda key: adapter.reset(key, adapter.sample(key))[1], jax.random.key(0)
+    )
     spec = Spec(
         name=env.name if name is None else name,
         observation_shape=first.observation.shape,
@@ -143,11 +121,55 @@ def from_gymnax(
         episode_length=episode_length,
         episodes_per_trial=episodes_per_trial,
     )
-    build.check_step(env, spec, sample, reset, advance)
-    return with_auto_reset(spec, sample, reset, advance)
+    build.check_step(env, spec, adapter.sample, adapter.reset, adapter.advance)
+    return with_auto_reset(spec, adapter.sample, adapter.reset, adapter.advance)
+
+
+class _Adapter(NamedTuple):
+    """The functions of a family over ``env``, from its settled arguments."""
+
+    env: Any
+    fields: tuple[str, ...]
+    draw_params: Callable[[Key], Tree]
+    dtypes: Tree  # of a state
+    encode: Callable[[Any], jax.Array]
+
+    def sample(self, key: Key) -> GymnaxTask:
+        key_params, key_fields = jax.random.split(key)
+        params = self.draw_params(key_params)
+        if not self.fields:
+            return GymnaxTask(params, {})
+        state = cast(self.dtypes, self.env.reset_env(key_fields, params)[1])
+        return GymnaxTask(params, {field: getattr(state, field) for field in self.fields})
+
+    def reset(self, key: Key, task: GymnaxTask) -> tuple[Tree, TimeStep]:
+        key_reset, key_observe = jax.random.split(key)
+        raw, state = self.env.reset_env(key_reset, task.params)
+        state, observation = self._restored(key_observe, task, raw, state, None)
+        return state, time_step(observation)
+
+    def advance(
+        self, key: Key, task: GymnaxTask, state: Tree, action: jax.Array
+    ) -> tuple[Tree, TimeStep]:
+        env = self.env
+        key_step, key_observe = jax.random.split(key)
+        action = build.cast_action(env, task.params, action)
+        raw, state, reward, terminated, _ = env.step_env(key_step, state, action, task.params)
+        state, observation = self._restored(key_observe, task, raw, state, action)
+        terminated = scalar(False if build.never_terminates(env) else terminated, bool)
+        truncated = scalar(env.is_truncated(state, task.params), bool) & ~terminated
+        reward = scalar(reward, jnp.float32)
+        return state, time_step(observation, reward, terminated=terminated, truncated=truncated)
+
+    def _restored(self, key, task, raw, state, action):
+        """State with the fields of the task and settled dtypes, and its observation."""
+        if self.fields:
+            state = replace(state, **task.fields)
+            raw = self.env.observe(key, state, action, task.params)
+        return cast(self.dtypes, state), self.encode(raw)
 
 
 def default_params(env: Any) -> Any:
-    """The default ``EnvParams`` of a gymnax environment or id, to draw tasks around."""
+    """The default ``EnvParams`` of a gymnax environment or id, a centre to draw tasks around."""
     with jax.ensure_compile_time_eval():
         return build.environment(env).default_params

@@ -1,7 +1,7 @@
-"""What is settled about a gymnax environment before it becomes a family.
+"""Static checks and facts of a gymnax environment, for ``from_gymnax``.
 
-Every function here runs once, when the family is built, and answers a wrong
-argument of ``from_gymnax`` with an ``OptionError`` that names it.
+Every function here runs once, when a family is built, and raises an ``OptionError`` that
+names the argument of ``from_gymnax`` at fault.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments.environment import Environment
 
-from metajax.core.options import OptionError, check, check_number, suggest
-from metajax.core.types import Box, Discrete, Key, Spec, Tree
+from metajax.core.family import Box, Discrete, Key, Spec, Tree
+from metajax.core.options import AtLeast, OptionError, check, check_number, suggest
 from metajax.tasks.adapters.casts import common_dtypes, conform, field_names, replace, scalar
 
 SampleParams = Callable[[Key], Any]
 
-# State fields that gymnax draws in reset though they say which task it is.
+# State fields that gymnax draws in reset although they define the task.
 _TASK_FIELDS: dict[str, tuple[str, ...]] = {
     "BernoulliBandit-misc": ("reward_probs", "exp_reward_best"),
     "DeepSea-bsuite": ("action_mapping",),
@@ -36,29 +36,29 @@ _TASK_FIELDS: dict[str, tuple[str, ...]] = {
     "Swimmer-misc": ("goal_xy", "urchin_xys"),
 }
 
-# MetaMaze moves the agent off the goal before it looks whether the agent is there,
-# so what it reports is a new position that happens to be the goal.
+# MetaMaze teleports the agent off the goal before it checks for termination, so it reports
+# random positions that happen to be the goal.
 _NEVER_TERMINATES = frozenset({"MetaMaze-misc"})
 
 
 def environment(env: Any) -> Any:
-    """The environment of an id, or the given one if it is a gymnax environment."""
+    """The environment of a gymnax id, or ``env`` itself once checked."""
     if isinstance(env, str):
         known = gymnax.registered_envs
         if env not in known:
             raise OptionError(
                 "env",
-                f'"{env}" is no id of gymnax; {suggest(env, known)}allowed: {", ".join(known)}',
+                f'"{env}" is not an id of gymnax; {suggest(env, known)}allowed: {", ".join(known)}',
             )
         return _make(env)
     wanted = ("reset_env", "step_env", "observe", "is_truncated", "action_space")
     if isinstance(env, type) or not all(hasattr(env, method) for method in wanted):
         raise OptionError(
             "env",
-            f"{env!r} is no gymnax environment; allowed: an instance of "
+            f"{env!r} is not a gymnax environment; allowed: an instance of "
             "gymnax.environments.environment.Environment, or the id of a registered one",
         )
-    # The base class has every method, and some that only raise.
+    # The base class defines every method, some of them only to raise.
     own = ("reset_env", "step_env", "action_space")
     missing = [name for name in own if not _defines(env, name)]
     if not (_defines(env, "observe") or _defines(env, "get_obs")):
@@ -73,23 +73,25 @@ def environment(env: Any) -> Any:
 
 
 def _defines(env: Any, method: str) -> bool:
-    """Whether an environment has a method that is not that of the base class."""
+    """Whether the class of ``env`` overrides ``method`` of the base class."""
     return getattr(type(env), method, None) is not getattr(Environment, method, None)
 
 
 @functools.cache
 def _make(env_id: str) -> Any:
-    # gymnax keeps and compiles for every instance, so each id gets one only.
-    return gymnax.make(env_id)[0]
+    # gymnax compiles anew for every instance, so each id gets a single one, of concrete arrays
+    # even inside a trace.
+    with jax.ensure_compile_time_eval():
+        return gymnax.make(env_id)[0]
 
 
 def never_terminates(env: Any) -> bool:
-    """Whether what the environment calls terminated must be ignored."""
+    """Whether to ignore the ``terminated`` flag of the environment."""
     return env.name in _NEVER_TERMINATES
 
 
 def nominal_params(env: Any, params: Any, sample_params: SampleParams | None) -> Any:
-    """Parameters that stand for all tasks: their type, time limit and spaces."""
+    """Parameters that give the type, time limit and spaces common to all tasks."""
     nominal = env.default_params if params is None else params
     if sample_params is not None:
         check(callable(sample_params), "sample_params", sample_params, "a function (key) -> params")
@@ -100,11 +102,11 @@ def nominal_params(env: Any, params: Any, sample_params: SampleParams | None) ->
                 f"returns a {type(drawn).__name__}; allowed: {type(nominal).__module__}."
                 f"{type(nominal).__qualname__}, for example default_params(env).replace(...)",
             )
-        # An environment without default_params of its own has the bare base class.
+        # An environment without default_params of its own returns the bare base class.
         nominal = nominal if type(drawn) is type(nominal) else drawn
     if not dataclasses.is_dataclass(nominal):
         return nominal
-    # ``length: float = 1`` is a float that must not be rounded when it is scaled.
+    # A field such as ``length: float = 1`` must not be rounded when it is scaled.
     floats = {
         field.name: float(getattr(nominal, field.name))
         for field in dataclasses.fields(nominal)
@@ -114,12 +116,12 @@ def nominal_params(env: Any, params: Any, sample_params: SampleParams | None) ->
 
 
 def time_limit(nominal: Any, episode_length: int | None, sample_params: SampleParams | None) -> int:
-    """Steps of an episode: as given, or else as the parameters say."""
+    """Time limit in steps: ``episode_length`` if given, else that of the parameters."""
     if episode_length is not None:
-        check_number("episode_length", episode_length, minimum=1)
+        check_number("episode_length", episode_length, AtLeast(1))
         return int(episode_length)
     limit = getattr(nominal, "max_steps_in_episode", None)
-    # The base class of all parameters says 1: a limit that nobody has set.
+    # The base class of all parameters has the placeholder 1, a limit that nobody set.
     placeholder = gymnax.EnvParams.__dataclass_fields__["max_steps_in_episode"]
     fields = getattr(nominal, "__dataclass_fields__", {})
     inherited = fields.get("max_steps_in_episode") is placeholder and limit == placeholder.default
@@ -141,7 +143,7 @@ def time_limit(nominal: Any, episode_length: int | None, sample_params: SamplePa
 
 
 def limit_time(params: Any, episode_length: int) -> Any:
-    """Parameters with that time limit, a float where the environment has one."""
+    """``params`` with the given time limit, as a float where the environment uses a float."""
     if not hasattr(params, "max_steps_in_episode"):
         return params
     is_float = isinstance(params.max_steps_in_episode, float)
@@ -164,7 +166,7 @@ def action_space(env: Any, params: Any) -> Discrete | Box:
 
 
 def cast_action(env: Any, params: Any, action: jax.Array) -> jax.Array:
-    """An action as ``step_env`` wants it: int32, or float32 within the task's bounds."""
+    """An action for ``step_env``: int32, or float32 clipped to the bounds of the task."""
     space = env.action_space(params)
     if hasattr(space, "n"):
         return scalar(action, jnp.int32)
@@ -175,7 +177,7 @@ def cast_action(env: Any, params: Any, action: jax.Array) -> jax.Array:
 def encoder(
     env: Any, params: Any, transform: Callable[[Any], jax.Array] | None
 ) -> Callable[[Any], jax.Array]:
-    """``raw observation -> float32 array``."""
+    """The function ``raw observation -> float32 array``."""
     try:
         num_categories = getattr(env.observation_space(params), "n", None)
     except NotImplementedError:
@@ -201,7 +203,7 @@ def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> N
     """Traces one step of a family.
 
     Raises:
-      OptionError: for an environment that lacks what gymnax reads in a step, or that does not
+      OptionError: If the environment lacks a field that gymnax reads in a step, or does not
         count its steps.
     """
 
@@ -236,17 +238,17 @@ def check_step(env: Any, spec: Spec, sample: Any, reset: Any, advance: Any) -> N
 
 
 def known_task_fields(env: Any, task_fields: Sequence[str] | None) -> tuple[str, ...]:
-    """The task fields as given, or those known of one of gymnax's environments."""
+    """``task_fields`` if given, else those known for the environments of gymnax."""
     if isinstance(task_fields, str):
         raise OptionError("task_fields", f'"{task_fields}" is a string; allowed: a tuple of them')
     return _TASK_FIELDS.get(env.name, ()) if task_fields is None else tuple(task_fields)
 
 
 def state_dtypes(env: Any, params: Any, task_fields: tuple[str, ...]) -> Tree:
-    """The dtypes that a state shall have after a reset and after a step alike.
+    """Dtypes of a state, the same after a reset and after a step.
 
-    gymnax's states begin with Python numbers and may go on as something else; each
-    leaf gets the dtype that holds both.
+    States of gymnax start as Python numbers and may continue with another dtype; each leaf
+    gets the promoted one.
     """
 
     def both(key, params, action):
@@ -269,7 +271,7 @@ def state_dtypes(env: Any, params: Any, task_fields: tuple[str, ...]) -> Tree:
         if field not in names:
             raise OptionError(
                 "task_fields",
-                f'"{field}" is no field of the state; {suggest(field, names)}'
+                f'"{field}" is not a field of the state; {suggest(field, names)}'
                 f"allowed: {', '.join(names)}",
             )
     if jax.tree.structure(first) != jax.tree.structure(second):

@@ -1,1 +1,1 @@
-"""Bandits."""
+"""Bandits: one state, episodes of one pull."""

@@ -1,4 +1,4 @@
-"""What the families of bandits have in common."""
+"""Multi-armed bandits: the environment shared by all bandit families."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core.types import Discrete, Key, Spec, Tabular, TaskFamily, TimeStep
-from metajax.tasks.auto_reset import with_auto_reset
+from metajax.core.family import Discrete, Key, Spec, Tabular, TaskFamily
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
 class BanditTask(NamedTuple):
     """A bandit.
 
     Attributes:
-      means: float32 ``[A]``, the expected reward of each arm.
+      means: float32 ``[A]``, expected reward of each arm.
     """
 
     means: jax.Array
 
 
 class BanditState(NamedTuple):
-    """The state of one pull.
+    """State of one episode.
 
     Attributes:
-      time: int32 scalar, steps since the reset.
+      time: int32 scalar, pulls since the reset: 0 or 1.
     """
 
     time: jax.Array
@@ -43,18 +43,19 @@ def bandit_family(
     oracle_return: float,
     tabular: Tabular | None,
 ) -> TaskFamily:
-    """Independent pulls of arms: an episode is one pull, a trial ``num_pulls``.
+    """A family of bandits with independent pulls.
 
-    The observation is always ``[1.0]``. An episode *terminates* after its pull, since
-    nothing follows that one could bootstrap from; being a constant, the end is the
-    same in all streams and tasks. Actions outside the arms are clipped to the nearest.
+    An episode is one pull, a trial ``num_pulls`` episodes. The observation is always
+    ``[1.0]``. The pull *terminates* its episode, since there is no next state to bootstrap
+    from; the flag is a constant, hence the same in all streams and tasks. An action
+    outside the range of arms is clipped to the nearest arm.
 
     Args:
-      name, random_return, oracle_return, tabular: for the ``Spec``.
-      num_arms: A.
-      num_pulls: episodes of a trial.
-      sample_means: ``(key) -> [A]``, the means of a task.
-      draw: ``(key, mean) -> scalar``, the reward of an arm with that mean.
+      name, random_return, oracle_return, tabular: Fields of the ``Spec``.
+      num_arms: Number of arms, A.
+      num_pulls: Pulls per trial.
+      sample_means: ``(key) -> [A]``, the arm means of a new task.
+      draw: ``(key, mean) -> scalar``, the reward of a pull of an arm with this mean.
 
     Returns:
       The family; tasks are ``BanditTask(means)``.
@@ -76,19 +77,16 @@ def bandit_family(
 
     def reset(key, task):
         del key, task
-        seen, no = jnp.ones(1, jnp.float32), jnp.zeros((), bool)
-        timestep = TimeStep(seen, jnp.zeros((), jnp.float32), no, no, seen)
-        return BanditState(jnp.zeros((), jnp.int32)), timestep
+        return BanditState(jnp.zeros((), jnp.int32)), time_step(jnp.ones(1, jnp.float32))
 
     def advance(key, task, state, action):
-        arm = jnp.clip(action, 0, num_arms - 1)
-        reward = jnp.asarray(draw(key, task.means[arm]), jnp.float32)
-        seen, yes, no = jnp.ones(1, jnp.float32), jnp.ones((), bool), jnp.zeros((), bool)
-        return BanditState(state.time + 1), TimeStep(seen, reward, yes, no, seen)
+        reward = draw(key, task.means[jnp.clip(action, 0, num_arms - 1)])
+        timestep = time_step(jnp.ones(1, jnp.float32), reward, terminated=True)
+        return BanditState(state.time + 1), timestep
 
     return with_auto_reset(spec, sample, reset, advance)
 
 
 def bernoulli(key: Key, mean: jax.Array) -> jax.Array:
-    """1 with probability ``mean``, else 0."""
+    """A reward of 1 with probability ``mean``, else 0."""
     return (jax.random.uniform(key) < mean).astype(jnp.float32)

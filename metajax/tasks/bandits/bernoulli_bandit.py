@@ -1,43 +1,39 @@
-"""Bandits whose arms pay 1 or nothing."""
+"""The Bernoulli bandit."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BernoulliBandit:
-    """Options of ``bernoulli-bandit``.
+class BernoulliBandit(Options):
+    """Bernoulli bandit (Duan et al. 2016): each arm pays 1 with its own unknown probability.
 
-    Each arm pays 1 with a probability of its own, uniform in [0, 1], else 0. The best
-    of k such probabilities is k / (k + 1) on average.
+    The probabilities are independent and uniform in [0, 1]; a pull that does not pay 1 pays
+    0. The largest of k such probabilities is k / (k + 1) on average.
 
-    Follows Duan et al. 2016, "RL2: fast reinforcement learning via slow reinforcement
+    Source: Duan et al. (2016), "RL2: fast reinforcement learning via slow reinforcement
     learning", section 3.1.
 
     Attributes:
-      num_arms: k, arms to choose from.
-      num_pulls: pulls of a trial, each an episode of one step.
+      num_arms: Number of arms, k.
+      num_pulls: Pulls per trial, each an episode of one step.
     """
 
-    num_arms: int = 5
-    num_pulls: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("num_arms", self.num_arms, minimum=1)
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_arms: Count = 5
+    num_pulls: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means)``."""
         import jax
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family, bernoulli
 
         return bandit_family(

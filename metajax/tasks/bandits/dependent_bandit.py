@@ -1,50 +1,46 @@
-"""Two-armed bandits in which one arm tells about the other."""
+"""The two-armed bandit with dependent arms."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
-# The better arm's probability where there are only two tasks.
+# Success probability of the better arm in the distributions with two tasks.
 BETTER_ARM = {"easy": 0.9, "medium": 0.75, "hard": 0.6}
-# The better arm's probability is E max(p, q) for independent, E max(p, 1 - p) for uniform.
+# Its expectation: E max(p, q) for "independent", E max(p, 1 - p) for "uniform".
 EXPECTED_BEST = {"independent": 2 / 3, "uniform": 3 / 4, **BETTER_ARM}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DependentBandit:
-    """Options of ``dependent-bandit``.
+class DependentBandit(Options):
+    """Dependent bandit (Wang et al. 2016): two arms, where one can tell about the other.
 
-    Two arms pay 1 with probabilities p and q, else 0. How they depend on each other:
-    "independent" is not at all, both uniform in [0, 1]; in all others q = 1 - p, and
-    p is uniform in [0, 1] ("uniform") or one of two values with equal chances: 0.1 and
-    0.9 ("easy"), 0.25 and 0.75 ("medium"), 0.4 and 0.6 ("hard").
+    The arms pay 1 with probabilities p and q, else 0. With ``dependence="independent"`` p
+    and q are independent and uniform in [0, 1]. Otherwise q = 1 - p, and p is uniform in
+    [0, 1] ("uniform") or one of two equally likely values: 0.1 and 0.9 ("easy"), 0.25 and
+    0.75 ("medium"), 0.4 and 0.6 ("hard").
 
-    Follows Wang et al. 2016, "Learning to reinforcement learn", sections 3.1.1 and
-    3.1.2.
+    Source: Wang et al. (2016), "Learning to reinforcement learn", sections 3.1.1 and 3.1.2.
 
     Attributes:
-      dependence: the distribution of (p, q).
-      num_pulls: pulls of a trial, each an episode of one step.
+      dependence: Joint distribution of (p, q).
+      num_pulls: Pulls per trial, each an episode of one step.
     """
 
     dependence: Literal["independent", "uniform", "easy", "medium", "hard"] = "uniform"
-    num_pulls: int = 100
-
-    def __post_init__(self) -> None:
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_pulls: Count = 100
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means [2])``."""
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family, bernoulli
 
         def sample_means(key):

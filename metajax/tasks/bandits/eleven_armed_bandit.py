@@ -1,14 +1,14 @@
-"""A bandit with one poor arm that tells which of the others is rich."""
+"""The bandit with one informative arm."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 NUM_TARGETS = 10
 TARGET_REWARD = 5.0
@@ -17,28 +17,25 @@ HINT_SCALE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ElevenArmedBandit:
-    """Options of ``eleven-armed-bandit``.
+class ElevenArmedBandit(Options):
+    """Informative-arm bandit (Wang et al. 2016): a poor arm reveals which of ten arms is rich.
 
-    One of the first ten arms, with equal chances, is the target and pays 5; the other
-    nine pay 1. The eleventh pays a tenth of the target's number, 0.1 to 1: no more than
-    any other, but then the target is known. Nothing else is random. Whoever pulls the
-    eleventh arm first and the target afterwards earns 20.55 in five pulls on average.
+    One of the first ten arms, drawn uniformly, is the target and pays 5; the other nine pay
+    1. The eleventh arm pays a tenth of the target's number, 0.1 to 1: never more than
+    another arm, but its reward identifies the target. Rewards are deterministic. Pulling
+    the eleventh arm once and the target afterwards earns 20.55 in five pulls on average.
 
-    Follows Wang et al. 2016, "Learning to reinforcement learn", section 3.1.3. There
-    the last reward is shown one-hot; here it is the number itself.
+    Source: Wang et al. (2016), "Learning to reinforcement learn", section 3.1.3. Deviation:
+    the learner sees the last reward as a number instead of one-hot.
 
     Attributes:
-      num_pulls: pulls of a trial, each an episode of one step.
+      num_pulls: Pulls per trial, each an episode of one step.
     """
 
-    num_pulls: int = 5
-
-    def __post_init__(self) -> None:
-        check_number("num_pulls", self.num_pulls, minimum=1)
+    num_pulls: Count = 5
 
     def build(self) -> TaskFamily:
-        """The family; tasks are ``BanditTask(means [11])``, the rewards themselves."""
+        """The family; tasks are ``BanditTask(means [11])``, the means being the rewards."""
         import jax
         import jax.numpy as jnp
 
@@ -59,5 +56,5 @@ class ElevenArmedBandit:
             draw=lambda key, mean: mean,
             random_return=total / (NUM_TARGETS + 1),
             oracle_return=TARGET_REWARD,
-            tabular=None,  # the arms' rewards are neither independent nor random
+            tabular=None,  # the arms are not independent, and their rewards not random
         )

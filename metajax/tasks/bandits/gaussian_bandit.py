@@ -1,49 +1,42 @@
-"""Bandits whose arms pay Gaussian rewards."""
+"""The Gaussian bandit."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check_number
+from metajax.core.options import Above, Below, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GaussianBandit:
-    """Options of ``gaussian-bandit``.
+class GaussianBandit(Options):
+    """Gaussian bandit: each arm pays Gaussian rewards around its own unknown mean.
 
-    Each arm pays a Gaussian reward around a mean of its own, and the means are
-    Gaussian.
+    The means of the arms are independent draws from one Gaussian prior.
 
     Attributes:
-      num_arms: k, arms to choose from.
-      num_pulls: pulls of a trial, each an episode of one step.
-      prior_mean, prior_std: of the arms' means.
-      reward_std: of a reward around its arm's mean.
+      num_arms: Number of arms, k.
+      num_pulls: Pulls per trial, each an episode of one step.
+      prior_mean: Mean of the prior over arm means, in reward units.
+      prior_std: Standard deviation of the prior over arm means, in reward units.
+      reward_std: Standard deviation of a reward around the mean of its arm.
     """
 
-    num_arms: int = 5
-    num_pulls: int = 10
-    prior_mean: float = 0.0
-    prior_std: float = 1.0
-    reward_std: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("num_arms", self.num_arms, minimum=1)
-        check_number("num_pulls", self.num_pulls, minimum=1)
-        check_number("prior_mean", self.prior_mean, above=-math.inf, below=math.inf)
-        check_number("prior_std", self.prior_std, above=0, below=math.inf)
-        check_number("reward_std", self.reward_std, above=0, below=math.inf)
+    num_arms: Count = 5
+    num_pulls: Count = 10
+    prior_mean: Annotated[float, Above(-math.inf), Below(math.inf)] = 0.0
+    prior_std: Annotated[float, Above(0), Below(math.inf)] = 1.0
+    reward_std: Annotated[float, Above(0), Below(math.inf)] = 1.0
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``BanditTask(means)``."""
         import jax
 
-        from metajax.core.types import Tabular
+        from metajax.core.family import Tabular
         from metajax.tasks.bandits.base import bandit_family
 
         def sample_means(key):
@@ -62,10 +55,10 @@ class GaussianBandit:
 
 
 def _mean_of_largest(count: int) -> float:
-    """Expectation of the largest of ``count`` standard Gaussians.
+    """Expected maximum of ``count`` independent standard Gaussians.
 
-    The integral of ``x count pdf(x) cdf(x)^(count - 1)``. The sum over a grid is
-    exact in double precision, as for every smooth integrand that vanishes at both ends.
+    The integral of ``x count pdf(x) cdf(x)^(count - 1)``, as a sum over a grid. For a smooth
+    integrand that vanishes at both ends, the sum is exact in double precision.
     """
     import numpy as np
 

@@ -1,1 +1,1 @@
-"""Control problems."""
+"""Classic control and arcade problems."""

@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Above, Below, Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CartPole:
-    """Options of ``cartpole``.
+class CartPole(Options):
+    """CartPole (Barto et al. 1983) with randomised physics: masses, length, gravity, force.
 
-    gymnax's CartPole-v1 in which every task scales gravity, the masses of cart
-    and pole, the pole's length and the force, each by its own uniform factor. The
-    total mass and the pole's moment follow from the scaled ones.
+    gymnax's CartPole-v1. Each task scales gravity, the masses of cart and pole, the length
+    of the pole and the force by independent uniform factors; the total mass and the moment
+    of the pole follow from these.
 
     Attributes:
-      scale_range: lowest and highest factor.
-      mirrored: whether the force's sign is drawn per task too. Then the two
-        actions may be swapped, and no policy is good before it has inferred the
-        task.
-      episode_length: time limit in steps.
+      scale_range: Lowest and highest factor.
+      mirrored: Also draw the sign of the force per task. The two actions then swap in half
+        of the tasks, and no policy is good before it has inferred the task.
+      episode_length: Time limit in steps.
     """
 
-    scale_range: tuple[float, float] = (0.5, 1.5)
+    scale_range: Annotated[tuple[float, float], Above(0), Below(math.inf)] = (0.5, 1.5)
     mirrored: bool = False
-    episode_length: int = 200
+    episode_length: Count = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.scale_range
-        check_number("scale_range", self.scale_range, above=0, below=math.inf)
         check(low <= high, "scale_range", self.scale_range, "the lower factor first")
-        check_number("episode_length", self.episode_length, minimum=1)
 
     def build(self) -> TaskFamily:
-        """The family; ``task.params`` are gymnax's parameters."""
+        """The family; ``task.params`` are the ``EnvParams`` of gymnax."""
         import jax
 
         from metajax.tasks.adapters.gymnax import default_params, from_gymnax

@@ -1,26 +1,26 @@
-"""Catch: a ball falls, and which action moves the paddle where has to be found out."""
+"""Catch with unknown controls and wind."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options, check_number
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class CatchTask(NamedTuple):
-    """What is unknown of a task.
+    """The unknown controls and wind of a task.
 
     Attributes:
-      meaning: int32 ``[3]``, a permutation: what each action does, 0 to the left, 1 nothing,
-        2 to the right.
-      wind: int32 ``[rows - 1]``, columns that the ball is blown aside as it leaves a row: -1,
-        0 or 1.
+      meaning: int32 ``[3]``, a permutation: the effect of each action, 0 for left, 1 for
+        staying, 2 for right.
+      wind: int32 ``[rows - 1]``, shift of the ball in columns as it leaves each row: -1, 0
+        or 1.
     """
 
     meaning: jax.Array
@@ -28,44 +28,42 @@ class CatchTask(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Catch:
-    """Options of ``catch``.
+class Catch(Options):
+    """Catch (Osband et al. 2020) with unknown controls: catch a falling ball with a paddle.
 
-    gymnax's Catch-bsuite with unknown physics. A ball falls a row a step, from the upper row
-    of a board, in a column that is drawn in every episode; a paddle in the lowest row begins in
-    the middle and moves to the left, not at all or to the right. The step with which the ball
-    arrives in the lowest row pays 1 if the paddle is there and -1 if not, and terminates the
-    episode; the others pay nothing. Which of the three actions does what is a permutation that
-    is drawn once a task, uniformly, and so is the wind of each row: with probability ``wind``
-    it blows the ball a column aside, to the left as likely as to the right. Walls hold the
-    paddle; a ball that is blown out on one side comes in on the other. To be where such a ball
-    arrives one has to know the wind before.
+    gymnax's Catch-bsuite. A ball falls one row per step from the top row, in a column drawn
+    per episode; a paddle starts in the middle of the bottom row and moves left, stays or
+    moves right. The step in which the ball reaches the bottom row pays 1 if the paddle is
+    there and -1 if not, and terminates the episode; all other steps pay 0.
 
-    The observation is the board ``[rows, columns]``, 1 where ball or paddle are. Without wind
-    there are six tasks, the permutations, and training meets them all; ``wind`` makes them
-    many.
+    Two things are drawn per task: a uniform permutation that assigns the three effects to
+    the three actions, and the wind of each row. With probability ``wind`` a row shifts the
+    ball by one column, left or right with equal probability; the ball wraps around at the
+    sides, while the paddle stops there. A shifted ball can be caught reliably only by an
+    agent that knows the wind in advance.
 
-    Source: Osband et al. (2020), "Behaviour suite for reinforcement learning", where there is
-    one task, without wind. How many episodes a trial has is our choice.
+    The observation is the board ``[rows, columns]``, 1 at the ball and the paddle. Without
+    wind there are just six tasks, and training covers them all.
+
+    Source: Osband et al. (2020), "Behaviour suite for reinforcement learning", with a single
+    task and no wind. The number of episodes per trial is our choice.
 
     Attributes:
-      rows: of the board; an episode takes one step less.
-      columns: of the board.
-      wind: probability that a row is windy.
-      num_episodes: episodes of a trial.
+      rows: Rows of the board; an episode takes ``rows - 1`` steps.
+      columns: Columns of the board.
+      wind: Probability that a row shifts the ball.
+      num_episodes: Episodes per trial.
     """
 
-    rows: int = 10
-    columns: int = 5
-    wind: float = 0.0
-    num_episodes: int = 10
+    rows: Annotated[int, AtLeast(2)] = 10
+    columns: Annotated[int, AtLeast(2)] = 5
+    wind: Fraction = 0.0
+    num_episodes: Count = 10
 
     def __post_init__(self) -> None:
-        check_number("rows", self.rows, minimum=2)
+        super().__post_init__()
         # From the middle the paddle gets to every column in time.
-        check_number("columns", self.columns, minimum=2, maximum=2 * self.rows - 1)
-        check_number("wind", self.wind, minimum=0, maximum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+        check_number("columns", self.columns, AtLeast(2), AtMost(2 * self.rows - 1))
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``CatchTask(meaning, wind)``."""
@@ -79,7 +77,7 @@ class Catch:
         with jax.ensure_compile_time_eval():
             env = catch.Catch(self.rows, self.columns)
             length = self.rows - 1
-            # The ball arrives at the time limit; the episode counts as terminated.
+            # The ball lands exactly at the time limit, which counts as termination.
             plain = from_gymnax(
                 env, episode_length=length, episodes_per_trial=self.num_episodes, name="catch"
             )
@@ -101,8 +99,8 @@ class Catch:
             aside = (state.ball_x + task.wind[state.ball_y]) % self.columns
             return plain.advance(key, board, state.replace(ball_x=aside), task.meaning[action])
 
-        # Winds exchange columns, so that the ball stays uniform over them whatever the task is,
-        # and the uniform random policy does not look where it falls.
+        # Wind permutes columns, so the ball lands uniformly over them in every task; the
+        # uniform random policy ignores it and is there with probability 1 / columns.
         spec = dataclasses.replace(
             plain.spec, oracle_return=1.0, random_return=2 / self.columns - 1
         )

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Above, Below, Count, Options, check
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pendulum:
-    """Options of ``pendulum``.
+class Pendulum(Options):
+    """Pendulum swing-up with randomised physics: gravity, mass, length, largest torque.
 
-    gymnax's Pendulum-v1 in which every task scales gravity, mass, length and the
-    largest torque, each by its own uniform factor.
+    gymnax's Pendulum-v1. Each task scales these four by independent uniform factors.
 
     Attributes:
-      scale_range: lowest and highest factor.
-      episode_length: time limit in steps.
+      scale_range: Lowest and highest factor.
+      episode_length: Time limit in steps.
     """
 
-    scale_range: tuple[float, float] = (0.5, 1.5)
-    episode_length: int = 200
+    scale_range: Annotated[tuple[float, float], Above(0), Below(math.inf)] = (0.5, 1.5)
+    episode_length: Count = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.scale_range
-        check_number("scale_range", self.scale_range, above=0, below=math.inf)
         check(low <= high, "scale_range", self.scale_range, "the lower factor first")
-        check_number("episode_length", self.episode_length, minimum=1)
 
     def build(self) -> TaskFamily:
-        """The family; ``task.params`` are gymnax's parameters."""
+        """The family; ``task.params`` are the ``EnvParams`` of gymnax."""
         import jax
 
         from metajax.tasks.adapters.gymnax import default_params, from_gymnax

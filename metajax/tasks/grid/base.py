@@ -1,4 +1,4 @@
-"""What the families of an agent in an empty square room have in common."""
+"""Square rooms: the moves, observations and environment shared by their families."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Discrete, Spec, TaskFamily, TimeStep
-from metajax.tasks.auto_reset import with_auto_reset
+from metajax.core.family import Discrete, Spec, TaskFamily
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 from metajax.tasks.tabular.arrivals import with_exact_returns
 
 # Stay, up, right, down, left; a position is (x, y).
@@ -21,18 +21,18 @@ class GoalTask(NamedTuple):
     """A room with one goal.
 
     Attributes:
-      goal: int32 ``[2]``.
+      goal: int32 ``[2]``, goal cell (x, y).
     """
 
     goal: jax.Array
 
 
 class GoalState(NamedTuple):
-    """The state of one episode.
+    """State of one episode.
 
     Attributes:
-      position: int32 ``[2]``.
-      paid: bool; a reward that is paid once was paid.
+      position: int32 ``[2]``, cell of the agent (x, y).
+      paid: bool scalar; the goal has been reached before in this episode.
       time: int32 scalar, steps since the reset.
     """
 
@@ -42,20 +42,20 @@ class GoalState(NamedTuple):
 
 
 def move(position: jax.Array, action: jax.Array, size: int) -> jax.Array:
-    """The position after a move; the walls around the room and actions are clipped."""
+    """The position ``[2]`` after a move, clipped to the room; actions are clipped to 0..4."""
     return jnp.clip(position + jnp.asarray(MOVES)[jnp.clip(action, 0, 4)], 0, size - 1)
 
 
 def position_features(size: int, observation: str) -> tuple[int, Callable[[jax.Array], jax.Array]]:
-    """How a position is observed.
+    """The features of a position.
 
     Args:
-      size: cells a side of the room.
-      observation: ``"coordinates"``, x and y scaled to [-1, 1], or ``"one-hot"``,
-        the cell's number ``x * size + y`` as ``[size**2]``.
+      size: Side of the room in cells.
+      observation: "coordinates" for x and y scaled to [-1, 1], or "one-hot" for
+        the cell index ``x * size + y``, one-hot of length ``size**2``.
 
     Returns:
-      The number of features, and ``position [2] -> float32 features``.
+      The number of features, and the function ``position [2] -> float32 features``.
     """
     if observation == "coordinates":
         return 2, lambda position: position.astype(jnp.float32) * (2 / (size - 1)) - 1
@@ -76,19 +76,18 @@ def goal_family(
     episode_length: int,
     num_episodes: int,
 ) -> TaskFamily:
-    """An agent in a room that pays for being on a cell that it does not see.
+    """A family of rooms with one hidden goal cell, deterministic apart from the goal.
 
-    Nothing is random but the goal, and only the time limit ends an episode: a
-    truncation.
+    Episodes end by the time limit only, as a truncation.
 
     Args:
-      name, episode_length, num_episodes: for the ``Spec``.
-      size: cells a side.
-      start: where every episode begins.
-      is_goal: bool ``[size, size]``, from which goals are drawn uniformly.
-      reward: of a step that ends on the goal, and of any other.
-      pays_once: whether only the first such step of an episode counts.
-      observation: see ``position_features``.
+      name, episode_length, num_episodes: Fields of the ``Spec``.
+      size: Side of the room in cells.
+      start: First cell (x, y) of every episode.
+      is_goal: bool ``[size, size]``, cells to draw the goal from, uniformly.
+      reward: Reward of a step that ends on the goal, and of any other step.
+      pays_once: Pay the goal reward only for the first arrival of an episode.
+      observation: See ``position_features``.
 
     Returns:
       The family; tasks are ``GoalTask(goal)``.
@@ -120,17 +119,15 @@ def goal_family(
     def reset(key, task):
         del key, task
         state = GoalState(jnp.array(start, jnp.int32), jnp.zeros((), bool), jnp.int32(0))
-        seen, no = observe(state.position), jnp.zeros((), bool)
-        return state, TimeStep(seen, jnp.zeros((), jnp.float32), no, no, seen)
+        return state, time_step(observe(state.position))
 
     def advance(key, task, state, action):
         del key
         position = move(state.position, action, size)
         on_goal = jnp.all(position == task.goal)
         pays = on_goal & ~state.paid if pays_once else on_goal
-        time = state.time + 1
-        seen, no = observe(position), jnp.zeros((), bool)
-        timestep = TimeStep(seen, jnp.where(pays, high, low), no, time >= episode_length, seen)
-        return GoalState(position, state.paid | on_goal, time), timestep
+        state = GoalState(position, state.paid | on_goal, state.time + 1)
+        reward, ends = jnp.where(pays, high, low), state.time >= episode_length
+        return state, time_step(observe(position), reward, truncated=ends)
 
     return with_auto_reset(spec, sample, reset, advance)

@@ -1,48 +1,42 @@
-"""Dark room: find the paying cell of a room without light."""
+"""Dark room."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DarkRoom:
-    """Options of ``dark-room``.
+class DarkRoom(Options):
+    """Dark room (Laskin et al. 2022): find a hidden goal cell from the centre of a room.
 
-    Each episode starts in the middle of a room. A step pays 1 if it ends on the goal,
-    which is not shown and is uniform over all cells, else 0. Actions are stay, up,
-    right, down, left. An episode ends by its time limit only.
+    A step that ends on the goal pays 1, any other step 0. The goal is uniform over all
+    cells and not observed. Every episode starts in the centre and ends by the time limit.
+    Actions are stay, up, right, down, left.
 
-    Follows Laskin et al. 2022, "In-context reinforcement learning with algorithm
-    distillation". Its hard variant is ``size=17`` with ``reward="sparse"``. How many
-    episodes a trial has is our choice.
+    Source: Laskin et al. (2022), "In-context reinforcement learning with algorithm
+    distillation". Its hard variant is ``size=17, reward="sparse"``. The number of episodes
+    per trial is our choice.
 
     Attributes:
-      size: cells a side.
-      reward: ``"dense"``, paid at every step on the goal, or ``"sparse"``, paid once
-        an episode.
-      observation: of the position: ``"coordinates"``, x and y scaled to [-1, 1], or
-        the cell ``"one-hot"``.
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial.
+      size: Side of the room in cells.
+      reward: "dense" pays for every step on the goal, "sparse" once per episode.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial.
     """
 
-    size: int = 9
+    size: Annotated[int, AtLeast(2)] = 9
     reward: Literal["dense", "sparse"] = "dense"
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 20
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 20
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``GoalTask(goal)``."""

@@ -1,48 +1,43 @@
-"""GridNavi: find the paying cell of a small room, then go there at once."""
+"""GridNavi."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 REWARD = (1.0, -0.1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GridNavi:
-    """Options of ``gridnavi``.
+class GridNavi(Options):
+    """GridNavi (Zintgraf et al. 2020): find a hidden goal cell from the corner of a room.
 
-    Each episode starts in the corner (0, 0) of a room. A step pays 1 if it ends on
-    the goal, which is not shown, else -0.1; staying there pays on. Goals are uniform
-    over all cells but the four nearest to the start. Actions are stay, up, right,
-    down, left. An episode ends by its time limit only.
+    A step that ends on the goal pays 1, also while staying there; any other step pays -0.1.
+    The goal is uniform over all cells except the four nearest to the start, and not
+    observed. Every episode starts in the corner (0, 0) and ends by the time limit. Actions
+    are stay, up, right, down, left.
 
-    Follows Zintgraf et al. 2020, "VariBAD: a very good method for Bayes-adaptive deep
-    RL via meta-learning", section 5.1 and its published code, which shows the
-    position too, but in cells; here it is scaled.
+    Source: Zintgraf et al. (2020), "VariBAD: a very good method for Bayes-adaptive deep RL
+    via meta-learning", section 5.1, and its published code. Deviation: the observed
+    position is scaled, where the code gives cell indices.
 
     Attributes:
-      size: cells a side.
-      observation: of the position: ``"coordinates"``, x and y scaled to [-1, 1], or
-        the cell ``"one-hot"``.
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial.
+      size: Side of the room in cells.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial.
     """
 
-    size: int = 5
+    size: Annotated[int, AtLeast(3)] = 5
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 15
-    num_episodes: int = 4
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=3)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 15
+    num_episodes: Count = 4
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``GoalTask(goal)``."""

@@ -1,23 +1,23 @@
-"""Dark key-to-door: find the key, then the door, without light."""
+"""Dark key-to-door."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class KeyDoorTask(NamedTuple):
-    """A room with a key and a door; cells may coincide.
+    """A room with a start, a key and a door, whose cells may coincide.
 
     Attributes:
-      start, key, door: int32 ``[2]``.
+      start, key, door: int32 ``[2]``, cells (x, y).
     """
 
     start: jax.Array
@@ -26,11 +26,11 @@ class KeyDoorTask(NamedTuple):
 
 
 class KeyDoorState(NamedTuple):
-    """The state of one episode.
+    """State of one episode.
 
     Attributes:
-      position: int32 ``[2]``.
-      has_key: bool.
+      position: int32 ``[2]``, cell of the agent (x, y).
+      has_key: bool scalar.
       time: int32 scalar, steps since the reset.
     """
 
@@ -40,48 +40,43 @@ class KeyDoorState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeyDoor:
-    """Options of ``key-door``.
+class KeyDoor(Options):
+    """Dark key-to-door (Grigsby et al. 2024): find a hidden key, then a hidden door.
 
-    The first step of an episode that ends on the key pays 1 and takes it. The first
-    later step that ends on the door pays 1 and terminates the episode. Neither is
-    shown. Actions are stay, up, right, down, left. Key and door are uniform over all
-    cells, and so is the start, which like them stays the same in all episodes of a
-    trial.
+    The first step that ends on the key pays 1 and picks it up; the first later step that
+    ends on the door pays 1 and terminates the episode. Start, key and door are uniform
+    over all cells and fixed for the trial. The observation is the position, whether the
+    agent holds the key, and the fraction of the time limit that has passed. Actions are
+    stay, up, right, down, left.
 
-    Follows Grigsby et al. 2024, "AMAGO: scalable in-context reinforcement learning for
-    adaptive agents", and its published code, after Laskin et al. 2022. An observation
-    is, as there, the position, whether one has the key, and the fraction of the time
-    that has passed. Here positions are scaled to [-1, 1] and an episode is cut after
-    exactly ``episode_length`` steps, one fewer than in that code.
+    Source: Grigsby et al. (2024), "AMAGO: scalable in-context reinforcement learning for
+    adaptive agents", and its published code, after Laskin et al. (2022). Deviations:
+    positions are scaled to [-1, 1], and the time limit is exactly ``episode_length`` steps,
+    one fewer than in that code.
 
     Attributes:
-      size: cells a side.
-      start: ``"random"`` as above, or ``"centre"``, the same in all tasks.
-      observation: of the position: ``"coordinates"``, x and y, or the cell
-        ``"one-hot"``.
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial.
+      size: Side of the room in cells.
+      start: "random" draws the first cell once per task, "centre" starts all tasks
+        in the centre.
+      observation: Encoding of the position: "coordinates" for x and y scaled to
+        [-1, 1], "one-hot" for the cell.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial.
     """
 
-    size: int = 9
+    size: Annotated[int, AtLeast(2)] = 9
     start: Literal["random", "centre"] = "random"
     observation: Literal["coordinates", "one-hot"] = "coordinates"
-    episode_length: int = 50
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 50
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``KeyDoorTask(start, key, door)``."""
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TimeStep
-        from metajax.tasks.auto_reset import with_auto_reset
+        from metajax.core.family import Discrete, Spec
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
         from metajax.tasks.grid.base import MOVES, move, position_features
 
         num_features, observe_position = position_features(self.size, self.observation)
@@ -98,10 +93,8 @@ class KeyDoor:
 
         def reset(key, task):
             del key
-            no = jnp.zeros((), bool)
-            state = KeyDoorState(task.start, no, jnp.zeros((), jnp.int32))
-            seen = observe(state)
-            return state, TimeStep(seen, jnp.zeros((), jnp.float32), no, no, seen)
+            state = KeyDoorState(task.start, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+            return state, time_step(observe(state))
 
         def advance(key, task, state, action):
             del key
@@ -109,12 +102,13 @@ class KeyDoor:
             takes = ~state.has_key & jnp.all(position == task.key)
             opens = state.has_key & jnp.all(position == task.door)
             state = KeyDoorState(position, state.has_key | takes, time)
-            seen, truncated = observe(state), (time >= self.episode_length) & ~opens
-            reward = (takes | opens).astype(jnp.float32)
-            return state, TimeStep(seen, reward, opens, truncated, seen)
+            truncated = (time >= self.episode_length) & ~opens
+            return state, time_step(
+                observe(state), takes | opens, terminated=opens, truncated=truncated
+            )
 
         def optimal_return(task):
-            """Shortest ways have no obstacles, and each takes a step at least."""
+            # Shortest paths are city-block distances, and arriving takes at least one step.
             to_key = jnp.maximum(jnp.sum(jnp.abs(task.key - task.start)), 1)
             to_door = jnp.maximum(jnp.sum(jnp.abs(task.door - task.key)), 1)
             arrivals = jnp.stack([to_key, to_key + to_door])
@@ -133,12 +127,13 @@ class KeyDoor:
         return with_auto_reset(spec, sample, reset, advance)
 
     def _expected_return(self, slip: float) -> float | None:
-        """Mean over tasks: of the random policy (``slip=1``) or the best one (0).
+        """Expected return over tasks; None for a room where ``arrivals.is_too_large``.
 
-        None for rooms that ``arrivals.is_too_large`` names.
+        Backward induction over both halves of an episode, for every key and for every door.
+        Once the key is held only its cell matters, so values are averaged over doors.
 
-        By backward induction over both halves of an episode, for every key and for
-        every door. With the key in hand its cell alone matters, so doors are averaged.
+        Args:
+          slip: 1 for the random policy, 0 for the optimal one.
         """
         import numpy as np
 

@@ -1,59 +1,51 @@
-"""Meta-maze: find the goal of a maze again and again from where it throws one."""
+"""Meta-maze."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaMaze:
-    """Options of ``meta-maze``.
+class MetaMaze(Options):
+    """Meta-maze (Miconi et al. 2019): revisit a hidden goal, each time from a random cell.
 
-    gymnax's MetaMaze-misc with a goal that is drawn once a task, uniformly over all
-    open cells, and is not shown. A maze of 9x9 cells has pillars at regular distances.
-    An episode starts in its middle, a step that ends on the goal pays 10 and throws
-    the agent to a random open cell, and only the time limit ends the episode.
+    gymnax's MetaMaze-misc with a goal that is drawn once per task, uniformly over all open
+    cells, and not observed. The maze has 9x9 cells with pillars at regular distances. An
+    episode starts in the centre and ends by the time limit. A step that ends on the goal
+    pays 10 and moves the agent to a random open cell.
 
-    The observation is which of the 3x3 cells around the agent are walls, the last
-    action one-hot, the last reward, and the fraction of the time that has passed; gymnax
-    shows the number of steps in its place. Actions are up, right, down, left.
+    The observation is the walls among the 3x3 cells around the agent, the last action
+    one-hot, the last reward, and the fraction of the time limit that has passed (the number
+    of steps in gymnax). Actions are up, right, down, left.
 
-    The task is that of Miconi et al. 2019, "Backpropamine: training self-modifying
-    neural networks with differentiable neuromodulated plasticity".
+    Source: Miconi et al. (2019), "Backpropamine: training self-modifying neural networks
+    with differentiable neuromodulated plasticity".
 
     Attributes:
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial. One, as published, has many visits of the goal.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial. The published task has one, with many visits to the
+        goal.
     """
 
-    episode_length: int = 200
-    num_episodes: int = 1
-
-    def __post_init__(self) -> None:
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    episode_length: Count = 200
+    num_episodes: Count = 1
 
     def build(self) -> TaskFamily:
-        """The family; ``task.fields["goal"]`` is the goal's row and column."""
-        import jax
+        """The family; ``task.fields["goal"]`` is the row and column of the goal."""
         import numpy as np
 
         from metajax.tasks.adapters.gymnax import from_gymnax
         from metajax.tasks.adapters.gymnax_environment import environment
         from metajax.tasks.tabular.arrivals import with_exact_returns
 
-        with jax.ensure_compile_time_eval():
-            env = environment("MetaMaze-misc")
-            is_open, moves, start = (
-                np.asarray(one) for one in (env.env_map, env.directions, env.center_position)
-            )
-
+        env = environment("MetaMaze-misc")
+        is_open = np.asarray(env.env_map)
         family = from_gymnax(
             env,
             episode_length=self.episode_length,
@@ -65,9 +57,8 @@ class MetaMaze:
             family.spec,
             lambda task: task.fields["goal"],
             is_open=is_open,
-            moves=moves,
-            start=(int(start[0]), int(start[1])),
-            is_goal=is_open,
+            moves=env.directions,
+            start=env.center_position,
             reward=(env.default_params.reward, 0.0),
             respawn=is_open.ravel() / is_open.sum(),
         )

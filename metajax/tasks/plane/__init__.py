@@ -1,1 +1,1 @@
-"""Navigation in the plane."""
+"""Navigation of a point in the plane."""

@@ -1,4 +1,4 @@
-"""What the families of a point that moves in the plane have in common."""
+"""Point navigation: the environment shared by all families of the plane."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.types import Box, Key, Spec, TaskFamily, TimeStep
-from metajax.tasks.auto_reset import with_auto_reset
+from metajax.core.family import Box, Key, Spec, TaskFamily
+from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 MAX_MOVE = 0.1
 
 
 class PointTask(NamedTuple):
-    """A task of the plane.
+    """A goal in the plane.
 
     Attributes:
       goal: float32 ``[2]``.
@@ -26,7 +26,7 @@ class PointTask(NamedTuple):
 
 
 class PointState(NamedTuple):
-    """The state of one episode.
+    """State of one episode.
 
     Attributes:
       position: float32 ``[2]``.
@@ -45,16 +45,19 @@ def plane_family(
     outcome: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
     oracle_return: float | None,
 ) -> TaskFamily:
-    """A point that starts at the origin and moves at most 0.1 an axis and step.
+    """A family with a point that starts at the origin and moves at most 0.1 per axis and step.
 
-    The observation is the position. Nothing is random but the goal, and an
-    episode that ends at its goal in the last step counts as terminated only.
+    The observation is the position. The dynamics are deterministic. An episode that
+    terminates in the last step before the time limit does not count as truncated.
 
     Args:
-      name, episode_length, oracle_return: for the ``Spec``.
-      sample_goal: ``(key) -> [2]``.
-      outcome: ``(offset [2]) -> (reward, terminated)``, of the offset from the
+      name, episode_length, oracle_return: Fields of the ``Spec``.
+      sample_goal: ``(key) -> [2]``, the goal of a new task.
+      outcome: ``(offset [2]) -> (reward, terminated)``, given the position relative to the
         goal after the move.
+
+    Returns:
+      The family; tasks are ``PointTask(goal)``.
     """
     spec = Spec(
         name=name,
@@ -70,9 +73,8 @@ def plane_family(
 
     def reset(key, task):
         del key, task
-        start, no = jnp.zeros(2, jnp.float32), jnp.zeros((), bool)
-        timestep = TimeStep(start, jnp.zeros((), jnp.float32), no, no, start)
-        return PointState(start, jnp.zeros((), jnp.int32)), timestep
+        start = jnp.zeros(2, jnp.float32)
+        return PointState(start, jnp.zeros((), jnp.int32)), time_step(start)
 
     def advance(key, task, state, action):
         del key
@@ -81,31 +83,29 @@ def plane_family(
         time = state.time + 1
         reward, terminated = outcome(position - task.goal)
         truncated = (time >= episode_length) & ~terminated
-        reward = jnp.asarray(reward, jnp.float32)
-        return PointState(position, time), TimeStep(
-            position, reward, terminated, truncated, position
-        )
+        timestep = time_step(position, reward, terminated=terminated, truncated=truncated)
+        return PointState(position, time), timestep
 
     return with_auto_reset(spec, sample, reset, advance)
 
 
 def distance(offset: jax.Array) -> jax.Array:
-    """Euclidean length of ``[2]``."""
+    """Euclidean norm of an offset ``[2]``."""
     return jnp.sqrt(jnp.sum(offset**2))
 
 
 def oracle_distances(goals: np.ndarray, num_steps: int) -> np.ndarray:
-    """Distances to the goal of the policy that knows it.
+    """Distances to the goal over time, under the optimal policy that knows the goal.
 
-    Moving on both axes as far as allowed brings both coordinates as near as
-    possible after every step, so no policy is nearer at any time.
+    The largest allowed move on each axis minimises both coordinate distances after every
+    step, so no policy is nearer at any time.
 
     Args:
       goals: ``[G, 2]``.
-      num_steps: T.
+      num_steps: Number of steps, T.
 
     Returns:
-      ``[G, T]``, the distance after steps 1..T.
+      ``[G, T]``, distances after steps 1..T.
     """
     moved = MAX_MOVE * np.arange(1, num_steps + 1)
     left = np.maximum(np.abs(goals)[:, None, :] - moved[None, :, None], 0)

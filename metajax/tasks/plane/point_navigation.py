@@ -1,4 +1,4 @@
-"""2D point navigation: walk to a goal that only the reward tells."""
+"""2D point navigation with a dense reward."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from metajax.core.options import check_number
+from metajax.core.options import Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 GOAL_RANGE = 0.5
 TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PointNavigation:
-    """Options of ``point-navigation``.
+class PointNavigation(Options):
+    """2D navigation (Finn et al. 2017): reach a hidden goal from the distance reward alone.
 
-    Goals are uniform in the square [-0.5, 0.5]^2. A point starts at the origin,
-    each action moves it by at most 0.1 an axis, the reward is minus the distance
-    to the goal after the move, and the episode terminates where both coordinates
-    are nearer than 0.01 to the goal's.
+    Goals are uniform in the square [-0.5, 0.5]^2. A point starts at the origin and moves by
+    at most 0.1 per axis and step. The reward is minus the distance to the goal after the
+    move. The episode terminates when both coordinates are within 0.01 of the goal.
 
-    Follows Finn et al. 2017, "Model-agnostic meta-learning for fast adaptation of
-    deep networks", section 5.3 and its published code.
+    Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of deep
+    networks", section 5.3, and its published code.
 
     Attributes:
-      episode_length: time limit in steps.
+      episode_length: Time limit in steps.
     """
 
-    episode_length: int = 100
-
-    def __post_init__(self) -> None:
-        check_number("episode_length", self.episode_length, minimum=1)
+    episode_length: Count = 100
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``PointTask(goal)``."""
@@ -59,12 +55,12 @@ class PointNavigation:
 
 
 def _oracle_return(episode_length: int) -> float:
-    """Expected return of walking straight along both axes.
+    """Expected return of the optimal policy that knows the goal, see ``oracle_distances``.
 
-    After t steps an axis has ``a = 0.5 - 0.1 t`` left at most: with probability
-    ``p = a / 0.5`` something uniform in [0, a], else nothing. The mean distance is
-    ``a c`` with ``c = (sqrt 2 + asinh 1) / 3`` where both axes have something left
-    (the mean distance of a unit square from its corner), ``a / 2`` where one has.
+    After t steps the distance left on an axis is at most ``a = 0.5 - 0.1 t``: with
+    probability ``p = a / 0.5`` it is uniform in [0, a], else 0. The mean distance to the
+    goal is ``a c``, ``c = (sqrt 2 + asinh 1) / 3``, if it is positive on both axes (the mean
+    distance of a point in the unit square from a corner), and ``a / 2`` if only on one.
     """
     from metajax.tasks.plane.base import MAX_MOVE
 

@@ -1,65 +1,61 @@
-"""Sparse point robot: find the goal on a half-circle that pays only nearby."""
+"""Point robot with a sparse reward."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.core.options import check, check_number
+from metajax.core.options import Count, Options, Positive, check
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SparsePointRobot:
-    """Options of ``sparse-point-robot``.
+class SparsePointRobot(Options):
+    """Sparse point robot (Rakelly et al. 2019): find a goal on a half-circle, paid only nearby.
 
-    Goals lie on the upper half of the unit circle. A point starts at the origin
-    and each action moves it by at most 0.1 an axis. The reward after the move, at
-    distance d from the goal, is 1 - d within the goal's radius and 0 outside it.
-    An episode ends by its time limit only.
+    Goals lie on the upper half of the unit circle. A point starts at the origin and moves
+    by at most 0.1 per axis and step. The reward after the move is 1 - d if the distance d
+    to the goal is at most ``goal_radius``, else 0. Episodes end by the time limit only.
 
-    Follows Rakelly et al. 2019, "Efficient off-policy meta-reinforcement learning
-    via probabilistic context variables" (PEARL), section 6.3 and its published
-    code, which trains on the dense reward and evaluates on the sparse one:
-    ``num_goals=100`` with ``split="train"``, ``reward="dense"`` for training and
-    ``split="test"`` for evaluation.
+    Source: Rakelly et al. (2019), "Efficient off-policy meta-reinforcement learning via
+    probabilistic context variables" (PEARL), section 6.3, and its published code, which
+    trains with ``num_goals=100, split="train", reward="dense"`` and evaluates with
+    ``num_goals=100, split="test"`` on the sparse reward.
 
     Attributes:
-      reward: ``"sparse"`` as above, or ``"dense"``, minus the distance.
-      goal_radius: where the sparse reward begins.
-      episode_length: time limit in steps.
-      num_goals: a fixed set of so many goals at equal angles from 0 to pi; by
-        default the angle is uniform.
-      split: which part of the fixed set tasks are drawn from.
-      num_test_goals: how many of the fixed set the test split has.
+      reward: "sparse" as above, or "dense" for minus the distance.
+      goal_radius: Largest distance to the goal that pays the sparse reward.
+      episode_length: Time limit in steps.
+      num_goals: Size of a fixed set of goals at equal angles from 0 to pi. Default: no
+        fixed set; the angle is uniform.
+      split: Part of the fixed set to draw tasks from.
+      num_test_goals: Number of goals of the fixed set in the test split.
     """
 
     reward: Literal["sparse", "dense"] = "sparse"
-    goal_radius: float = 0.2
-    episode_length: int = 20
-    num_goals: int | None = None
+    goal_radius: Positive = 0.2
+    episode_length: Count = 20
+    num_goals: Count | None = None
     split: Literal["all", "train", "test"] = "all"
-    num_test_goals: int = 20
+    num_test_goals: Count = 20
 
     def __post_init__(self) -> None:
-        check_number("goal_radius", self.goal_radius, above=0)
-        check_number("episode_length", self.episode_length, minimum=1)
-        check_number("num_goals", self.num_goals, minimum=1)
+        super().__post_init__()
         if self.split == "all":
             return
         check(
             self.num_goals is not None,
             "split",
             self.split,
-            '"all", since without num_goals the goals are no fixed set to split',
+            '"all", since without num_goals there is no fixed set to split',
         )
         assert self.num_goals is not None
         check(
-            0 < self.num_test_goals < self.num_goals,
+            self.num_test_goals < self.num_goals,
             "num_test_goals",
             self.num_test_goals,
             f"a number from 1 to num_goals - 1 = {self.num_goals - 1}",
@@ -92,7 +88,7 @@ class SparsePointRobot:
         )
 
     def goals(self) -> np.ndarray:
-        """``[G, 2]``: the goals of the split, or a fine grid of angles without a set."""
+        """The goals of the split, ``[G, 2]``; without a fixed set, a fine grid of angles."""
         import numpy as np
 
         if self.num_goals is None:
@@ -103,13 +99,13 @@ class SparsePointRobot:
         goals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         if self.split == "all":
             return goals
-        # The seed and generator of the published code: the same test goals.
+        # Seed and generator of the published code, for the same test goals.
         np.random.RandomState(1337).shuffle(goals)
         first_test = len(goals) - self.num_test_goals
         return goals[first_test:] if self.split == "test" else goals[:first_test]
 
     def _reward_at(self, d: Any, array_module: Any) -> Any:
-        """The reward at distance ``d``, in ``numpy`` or ``jax.numpy``."""
+        """The reward at distance ``d``; ``array_module`` is ``numpy`` or ``jax.numpy``."""
         if self.reward == "dense":
             return -d
         return array_module.where(d <= self.goal_radius, 1 - d, 0)

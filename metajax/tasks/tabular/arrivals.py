@@ -1,11 +1,11 @@
-"""Exact returns of tasks that pay for arriving at a cell of a grid.
+"""Exact returns of grid worlds that pay for arriving at a goal cell.
 
-A step *arrives* at a goal where it ends there, also if it began there. All such
-rewards are linear in the number of arrivals, whose expectation under the best and
-under the uniform random policy is computed here by backward induction over all
-cells, once for every goal. Everything is numpy: it runs when a family is built.
+A step *arrives* at the goal if it ends there, even if it also began there. Returns are then
+linear in the number of arrivals. Backward induction over all cells, for every goal, gives
+the expected number under the optimal and under the uniform random policy. All of this is
+numpy and runs once, when a family is built.
 
-Letters: S cells of a grid of R rows and C columns, row after row; A moves; G goals.
+Letters: S cells of a grid with R rows and C columns, in row-major order; A moves; G goals.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from metajax.core.types import Spec, Tree
+from metajax.core.family import Spec, Tree
 
 
 def successors(is_open: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Where each move leads from each cell, ``[A, S]``: nowhere from an edge or a wall.
+    """Next cell of each move from each cell, ``[A, S]``; edges and walls block a move.
 
     Args:
-      is_open: bool ``[R, C]``, cells that are no walls.
+      is_open: bool ``[R, C]``, cells without a wall.
       moves: ``[A, 2]``, rows and columns of each move.
     """
     num_rows, num_columns = is_open.shape
@@ -36,7 +37,7 @@ def successors(is_open: np.ndarray, moves: np.ndarray) -> np.ndarray:
 
 
 def is_too_large(num_goals: int, num_cells: int, num_steps: int) -> bool:
-    """Whether exact returns would take longer than building a family may: some seconds."""
+    """Whether exact returns would take more than a few seconds, too long to build a family."""
     return num_goals * num_cells * num_steps > 2e8
 
 
@@ -47,14 +48,14 @@ def back_up(
     arrival: np.ndarray | float,
     slip: float,
 ) -> np.ndarray:
-    """Values of one more step: of the best move, or with probability ``slip`` of any.
+    """Values with one more step to go: the best move, or a random one with probability slip.
 
     Args:
-      values: ``[G, S]``, what the steps after this one are worth.
-      successor: ``[A, S]``.
-      goals: int ``[G]``, cells.
-      arrival: scalar or ``[G]``, what arriving at the goal is worth, with all after it.
-      slip: probability of a uniform random move; 1 for the random policy.
+      values: ``[G, S]``, values after this step.
+      successor: ``[A, S]``, see ``successors``.
+      goals: int ``[G]``, goal cells.
+      arrival: Scalar or ``[G]``, value of arriving at the goal, the steps after it included.
+      slip: Probability of a uniform random move; 1 for the random policy.
 
     Returns:
       ``[G, S]``.
@@ -62,7 +63,7 @@ def back_up(
     values = values.copy()
     values[np.arange(len(goals)), goals] = arrival
     best, mean = np.full_like(values, -np.inf), np.zeros_like(values)
-    for cells in successor:  # one move at a time, for the memory
+    for cells in successor:  # one move at a time, to save memory
         moved = values[:, cells]
         np.maximum(best, moved, out=best)
         mean += moved / len(successor)
@@ -77,16 +78,16 @@ def arrivals(
     slip: float = 0.0,
     respawn: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Expected arrivals within ``num_steps`` steps, of the best policy for each goal.
+    """Expected number of arrivals under the optimal policy for each goal.
 
     Args:
-      successor, goals, slip: see ``back_up``.
-      num_steps: steps to go.
-      respawn: ``[S]``, probabilities of the cells where one goes on after an arrival;
-        all zero if the first arrival is the last that counts. By default one stays.
+      successor, goals, slip: See ``back_up``.
+      num_steps: Number of steps to go.
+      respawn: ``[S]``, distribution of the cell to continue from after an arrival; all zero
+        if only the first arrival counts. Default: the agent stays on the goal.
 
     Returns:
-      ``[G, S]``, from each cell.
+      ``[G, S]``, by start cell.
     """
     values = np.zeros((len(goals), successor.shape[1]))
     for _ in range(num_steps):
@@ -99,27 +100,27 @@ def with_exact_returns(
     spec: Spec,
     goal_of: Callable[[Tree], jax.Array],
     *,
-    is_open: np.ndarray,
-    moves: np.ndarray,
-    start: tuple[int, int],
-    is_goal: np.ndarray,
+    is_open: ArrayLike,
+    moves: ArrayLike,
+    start: ArrayLike,
+    is_goal: ArrayLike | None = None,
     reward: tuple[float, float],
     slip: float = 0.0,
     respawn: np.ndarray | None = None,
 ) -> Spec:
-    """``spec`` with the returns of the random policy and of those that know the task.
-
-    As it is where ``is_too_large`` says so.
+    """``spec`` with exact random, oracle and optimal returns; unchanged if ``is_too_large``.
 
     Args:
-      spec: of a family whose tasks are goals, all equally probable.
-      goal_of: ``task -> int [2]``, row and column of its goal.
-      is_open, moves: see ``successors``.
-      start: where every episode begins.
-      is_goal: bool ``[R, C]``, the possible goals.
-      reward: of a step that arrives and counts, and of any other step.
-      slip, respawn: see ``arrivals``.
+      spec: Spec of a family with one goal per task, uniform over the possible goals.
+      goal_of: ``task -> int [2]``, row and column of the goal.
+      is_open, moves: See ``successors``.
+      start: First cell of every episode, row and column.
+      is_goal: bool ``[R, C]``, possible goals. Default: all open cells.
+      reward: Reward of an arrival that counts, and of any other step.
+      slip, respawn: See ``arrivals``.
     """
+    is_open, moves, (row, column) = (np.asarray(one) for one in (is_open, moves, start))
+    is_goal = is_open if is_goal is None else np.asarray(is_goal)
     successor, goals = successors(is_open, moves), np.flatnonzero(is_goal)
     if is_too_large(len(goals), is_open.size, spec.episode_length):
         return spec
@@ -127,7 +128,7 @@ def with_exact_returns(
 
     def returns(slip):
         table = arrivals(successor, goals, spec.episode_length, slip=slip, respawn=respawn)
-        count = table[:, start[0] * is_open.shape[1] + start[1]]
+        count = table[:, row * is_open.shape[1] + column]
         return low * spec.episode_length + (high - low) * count
 
     informed, random = returns(slip), returns(1.0)

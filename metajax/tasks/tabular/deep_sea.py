@@ -1,46 +1,42 @@
-"""Deep sea: one treasure, as many right decisions in a row as the sea is deep."""
+"""Deep sea."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, Count, Options
 
 if TYPE_CHECKING:
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepSea:
-    """Options of ``deep-sea``.
+class DeepSea(Options):
+    """Deep sea (Osband et al. 2020): exploration that needs a run of right moves.
 
-    gymnax's DeepSea-bsuite, deterministic, with the meaning of the two actions drawn once a
-    task, in every cell by itself. One begins in the upper left cell of a square and falls
-    a row a step, to the left or to the right. Going right costs 0.01 / size; going right in
-    the lower right corner pays 1. A uniform random policy gets there once in 2^size
-    episodes, and small rewards point the other way.
+    gymnax's DeepSea-bsuite, deterministic, with the meaning of the two actions drawn once
+    per task and independently for every cell. The agent starts in the upper left cell of a
+    square and descends one row per step, to the left or to the right. A move to the right
+    costs 0.01 / size; a move to the right in the lower right corner pays 1. The uniform
+    random policy succeeds once in 2^size episodes, and the small costs lead away from there.
 
-    The observation is the cell, one-hot, ``[size, size]``; after the last step it is zero.
-    Episodes take ``size`` steps and terminate.
+    The observation is the cell, one-hot, ``[size, size]``, and zero after the last step. An
+    episode terminates after ``size`` steps.
 
     Source: Osband et al. (2020), "Behaviour suite for reinforcement learning", section 2.2.
-    How many episodes a trial has is our choice.
+    The number of episodes per trial is our choice.
 
     Attributes:
-      size: rows, columns, and steps of an episode.
-      num_episodes: episodes of a trial.
+      size: Number of rows, of columns, and of steps per episode.
+      num_episodes: Episodes per trial.
     """
 
-    size: int = 10
-    num_episodes: int = 10
-
-    def __post_init__(self) -> None:
-        check_number("size", self.size, minimum=2)
-        check_number("num_episodes", self.num_episodes, minimum=1)
+    size: Annotated[int, AtLeast(2)] = 10
+    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
-        """The family; ``task.fields["action_mapping"]`` are the actions that go right."""
+        """The family; ``task.fields["action_mapping"]`` is the action that goes right."""
         import jax
         from gymnax.environments.bsuite import deep_sea
 

@@ -1,27 +1,27 @@
-"""Random Markov decision processes with few states."""
+"""Random tabular Markov decision processes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import Above, Below, Count, Options
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 REWARD_STD = 1.0
 
 
 class TabularTask(NamedTuple):
-    """A Markov decision process that starts every episode in state 0.
+    """A Markov decision process; every episode starts in state 0.
 
     Attributes:
-      transition: float32 ``[S, A, S]``, probabilities of the next state.
-      reward: float32 ``[S, A]``, the expected reward of an action in a state.
+      transition: float32 ``[S, A, S]``, transition probabilities.
+      reward: float32 ``[S, A]``, expected rewards.
     """
 
     transition: jax.Array
@@ -29,7 +29,7 @@ class TabularTask(NamedTuple):
 
 
 class TabularState(NamedTuple):
-    """The state of one episode.
+    """State of one episode.
 
     Attributes:
       state: int32 scalar, ``0 .. S - 1``.
@@ -41,44 +41,38 @@ class TabularState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TabularMdp:
-    """Options of ``tabular-mdp``.
+class TabularMdp(Options):
+    """Random tabular MDP (Duan et al. 2016): unknown transitions and Gaussian rewards.
 
-    The next state after each state and action is drawn from probabilities that are
-    Dirichlet(1, ..., 1). The reward is Gaussian around the mean of that state and
-    action, and the means are Gaussian around ``reward_mean``, both with standard
-    deviation 1. Every episode starts in state 0, and only the time limit ends it: a
-    truncation. Actions outside the space are clipped to the nearest.
+    Transition probabilities of each state and action are Dirichlet(1, ..., 1). Rewards are
+    Gaussian around the mean of their state and action, and the means are Gaussian around
+    ``reward_mean``, both with standard deviation 1. Every episode starts in state 0 and ends
+    by the time limit, as a truncation. An action out of range is clipped to the nearest.
 
-    Follows Duan et al. 2016, "RL2: fast reinforcement learning via slow reinforcement
+    Source: Duan et al. (2016), "RL2: fast reinforcement learning via slow reinforcement
     learning", section 3.2.
 
     Attributes:
-      num_states: S; an observation is one-hot of that length.
-      num_actions: A.
-      episode_length: time limit in steps.
-      num_episodes: episodes of a trial.
-      reward_mean: what the mean rewards of all tasks are drawn around.
+      num_states: Number of states, S; an observation is the state, one-hot.
+      num_actions: Number of actions, A.
+      episode_length: Time limit in steps.
+      num_episodes: Episodes per trial.
+      reward_mean: Mean of the prior over expected rewards.
     """
 
-    num_states: int = 10
-    num_actions: int = 5
-    episode_length: int = 10
-    num_episodes: int = 10
-    reward_mean: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("num_states", "num_actions", "episode_length", "num_episodes"):
-            check_number(name, getattr(self, name), minimum=1)
-        check_number("reward_mean", self.reward_mean, above=-math.inf, below=math.inf)
+    num_states: Count = 10
+    num_actions: Count = 5
+    episode_length: Count = 10
+    num_episodes: Count = 10
+    reward_mean: Annotated[float, Above(-math.inf), Below(math.inf)] = 1.0
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``TabularTask(transition, reward)``."""
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, Tabular, TimeStep
-        from metajax.tasks.auto_reset import with_auto_reset
+        from metajax.core.family import Discrete, Spec, Tabular
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         shape = (self.num_states, self.num_actions)
         spec = Spec(
@@ -97,7 +91,7 @@ class TabularMdp:
 
         def sample(key):
             key_transition, key_reward = jax.random.split(key)
-            # Exponentials divided by their sum are Dirichlet(1, ..., 1).
+            # Independent exponentials divided by their sum are Dirichlet(1, ..., 1).
             weights = jax.random.exponential(key_transition, (*shape, self.num_states), jnp.float32)
             transition = weights / jnp.sum(weights, axis=-1, keepdims=True)
             deviation = jax.random.normal(key_reward, shape, jnp.float32)
@@ -105,47 +99,42 @@ class TabularMdp:
 
         def reset(key, task):
             del key, task
-            zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-            first = observe(zero)
-            timestep = TimeStep(first, jnp.zeros((), jnp.float32), no, no, first)
-            return TabularState(zero, zero), timestep
+            zero = jnp.zeros((), jnp.int32)
+            return TabularState(zero, zero), time_step(observe(zero))
 
         def advance(key, task, state, action):
             action = jnp.clip(action, 0, self.num_actions - 1)
-            # Both draws at once: half the price of splitting the key.
+            # One call for both draws, at half the cost of splitting the key.
             draw = jax.random.normal(key, (2,), jnp.float32)
             reward = task.reward[state.state, action] + REWARD_STD * draw[0]
             below = jnp.cumsum(task.transition[state.state, action])[:-1]
             next_state = jnp.sum(jax.scipy.stats.norm.cdf(draw[1]) >= below, dtype=jnp.int32)
             time = state.time + 1
-            seen, no = observe(next_state), jnp.zeros((), bool)
-            timestep = TimeStep(seen, reward, no, time >= self.episode_length, seen)
+            timestep = time_step(observe(next_state), reward, truncated=time >= self.episode_length)
             return TabularState(next_state, time), timestep
 
         return with_auto_reset(spec, sample, reset, advance)
 
 
 def one_step_values(task: TabularTask, values: jax.Array) -> jax.Array:
-    """``r(s, a) + sum_s' P(s' | s, a) V(s')``, ``[S, A]`` for values ``[S]``."""
+    """One-step lookahead ``r(s, a) + sum_s' P(s' | s, a) V(s')``: values ``[S]`` to ``[S, A]``."""
     import jax.numpy as jnp
 
-    # A sum, not a product of matrices, which need not be exact in float32: equal actions
-    # must come out equal.
+    # A sum instead of a matrix product, which may round: equal actions must get equal values.
     return task.reward + jnp.sum(task.transition * values, axis=-1)
 
 
 def optimal_values(task: TabularTask, horizon: int) -> jax.Array:
-    """Expected return of the best policy that knows the task, from each state.
+    """Optimal undiscounted values of a known task, by backward induction.
 
-    Backward induction: ``V_h(s) = max_a r(s, a) + sum_s' P(s' | s, a) V_(h-1)(s')``
-    with ``V_0 = 0``.
+    ``V_h(s) = max_a r(s, a) + sum_s' P(s' | s, a) V_(h-1)(s')`` with ``V_0 = 0``.
 
     Args:
-      task: with S states and A actions.
-      horizon: steps that are left.
+      task: Task with S states and A actions.
+      horizon: Number of steps to go.
 
     Returns:
-      float32 ``[S]``, undiscounted.
+      float32 ``[S]``.
     """
     import jax
     import jax.numpy as jnp

@@ -1,34 +1,34 @@
-"""The two-step task, in which reward and transition must be taken into account together."""
+"""The two-step task."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from metajax.core.options import check_number
+from metajax.core.options import AtLeast, AtMost, Count, Fraction, Options
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class TwoStepTask(NamedTuple):
-    """A task: what is true at the start of the trial.
+    """The rich state at the start of the trial.
 
     Attributes:
-      rich: bool scalar, false where state 1 pays more and true where state 2 does.
+      rich: bool scalar; false if state 1 pays more, true if state 2 does.
     """
 
     rich: jax.Array
 
 
 class TwoStepState(NamedTuple):
-    """The state of one stream.
+    """State of one stream.
 
     Attributes:
       state: int32 scalar, 0 at the first stage, 1 or 2 at the second.
-      rich: bool scalar as in the task, but of now; survives the end of an episode.
+      rich: bool scalar, current value of ``TwoStepTask.rich``; persists across episodes.
       time: int32 scalar, steps since the reset.
     """
 
@@ -38,45 +38,40 @@ class TwoStepState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TwoStep:
-    """Options of ``two-step``.
+class TwoStep(Options):
+    """Two-step task (Wang et al. 2018): credit for a reward depends on the transition to it.
 
-    An episode has two steps. From state 0 the first action leads to state 1 and the
-    second to state 2, each with ``common_probability``, and otherwise to the other
-    one. There every action earns 1 with ``reward_probability`` in the rich state and
-    with one minus it in the poor state, else 0, and the episode terminates. After an
-    episode the two states swap their roles with ``switch_probability``: that goes on
-    through the whole trial, so the best action changes within it.
+    An episode has two steps. In state 0 the first action leads to state 1 and the second to
+    state 2 with ``common_probability``, and to the other state otherwise. There any action
+    pays 1 with ``reward_probability`` in the rich state and with its complement in the poor
+    state, else 0, and the episode terminates. After each episode the two states swap roles
+    with ``switch_probability``, so the best action changes within a trial.
 
-    Follows Wang et al. 2018, "Prefrontal cortex as a meta-reinforcement learning
-    system", in the form that circulates with it. The first form of the task, Wang et al. 2016,
-    "Learning to reinforcement learn", section 3.2.1, is ``common_probability=0.75,
-    switch_probability=0``. Their trial is an episode here, their episode a trial.
+    Source: Wang et al. (2018), "Prefrontal cortex as a meta-reinforcement learning system",
+    in the widely circulated form. The original form, Wang et al. (2016), "Learning to
+    reinforcement learn", section 3.2.1, is ``common_probability=0.75,
+    switch_probability=0``. A trial in these papers is an episode here, and an episode there
+    is a trial here.
 
     Attributes:
-      num_episodes: episodes of a trial.
-      common_probability: of the transition that belongs to the action.
-      reward_probability: of a reward in the rich state.
-      switch_probability: that rich and poor swap, per episode.
+      num_episodes: Episodes per trial.
+      common_probability: Probability of the usual transition of an action.
+      reward_probability: Probability of a reward in the rich state.
+      switch_probability: Probability per episode that the rich and the poor state swap.
     """
 
-    num_episodes: int = 100
-    common_probability: float = 0.8
-    reward_probability: float = 0.9
-    switch_probability: float = 0.025
-
-    def __post_init__(self) -> None:
-        check_number("num_episodes", self.num_episodes, minimum=1)
-        check_number("common_probability", self.common_probability, minimum=0.5, maximum=1)
-        check_number("reward_probability", self.reward_probability, minimum=0.5, maximum=1)
-        check_number("switch_probability", self.switch_probability, minimum=0, maximum=1)
+    num_episodes: Count = 100
+    common_probability: Annotated[float, AtLeast(0.5), AtMost(1)] = 0.8
+    reward_probability: Annotated[float, AtLeast(0.5), AtMost(1)] = 0.9
+    switch_probability: Fraction = 0.025
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``TwoStepTask(rich)``."""
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TaskFamily, TimeStep
+        from metajax.core.family import Discrete, Spec, TaskFamily
+        from metajax.tasks.auto_reset import or_restart, time_step
 
         common, pays = self.common_probability, self.reward_probability
         best = common * pays + (1 - common) * (1 - pays)
@@ -88,7 +83,7 @@ class TwoStep:
             episodes_per_trial=self.num_episodes,
             random_return=0.5,
             oracle_return=best,
-            # Of the policy that is told of every switch.
+            # The policy that observes every switch.
             optimal_return=lambda task: jnp.full(task.rich.shape, best, jnp.float32),
         )
 
@@ -100,10 +95,8 @@ class TwoStep:
 
         def reset(key, task):
             del key
-            zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-            first = observe(zero)
-            timestep = TimeStep(first, jnp.zeros((), jnp.float32), no, no, first)
-            return TwoStepState(zero, task.rich, zero), timestep
+            zero = jnp.zeros((), jnp.int32)
+            return TwoStepState(zero, task.rich, zero), time_step(observe(zero))
 
         def advance(key, task, state, action):
             del task
@@ -115,49 +108,37 @@ class TwoStep:
             is_rich = (state.state == 2) == state.rich
             paid = second_stage & (draw < jnp.where(is_rich, pays, 1 - pays))
             switched = second_stage & (switch < self.switch_probability)
-            seen = observe(next_state)
-            timestep = TimeStep(
-                observation=seen,
-                reward=paid.astype(jnp.float32),
-                terminated=second_stage,
-                truncated=jnp.zeros((), bool),
-                final_observation=seen,
-            )
+            timestep = time_step(observe(next_state), paid, terminated=second_stage)
             return TwoStepState(next_state, state.rich ^ switched, state.time + 1), timestep
 
         def step(key, task, state, action):
-            # Not with_auto_reset, whose reset would undo the switches so far.
+            # Unlike with_auto_reset, restart from the current roles: switches persist.
             key_advance, key_reset = jax.random.split(key)
             state, timestep = advance(key_advance, task, state, action)
-            fresh, first = reset(key_reset, TwoStepTask(state.rich))
-            state = TwoStepState(
-                state=jax.lax.select(timestep.done, fresh.state, state.state),
-                rich=state.rich,
-                time=jax.lax.select(timestep.done, fresh.time, state.time),
-            )
-            observation = jax.lax.select(timestep.done, first.observation, timestep.observation)
-            return state, timestep._replace(observation=observation)
+            return or_restart(state, timestep, *reset(key_reset, TwoStepTask(state.rich)))
 
         return TaskFamily(spec=spec, sample=sample, reset=reset, step=step, advance=advance)
 
 
 def stay_probabilities(observation: jax.Array, action: jax.Array, reward: jax.Array) -> jax.Array:
-    """How often the first action of an episode is that of the episode before.
+    """Probabilities of repeating the first action of the previous episode.
 
-    The analysis that tells planning from habit, Daw et al. 2011, "Model-based
-    influences on humans' choices and striatal prediction errors": a habit stays after
-    a reward, a planner stays after a reward that a common transition led to and after
-    no reward that a rare one led to.
+    The analysis that separates model-based from model-free choices: a model-free learner
+    repeats an action after a reward; a model-based one after a reward that followed a
+    common transition, and after no reward that followed a rare one.
+
+    Source: Daw et al. (2011), "Model-based influences on humans' choices and striatal
+    prediction errors".
 
     Args:
-      observation: ``[T, ..., 3]`` of whole trials, T twice the number of episodes; all
-        further axes, streams or tasks, are pooled.
+      observation: ``[T, ..., 3]``, whole trials, with T twice the number of episodes. All
+        further axes (streams, tasks) are pooled.
       action: ``[T, ...]``.
       reward: ``[T, ...]``.
 
     Returns:
-      float32 ``[2, 2]``, by the episode before: without and with a reward, after a
-      rare and a common transition. NaN where that never happened.
+      float32 ``[2, 2]``, by the previous episode: without and with reward, after a rare and
+      a common transition. NaN for a combination that never occurred.
     """
     import jax.numpy as jnp
 

@@ -1,86 +1,85 @@
-"""A chain whose rewards are signal in some states and noise in others."""
+"""The chain of Xu et al. (2018)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from metajax.core.options import check, check_number
+from metajax.core.options import AtLeast, Count, NonNegative, Options, check
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.types import TaskFamily
+    from metajax.core.family import TaskFamily
 
 
 class ChainTask(NamedTuple):
-    """A chain, which is walked from state 0 to its end.
+    """A chain, walked from state 0 to the last state.
 
     Attributes:
-      noisy: bool ``[S]``, in which states the reward is noise.
+      noisy: bool ``[S]``; states with a noise reward.
     """
 
     noisy: jax.Array
 
 
 class ChainState(NamedTuple):
-    """The state of one episode.
+    """State of one episode.
 
     Attributes:
-      time: int32 scalar, steps since the reset; the state too.
+      time: int32 scalar, steps since the reset, also the index of the current state.
     """
 
     time: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class XuChain:
-    """Options of ``xu-chain``.
+class XuChain(Options):
+    """Signal-and-noise chain (Xu et al. 2018): a Markov reward process for learned discounts.
 
-    A Markov reward process: there is one action, and what there is to learn are values. An
-    episode walks through all states, whose observations are one-hot, and terminates after the
-    last. A step from a signal state pays ``signal``, from a noise state Gaussian noise of mean
-    0. Noise is all that a value gains by counting what follows a noise state before the next
-    signal, so a discount of each state that makes good predictions from few samples is
-    low in noise states and high in signal states.
+    There is one action; only values can be learned. An episode visits all states in order
+    and terminates after the last; observations are one-hot. A signal state pays ``signal``,
+    a noise state Gaussian noise of mean 0. Looking past a noise state adds nothing but
+    variance until the next signal, so state-dependent discounts that predict well from few
+    samples are low in noise states and high in signal states. All tasks are identical.
 
-    After the illustrative example of Xu et al. 2018, "Meta-gradient reinforcement learning", a
-    process of 10 steps with signals of 0.1 and a discount of each state. There signal and
-    noise take turns, which is the order "alternating". "halves" has the noise first and the
-    signal after it: the discount of state 5 decides whether the value of state 4 sees it. All
-    tasks are the same.
+    Source: the illustrative example of Xu et al. (2018), "Meta-gradient reinforcement
+    learning": 10 states with signals of 0.1 and one discount per state. Signal and noise
+    alternate there, as with ``order="alternating"``. With ``order="halves"`` noise comes
+    first, and the discount of state 5 decides whether the value of state 4 includes the
+    signals.
 
     Attributes:
-      num_states: S, steps of an episode.
-      signal: reward of a signal state.
-      noise_std: standard deviation of the reward of a noise state.
-      order: of the states: noise in the first half, or in those of odd number.
-      num_episodes: episodes of a trial.
+      num_states: Number of states, S, and of steps per episode.
+      signal: Reward of a signal state.
+      noise_std: Standard deviation of the reward of a noise state.
+      order: Position of the noise states: "halves" for the first half, "alternating"
+        for odd states.
+      num_episodes: Episodes per trial.
     """
 
-    num_states: int = 10
+    num_states: Annotated[int, AtLeast(2)] = 10
     signal: float = 0.1
-    noise_std: float = 1.0
+    noise_std: NonNegative = 1.0
     order: Literal["halves", "alternating"] = "halves"
-    num_episodes: int = 100
+    num_episodes: Count = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(
-            self.num_states >= 2 and self.num_states % 2 == 0,
+            self.num_states % 2 == 0,
             "num_states",
             self.num_states,
             "an even number of at least 2",
         )
-        check_number("noise_std", self.noise_std, minimum=0)
-        check_number("num_episodes", self.num_episodes, minimum=1)
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``ChainTask(noisy)``."""
         import jax
         import jax.numpy as jnp
 
-        from metajax.core.types import Discrete, Spec, TimeStep
-        from metajax.tasks.auto_reset import with_auto_reset
+        from metajax.core.family import Discrete, Spec
+        from metajax.tasks.auto_reset import time_step, with_auto_reset
 
         size = self.num_states
         expected = self.signal * size / 2
@@ -93,7 +92,6 @@ class XuChain:
             random_return=expected,
             oracle_return=expected,
         )
-        no = jnp.zeros((), bool)
 
         def observe(time):
             return jax.nn.one_hot(time, size, dtype=jnp.float32)
@@ -106,15 +104,14 @@ class XuChain:
         def reset(key, task):
             del key, task
             time = jnp.zeros((), jnp.int32)
-            seen = observe(time)
-            return ChainState(time), TimeStep(seen, jnp.zeros((), jnp.float32), no, no, seen)
+            return ChainState(time), time_step(observe(time))
 
         def advance(key, task, state, action):
             del action
             noise = self.noise_std * jax.random.normal(key, (), jnp.float32)
             reward = jnp.where(task.noisy[state.time], noise, jnp.float32(self.signal))
             time = state.time + 1
-            seen = observe(time)  # zeros after the last state
-            return ChainState(time), TimeStep(seen, reward, time >= size, no, seen)
+            # The observation after the last state is all zeros.
+            return ChainState(time), time_step(observe(time), reward, terminated=time >= size)
 
         return with_auto_reset(spec, sample, reset, advance)

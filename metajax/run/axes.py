@@ -34,3 +34,8 @@ AXES = {
         "end of the lifetime",
     ),
 }
+
+
+def score_label(score: str) -> str:
+    """The name of a score with its unit, for the axis of a picture."""
+    return "return (undiscounted)" if score == "return" else score

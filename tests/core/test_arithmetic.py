@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import metajax
-from metajax.data.rollout import fresh_episodes
-from metajax.experiments import arithmetic
+from metajax.core import arithmetic
 from metajax.experiments.measurement import resolved_setting
 from metajax.run.config import parse
 
@@ -85,34 +84,33 @@ def test_products_of_the_second_order_meta_gradient(key, num_adaptations):
     assert 1 <= measured / counted < 1.06
 
 
-def _setting(*overrides: str):
+def _counted(*overrides: str):
+    """The count of a setting, and its options."""
     names = ["family.name=point-navigation", "algorithm.name=maml"]
     config = parse("", [*names, *overrides])
-    algorithm, _ = config.build()
-    return resolved_setting(config, algorithm.family), algorithm.family.spec
+    options = config.algorithm.options
+    return options.arithmetic(config.family.options.build().spec), options
 
 
 def test_products_of_the_whole_meta_gradient(key):
     """The package's own objective, tasks side by side, so that one pass is all there is."""
-    setting, spec = _setting("algorithm.num-tasks=4", "algorithm.horizon=25")
     options = metajax.algorithms.ALGORITHMS.get("maml")(num_tasks=4, horizon=25)
     family = metajax.tasks.make("point-navigation")
     learner = options.learner(family)
-    source = fresh_episodes(family, learner, options.num_streams, 25)
-    objective = metajax.outer.post_adaptation(learner, source, family, num_adaptations=1)
+    problem = metajax.fresh(family, learner, num_streams=options.num_streams, horizon=25)
+    objective = metajax.outer.post_adaptation(problem)
     theta = learner.init(key)
     keys = jax.random.split(key, 4)
     items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])
     gradient = jax.vmap(jax.grad(objective.loss, has_aux=True), (None, 0))
     measured = _flops(gradient, theta, items)
-    counted = arithmetic.of_setting(setting, spec)
+    counted = options.arithmetic(family.spec)
     assert counted is not None
     assert 1 <= measured / (counted.adaptation + counted.meta_gradient) < 1.1
 
 
 def test_the_reference_setting_by_hand():
-    setting, spec = _setting("algorithm.num-tasks=40")
-    counted = arithmetic.of_setting(setting, spec)
+    counted, _ = _counted("algorithm.num-tasks=40")
     samples, every, inner = 40 * 20 * 100, 10_400, 10_200
     assert counted == (
         samples * 2 * 2 * every,
@@ -132,19 +130,18 @@ def test_the_reference_setting_by_hand():
     ],
 )
 def test_other_algorithms(overrides, meta_gradients):
-    setting, spec = _setting(*overrides)
-    counted = arithmetic.of_setting(setting, spec)
-    samples = setting["num-tasks"] * setting["num-streams"] * setting["horizon"]
+    counted, options = _counted(*overrides)
+    samples = options.num_tasks * options.num_streams * 100
     each = arithmetic.layer_products([2, 100, 100, 2])
     assert counted is not None
-    assert counted.rollouts == samples * (setting["inner-steps"] + 1) * each.forward
-    assert counted.adaptation == samples * setting["inner-steps"] * each.gradient
+    assert counted.rollouts == samples * (options.inner_steps + 1) * each.forward
+    assert counted.adaptation == samples * options.inner_steps * each.gradient
     assert counted.meta_gradient == meta_gradients * samples * each.gradient
 
 
 @pytest.mark.parametrize("option", ["outer=trpo", "outer=ppo", "baseline=value", "surrogate=emaml"])
 def test_what_is_not_counted_is_not_guessed(option):
-    assert arithmetic.of_setting(*_setting(f"algorithm.{option}")) is None
+    assert _counted(f"algorithm.{option}")[0] is None
 
 
 def test_q_learning_by_hand():
@@ -155,15 +152,13 @@ def test_q_learning_by_hand():
         *("algorithm.learning-starts=14", "algorithm.updates=2", "algorithm.batch-size=7"),
         *("algorithm.hidden-sizes=[6]", "algorithm.n-step=3"),
     )
-    setting, spec = _setting(*overrides)
     weights = 4 * 6 + 6 * 2
     acted = 5 * (24 + 6) * 2 * weights
     replayed = 5 * 2 * 2 * 7  # two adaptations of two updates of seven transitions
     gradient = 2 * (2 * weights + 6 * 2)
     expected = (acted, replayed * (gradient + 3 * 2 * 2 * weights), 0)
-    assert arithmetic.of_setting(setting, spec) == expected
-    single, _ = _setting(*overrides, "algorithm.double=false")
-    counted = arithmetic.of_setting(single, spec)
+    assert _counted(*overrides)[0] == expected
+    counted, _ = _counted(*overrides, "algorithm.double=false")
     assert counted is not None
     assert counted.adaptation == replayed * (gradient + 3 * 2 * weights)
 
@@ -172,26 +167,27 @@ def test_rl2_by_hand():
     """Trials of 20 pulls of 3 arms: inputs are one observation, 3 arms, reward and start."""
     names = ("family.name=bernoulli-bandit", "family.num-arms=3", "family.num-pulls=20")
     overrides = (*names, "algorithm.name=rl2", "algorithm.num-tasks=8", "algorithm.hidden-size=5")
-    setting, spec = _setting(*overrides)
     samples, of_data, of_hidden = 8 * 20, 6 * 3 * 5, 5 * (3 * 5 + 3) + 2 * 5 + 1
     expected = (
         samples * 2 * (of_data + of_hidden),
         0,
         samples * 4 * 2 * (2 * of_data + 3 * of_hidden),
     )
-    assert arithmetic.of_setting(setting, spec) == expected
-    once, _ = _setting(*overrides, "algorithm.outer=a2c")
-    counted = arithmetic.of_setting(once, spec)
+    assert _counted(*overrides)[0] == expected
+    counted, _ = _counted(*overrides, "algorithm.outer=a2c")
     assert counted is not None
     assert counted.meta_gradient == expected[2] / 4
     for option in ("hidden-sizes=[4]", "readout-size=4"):
-        other, _ = _setting(*overrides, f"algorithm.{option}")
-        assert arithmetic.of_setting(other, spec) is None
+        assert _counted(*overrides, f"algorithm.{option}")[0] is None
 
 
 def test_devices_are_those_of_the_program():
     """Minibatches of five tasks are shared by one of two devices."""
     assert jax.local_device_count() == 2
-    setting, _ = _setting("algorithm.outer=ppo", "algorithm.num-minibatches=8")
-    assert setting["devices"] == 1
-    assert _setting()[0]["devices"] == 2
+    names = ["family.name=point-navigation", "algorithm.name=maml"]
+    for overrides, devices in (
+        ([], 2),
+        (["algorithm.outer=ppo", "algorithm.num-minibatches=8"], 1),
+    ):
+        config = parse("", [*names, *overrides])
+        assert resolved_setting(config, config.build()[1])["devices"] == devices

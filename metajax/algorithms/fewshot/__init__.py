@@ -1,0 +1,1 @@
+"""Learners of few labelled examples that take no gradient steps."""

@@ -1,0 +1,33 @@
+"""ANIL: MAML that adapts the head alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from metajax.algorithms.gradient.maml import MAML
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ANIL(MAML):
+    """ANIL (Raghu et al. 2020), almost no inner loop: features are shared, heads adapt.
+
+    A head is all of a network but its torso: the last layer and, for continuous actions, the
+    standard deviation. With ``baseline = "value"`` the head of the value network adapts too.
+
+    Source: Raghu et al. (2020), "Rapid learning or feature reuse? Towards understanding the
+    effectiveness of MAML", section 4.
+    """
+
+    def learner(self, family, **changes):
+        from metajax import inner
+
+        def split(theta):
+            return {
+                network: {name: leaf for name, leaf in weights.items() if name != "torso"}
+                for network, weights in theta.items()
+            }
+
+        def merge(theta, heads):
+            return {network: {**theta[network], **head} for network, head in heads.items()}
+
+        return super().learner(family, partition=inner.Partition(split, merge), **changes)

@@ -1,0 +1,61 @@
+"""Meta-SGD: MAML with a learned rate for every weight."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from metajax.algorithms.gradient.maml import MAML
+from metajax.core.options import NonNegative
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaSGD(MAML):
+    """Meta-SGD (Li et al. 2017): initial weights, and the rate of each, learned together.
+
+    Theta has the entries "weights" and "rates", of the same structure. An adaptation takes the
+    steps ``-rates * gradient``; a rate may become negative.
+
+    Source: Li et al. (2017), "Meta-SGD: learning to learn quickly for few-shot learning",
+    equation 2 and algorithm 2. Deviation: all rates start at ``inner_lr``, where the paper
+    draws them at random, so that the first meta-iteration is that of MAML.
+
+    Attributes:
+      inner_lr: Initial rate of every weight.
+    """
+
+    inner_lr: NonNegative = 0.1
+    inner: ClassVar[None] = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def inner_rule(self):
+        import jax
+        import optax
+
+        from metajax import inner
+
+        clip = optax.identity()
+        if self.inner_clip is not None:
+            clip = inner.clip_by_global_norm(self.inner_clip)
+
+        def rule(theta):
+            def steps(gradients, _):
+                return jax.tree.map(lambda rate, g: -rate * g, theta["rates"], gradients)
+
+            return optax.chain(clip, optax.stateless(steps))
+
+        return rule
+
+    def learner(self, family, **changes):
+        import jax
+        import jax.numpy as jnp
+
+        from metajax import inner
+
+        model = self.model(family)
+
+        def init(key):
+            weights = model.init(key)
+            rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.inner_lr), weights)
+            return {"weights": weights, "rates": rates}
+
+        return super().learner(family, init=init, partition=inner.part("weights"), **changes)

@@ -1,0 +1,84 @@
+"""A learned optimiser: a recurrent network that turns each gradient into a step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from metajax.core.family import Key, Tree
+from metajax.networks.recurrent import LSTM, LSTM_GATES, Weights, cell_step
+
+LARGEST_EXPONENT = 10.0
+"""p of ``log_and_sign``."""
+
+
+def log_and_sign(gradient: jax.Array) -> jax.Array:
+    """Gradients of any size as two inputs of a network, ``[...]`` to ``[..., 2]``.
+
+    ``(log|g| / p, sign(g))`` where ``|g| >= exp(-p)``, else ``(-1, exp(p) g)``, with p = 10.
+
+    Source: Andrychowicz et al. (2016), appendix A.
+    """
+    size = jnp.abs(gradient)
+    large = size >= jnp.exp(-LARGEST_EXPONENT)
+    logarithm = jnp.log(jnp.where(large, size, 1)) / LARGEST_EXPONENT
+    first = jnp.where(large, logarithm, -1)
+    second = jnp.where(large, jnp.sign(gradient), jnp.exp(LARGEST_EXPONENT) * gradient)
+    return jnp.stack([first, second], axis=-1)
+
+
+def init_lstm_rule(key: Key, *, hidden_size: int = 20, num_layers: int = 2) -> Tree:
+    """Initial parameters of ``lstm_rule``: its layers, and a linear output of one number."""
+    *keys, key_output = jax.random.split(key, num_layers + 1)
+    layers = []
+    for index, one in enumerate(keys):
+        inputs = jnp.zeros((1, 1, 2 if index == 0 else hidden_size))
+        layers.append(LSTM(hidden_size).init(one, inputs)["params"])
+    output = jax.nn.initializers.lecun_normal()(key_output, (hidden_size, 1))
+    return {"layers": layers, "output": {"kernel": output, "bias": jnp.zeros(1)}}
+
+
+def lstm_rule(
+    theta: Tree, *, scale: float = 0.1, second_order: bool = False
+) -> optax.GradientTransformation:
+    """An optimiser whose step is the output of a stacked LSTM, the same for every coordinate.
+
+    ``step_i = scale * output(lstm(log_and_sign(gradient_i)))``. Each coordinate of the
+    parameters has a memory of its own, the state of the transformation; all share ``theta``.
+    With trained parameters it is an optax transformation like any other.
+
+    Args:
+      theta: Parameters from ``init_lstm_rule``, of any sizes.
+      scale: Factor of the output.
+      second_order: Differentiate through the gradients that the network reads. Without it they
+        are constants for a meta-gradient, as in the paper.
+
+    Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
+    descent", section 2.
+    """
+    layers = [Weights(**layer) for layer in theta["layers"]]
+
+    def init(params):
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+
+        def nothing(layer):
+            return jnp.zeros((size, layer.hidden.shape[0]), layer.hidden.dtype)
+
+        return tuple((nothing(layer), nothing(layer)) for layer in layers)
+
+    def update(updates, state, params=None):
+        del params
+        gradient, unravel = ravel_pytree(updates)
+        seen = gradient if second_order else jax.lax.stop_gradient(gradient)
+        hidden = log_and_sign(seen.astype(layers[0].hidden.dtype))
+        memory = []
+        for layer, carry in zip(layers, state, strict=True):
+            carry, _ = cell_step(LSTM_GATES, layer, carry, hidden)
+            hidden = carry[0]
+            memory.append(carry)
+        steps = hidden @ theta["output"]["kernel"] + theta["output"]["bias"]
+        return unravel((scale * steps[:, 0]).astype(gradient.dtype)), tuple(memory)
+
+    return optax.GradientTransformation(init, update)

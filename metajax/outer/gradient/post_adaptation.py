@@ -1,0 +1,134 @@
+"""The score after adaptation as a meta-objective: the goal of MAML."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metajax import losses
+from metajax.core.algorithm import Objective, Terms
+from metajax.core.family import Key, Tree
+from metajax.core.problem import Problem
+from metajax.core.replay import DERIVATIVES, replay
+from metajax.core.types import Loss, ReplayKeys
+
+
+class TrialItem(NamedTuple):
+    """A collected trial as ``post_adaptation`` needs it.
+
+    Attributes:
+      support: Chunks that were adapted to, leaves ``[K, T, E, ...]``.
+      query: The chunk after the last adaptation, leaves ``[T, E, ...]``.
+      keys: Randomness of the adaptations.
+      prediction: Action distribution that acted in the query chunk; None without an actor.
+      credit: Factor of the log-probability of the support chunks in the ``emaml`` term
+        (scalar, 0 unless an estimator fills it in).
+    """
+
+    support: Tree
+    query: Tree
+    keys: ReplayKeys
+    prediction: Tree
+    credit: jax.Array
+
+
+def post_adaptation(
+    problem: Problem,
+    loss: Loss = losses.policy_gradient_loss,
+    *,
+    terms: Terms | None = None,
+    derivative: str = "exact",
+    every_step: bool = False,
+) -> Objective:
+    """The loss on the query chunk after K adaptations, as a function of theta.
+
+    Args:
+      problem: The learner in its tasks. With K = 0 this is joint training on all tasks.
+      loss: Loss of the adapted learner on the query chunk.
+      terms: Further terms on the query chunk, each reported by its name.
+      derivative: One of ``metajax.core.replay.DERIVATIVES``.
+      every_step: Use the mean loss after 0..K adaptations instead of the last alone: the
+        multi-step loss of Antoniou et al. (2019), "How to train your MAML", section
+        4, with equal weights and including the policy before any adaptation, which keeps
+        that policy from running away. Each loss is that of the chunk collected next, or of the
+        query chunk where a source draws that one apart (``Source.query``).
+
+    Source: Finn et al. (2017), equation 4 and algorithm 3.
+    """
+    learner, actor = problem.learner, problem.learner.actor
+    adapt = DERIVATIVES[derivative](learner.adapt)
+    terms = dict(terms or {})
+
+    def collect(key: Key, theta: Tree):
+        trial, info = problem.run_sampled(key, theta)
+        prediction = None
+        if actor is not None:
+            prediction = learner.predict(theta, trial.phi, trial.query).distribution
+        item = TrialItem(trial.support, trial.query, trial.keys, prediction, jnp.zeros(()))
+        return jax.lax.stop_gradient((item, info))
+
+    def adapted(theta, item, observe=lambda phi, chunk: None):
+        phi = learner.begin(item.keys.begin, theta)
+        phi, observed = replay(
+            learner, theta, phi, item.support, item.keys.adapt, adapt=adapt, observe=observe
+        )
+        return learner.predict(theta, phi, item.query), observed
+
+    def meta_loss(theta, item):
+        def loss_before(phi, chunk):
+            chunk = chunk if problem.source.query is None else item.query
+            return loss(learner.predict(theta, phi, chunk), chunk)
+
+        if every_step:
+            outputs, earlier = adapted(theta, item, loss_before)
+            value = jnp.mean(jnp.append(earlier, loss(outputs, item.query)))
+        else:
+            outputs, _ = adapted(theta, item)
+            value = loss(outputs, item.query)
+        more, report = losses.evaluated(terms, theta, outputs, item.query)
+        return value + more, {"loss": value + more, **report}
+
+    def divergence(item, old, new):
+        assert actor is not None
+        return losses.masked_mean(actor.divergence(old, new), item.query.mask)
+
+    return Objective(
+        collect=collect,
+        prepare=lambda items: items,
+        loss=meta_loss,
+        predict=None if actor is None else lambda theta, item: adapted(theta, item)[0].distribution,
+        divergence=None if actor is None else divergence,
+    )
+
+
+def with_sampling_credit(
+    objective: Objective, problem: Problem, derivative: str = "exact"
+) -> Objective:
+    """Adds E-MAML's term: credit for the samples that the adaptation was given.
+
+    ``-credit * sum log_prob(support)``, where the credit of a task is its return
+    after adaptation less a baseline, in the units of the objective (``backprop``
+    fills it in). Together with the ``score`` surrogate the gradient is that of the
+    objective with sampled updates, ``E over support of V(adapted theta)``, and not
+    of the one with expected updates that ``dice`` is right for.
+
+    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018),
+    equation 7. We keep the sum over all support samples that the derivation
+    gives, where published code takes a mean.
+    """
+    learner = problem.learner
+    adapt = DERIVATIVES[derivative](learner.adapt)
+
+    def loss(theta, item):
+        def log_prob(phi, chunk):
+            outputs = learner.predict(theta, phi, chunk)
+            return jnp.sum(jnp.where(chunk.mask, outputs.log_prob, 0))
+
+        value, info = objective.loss(theta, item)
+        phi = learner.begin(item.keys.begin, theta)
+        _, log_probs = replay(
+            learner, theta, phi, item.support, item.keys.adapt, adapt=adapt, observe=log_prob
+        )
+        return value - item.credit * jnp.sum(log_probs), info
+
+    return objective._replace(loss=loss)

@@ -1,0 +1,65 @@
+"""Random least-squares problems, for learned optimisers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
+
+from metajax.core.options import Count, Options, check
+
+if TYPE_CHECKING:
+    import jax
+
+    from metajax.core.family import DataFamily
+
+
+class Quadratic(NamedTuple):
+    """A task: the loss ``|W theta - y|^2 / size`` of a linear model without a bias.
+
+    Attributes:
+      inputs: W, ``[size, size]``; each row is one example.
+      targets: y, ``[size, 1]``.
+    """
+
+    inputs: jax.Array
+    targets: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quadratics(Options):
+    """Options of ``quadratics``.
+
+    All entries of W and y are standard normal. The examples of a task are its rows, drawn
+    without replacement, so that ``size`` of them are the whole loss.
+
+    Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
+    descent", section 3.1. Deviation: the mean over rows, where they take the sum.
+
+    Attributes:
+      size: Number of rows, and of coordinates of theta.
+    """
+
+    size: Count = 10
+
+    def build(self) -> DataFamily:
+        """The family; tasks are ``Quadratic(inputs, targets)``."""
+        import jax
+
+        from metajax.core.family import DataFamily, DataSpec, Examples
+
+        size = self.size
+
+        def sample(key):
+            key_inputs, key_targets = jax.random.split(key)
+            return Quadratic(
+                jax.random.normal(key_inputs, (size, size)),
+                jax.random.normal(key_targets, (size, 1)),
+            )
+
+        def draw(key, task, num_examples):
+            allowed = f"at most {size}, the rows of quadratics"
+            check(num_examples <= size, "num_streams", num_examples, allowed)
+            rows = jax.random.choice(key, size, (num_examples,), replace=False)
+            return Examples(task.inputs[rows], task.targets[rows])
+
+        return DataFamily(DataSpec("quadratics", (size,), 1), sample, draw)
