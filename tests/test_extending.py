@@ -48,13 +48,9 @@ def page() -> Iterator[types.ModuleType]:
         patch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
         patch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
         patch.setitem(sys.modules, "extending", module)
-        jax.config.update("jax_disable_most_optimizations", True)
-        try:
-            for block in _blocks("python"):
-                text = "\n" * block.lines_before + block.text
-                exec(compile(text, str(PAGE), "exec"), vars(module))
-        finally:
-            jax.config.update("jax_disable_most_optimizations", False)
+        for block in _blocks("python"):
+            text = "\n" * block.lines_before + block.text
+            exec(compile(text, str(PAGE), "exec"), vars(module))
         yield module
 
 

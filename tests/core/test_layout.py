@@ -21,7 +21,6 @@ import toys
 
 import metajax
 
-jax.config.update("jax_disable_most_optimizations", True)
 family = toys.line()
 layout = metajax.Layout.build(4, population=4)
 assert (layout.population_devices, layout.num_devices) == (4, 2), layout
