@@ -32,6 +32,7 @@ LIFETIME_SIZES = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "rl2": {"hidden_size": 3},
+    "rl2-reward-prediction": {"hidden_size": 3},
     "snail": {"input_size": 3, "filters": 2, "attention_size": 2},
     "transformer": {"num_layers": 1, "num_heads": 1, "size": 4, "mlp_size": 4},
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
