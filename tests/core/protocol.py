@@ -4,6 +4,7 @@ Compiling costs more than all the rest, so each program is compiled once in a pr
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import toys
 import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.core.algorithm import MetaAlgorithm, MetaState
-from metajax.core.family import TaskFamily
+from metajax.core.family import DataFamily, Family, TaskFamily
 from metajax.evaluation import Evaluation
 
 KEY, TEST_KEY = 0, 1
@@ -38,7 +39,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
+    "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
+    "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
 }
+
+
+def _few_shot_families() -> list[DataFamily]:
+    return [
+        metajax.tasks.make("quadratics", size=3),
+        metajax.tasks.make("gaussian-blobs", num_classes=3, num_features=2),
+    ]
 
 
 def _continuing_families() -> list[TaskFamily]:
@@ -50,12 +60,12 @@ def _continuing_families() -> list[TaskFamily]:
     ]
 
 
-def _continuing(name: str) -> MetaAlgorithm:
+def _on_the_first(families: Sequence[Family], name: str, **sizes: Any) -> MetaAlgorithm:
     """On the first family that the algorithm works on."""
     problems = []
-    for family in _continuing_families():
+    for family in families:
         try:
-            return metajax.make(name, family, num_tasks=4, **OPTIONS.get(name, {}))
+            return metajax.make(name, family, **sizes, **OPTIONS.get(name, {}))
         except metajax.OptionError as error:
             problems.append(str(error))
     raise AssertionError(f"no family fits {name}: {problems}")
@@ -64,7 +74,9 @@ def _continuing(name: str) -> MetaAlgorithm:
 def make(name: str) -> MetaAlgorithm:
     """An algorithm of the registry, or a rule of ``toys.OUTER_RULES``, in its small size."""
     if name in toys.CONTINUING:
-        return _continuing(name)
+        return _on_the_first(_continuing_families(), name, num_tasks=4)
+    if name in toys.FEW_SHOT:
+        return _on_the_first(_few_shot_families(), name, num_tasks=4, num_streams=3)
     if name in toys.LIFETIMES:
         known = toys.option_names(ALGORITHMS.get(name))
         sizes = {option: size for option, size in LIFETIME_SIZES.items() if option in known}

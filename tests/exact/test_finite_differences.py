@@ -73,7 +73,7 @@ def _assert_gradient(loss, theta, step=1e-5):
 def test_exact_meta_gradient(name, baseline):
     family = FAMILIES[name]()
     learner = _learner(family, baseline=baseline)
-    objective = _objective(family, learner, entropy_coefficient=0.1)
+    objective = _objective(family, learner, terms={"entropy": (-0.1, losses.term(losses.entropy))})
     theta, item = _collect(objective, learner)
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 

@@ -24,12 +24,12 @@ from metajax.core.options import (
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
     from metajax.core.arithmetic import Arithmetic, LayerProducts
-    from metajax.core.family import DataFamily, Family, Spec, TaskFamily
+    from metajax.core.family import Family, Spec
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
     from metajax.inner.descent import Rule
-    from metajax.networks import Policy
+    from metajax.networks import Policy, Predictor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,8 @@ class GradientBased(MetaOptimized, WithTorso):
       devices: Number of devices to shard tasks over. Default: the largest count that divides
         ``num_tasks``.
     """
+
+    labelled: ClassVar[bool] = True
 
     num_tasks: Count = 40
     num_streams: Count = 20
@@ -128,17 +130,18 @@ class GradientBased(MetaOptimized, WithTorso):
         examples = isinstance(family, DataFamily)
         for name in self.acting if examples else ("num_query",):
             self._check_default(name, family)
+        learner = self.learner(family)
         if examples:
             return few_shot(
                 family,
-                self.supervised(family),
+                learner,
                 num_adaptations=self.inner_steps,
                 num_streams=self.num_streams,
                 num_query=self.num_query or self.num_streams,
             )
         return fresh(
             family,
-            self.learner(family),
+            learner,
             num_adaptations=self.inner_steps,
             num_streams=self.num_streams,
             horizon=self.horizon,
@@ -197,10 +200,13 @@ class GradientBased(MetaOptimized, WithTorso):
         """Name of the loss that the adaptation descends."""
         return "score"
 
-    def policy(self, family: TaskFamily) -> Policy:
-        """The network to adapt."""
+    def model(self, family: Family) -> Policy | Predictor:
+        """The network to adapt: a policy, or a predictor for labelled examples."""
         from metajax import networks
+        from metajax.core.family import DataFamily
 
+        if isinstance(family, DataFamily):
+            return networks.predictor(family.spec, self.torso())
         return networks.policy(
             family.spec,
             self.torso(),
@@ -225,33 +231,29 @@ class GradientBased(MetaOptimized, WithTorso):
         clip = inner.clip_by_global_norm(self.inner_clip)
         return lambda theta: optax.chain(clip, rule(theta))
 
-    def supervised(self, family: DataFamily) -> Learner:
-        """The network of these options, adapted to labelled examples by gradient steps."""
-        from metajax import inner, networks
-
-        network = networks.predictor(family.spec, self.torso())
-        updates = self.updates_per_step
-        return inner.supervised(family.spec, network, self.inner_rule(), updates=updates)
-
-    def learner(self, family: TaskFamily, **changes: Any) -> Learner:
-        """The policy of these options, adapted by gradient steps.
+    def learner(self, family: Family, **changes: Any) -> Learner:
+        """The network of these options, adapted by gradient steps.
 
         Args:
-          family: The task family.
-          **changes: Other arguments of ``metajax.inner.reinforce``.
+          family: The environments or labelled examples.
+          **changes: Other arguments of ``metajax.inner.reinforce`` and
+            ``metajax.inner.supervised``.
         """
-        from metajax import inner
+        from metajax import inner, networks
 
-        arguments = {
-            "inner": self.inner_rule(),
-            "surrogate": self.inner_surrogate(),
-            "updates": self.updates_per_step,
-            "baseline": self.baseline,
-            "discount": self.discount,
-            "gae_lambda": self.gae_lambda,
-            "normalize_advantages": self.normalize_advantages,
-        }
-        return inner.reinforce(self.policy(family), **{**arguments, **changes})
+        model = self.model(family)
+        arguments = {"inner": self.inner_rule(), "updates": self.updates_per_step, **changes}
+        if isinstance(model, networks.Predictor):
+            return inner.supervised(family.spec, model, **arguments)
+        return inner.reinforce(
+            model,
+            surrogate=self.inner_surrogate(),
+            baseline=self.baseline,
+            discount=self.discount,
+            gae_lambda=self.gae_lambda,
+            normalize_advantages=self.normalize_advantages,
+            **arguments,
+        )
 
     def _check_default(self, name: str, family: Family) -> None:
         """Raises OptionError for an option that is set and has no meaning for the family."""

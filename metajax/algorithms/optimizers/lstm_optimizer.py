@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
@@ -45,6 +45,8 @@ class LSTMOptimizer(MetaOptimized, WithTorso):
       devices: Number of devices to shard tasks over. Default: the largest count that divides
         ``num_tasks``.
     """
+
+    labelled: ClassVar[bool] = True
 
     num_tasks: Count = 128
     num_streams: Count = 10
