@@ -165,8 +165,13 @@ class Config:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that differ where any setting differs."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(self.to_dict())
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that differ where any setting differs."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:

@@ -11,7 +11,7 @@ import pytest
 import toys
 
 import metajax
-from metajax import outer, training
+from metajax import losses, outer, training
 from metajax.core.family import Box
 from metajax.core.layout import Layout
 
@@ -282,11 +282,11 @@ def test_an_inner_rule_as_a_function(line, steps):
     def halve(theta):
         del theta
 
-        def update(gradients, state, weights):
+        def update(gradients, state, weights=None):
             del gradients
             return jax.tree.map(lambda leaf: -leaf / 2, weights), state
 
-        return optax.GradientTransformation(lambda weights: (), update)
+        return optax.GradientTransformation(lambda weights: optax.EmptyState(), update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
@@ -359,7 +359,8 @@ def test_a_composition_equals_the_recipe(line, assert_same):
     """FOMAML put together by hand is the registry's, bit for bit."""
     recipe = toys.make("fomaml", line, inner_lr=0.2)
     problem = metajax.fresh(line, recipe.learner, num_streams=toys.NUM_STREAMS)
-    objective = outer.post_adaptation(problem, derivative="first-order")
+    terms = {"entropy": (0.0, losses.term(losses.entropy))}
+    objective = outer.post_adaptation(problem, terms=terms, derivative="first-order")
     layout = metajax.Layout.build(toys.NUM_TASKS)
     rule = outer.once(outer.backprop(objective, layout), optax.adam(1e-3))
     mine = metajax.compose(problem, rule)

@@ -10,7 +10,6 @@ import pytest
 
 import metajax
 from metajax.core import arithmetic
-from metajax.data.rollout import fresh_episodes
 from metajax.experiments.measurement import resolved_setting
 from metajax.run.config import parse
 
@@ -98,8 +97,8 @@ def test_products_of_the_whole_meta_gradient(key):
     options = metajax.algorithms.ALGORITHMS.get("maml")(num_tasks=4, horizon=25)
     family = metajax.tasks.make("point-navigation")
     learner = options.learner(family)
-    source = fresh_episodes(family, learner, options.num_streams, 25)
-    objective = metajax.outer.post_adaptation(learner, source, family, num_adaptations=1)
+    problem = metajax.fresh(family, learner, num_streams=options.num_streams, horizon=25)
+    objective = metajax.outer.post_adaptation(problem)
     theta = learner.init(key)
     keys = jax.random.split(key, 4)
     items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])

@@ -7,8 +7,8 @@ import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
-from metajax.core.problem import replay
-from metajax.data.rollout import even_points
+from metajax.core.problem import even_points
+from metajax.core.replay import replay
 from metajax.run import checkpoints
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -108,9 +108,11 @@ def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
     theta, task = algorithm.init(jax.random.key(0)).theta, family.sample(jax.random.key(2))
     trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(jax.random.key(1))
     # Three chunks and the query, an episode each: an even number of switches.
-    np.testing.assert_array_equal(trial.source.env_state.rich, task.rich)
+    np.testing.assert_array_equal(trial.source.streams.env_state.rich, task.rich)
     fewer = jax.jit(lambda key: algorithm.adapt(key, theta, task, num_adaptations=2))
-    np.testing.assert_array_equal(fewer(jax.random.key(1)).source.env_state.rich, ~task.rich)
+    np.testing.assert_array_equal(
+        fewer(jax.random.key(1)).source.streams.env_state.rich, ~task.rich
+    )
 
 
 def test_episodes_of_their_own_are_refused_where_something_survives():
@@ -164,8 +166,13 @@ def test_a_replay_draws_as_its_trial_did(generator, assert_same):
     learner, theta = algorithm.learner, algorithm.init(jax.random.key(0)).theta
     task = algorithm.family.sample(jax.random.key(2))
     trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(key)
-    repeat = jax.jit(lambda trial: replay(learner, learner.adapt, theta, trial.support, trial.key))
-    assert_same(repeat(trial)[0].weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
+
+    @jax.jit
+    def repeated(trial):
+        phi = learner.begin(trial.keys.begin, theta)
+        return replay(learner, theta, phi, trial.support, trial.keys.adapt)[0]
+
+    assert_same(repeated(trial).weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", toys.LIFETIMES)

@@ -13,9 +13,12 @@ import optax
 import pytest
 
 from metajax import inner, losses, networks
-from metajax.core import problem as trial
 from metajax.core.family import Discrete, Spec
-from metajax.core.types import Chunk
+from metajax.core.replay import replay
+from metajax.core.types import ActorInput, Chunk
+from metajax.data.acting import actor_of
+from metajax.inner.q.off_policy_actor import with_estimates
+from metajax.inner.q.value_learner import Estimates
 
 T, E, S, A = 5, 3, 2, 2
 GAMMA, RATE = 0.9, 0.3
@@ -49,7 +52,6 @@ def _chunk(seed):
         "truncated": (rng.random((T, E)) < 0.2) & ~terminated,
         "mask": np.ones((T, E), bool),
         "log_prob": np.log(mu),
-        "last_observation": np.eye(S)[after[-1]],
         "next_observation": np.eye(S)[after],
     }
     chunk = Chunk(**jax.tree.map(jnp.asarray, fields))
@@ -112,7 +114,7 @@ def test_targets_inside_the_learner(name):
     chunk, state, after, rho = _chunk(0)
     learner = _learner(name)
     weights = _weights(jax.random.key(0), _values(name))
-    outputs = learner.unroll(weights, learner.begin(jax.random.key(1), weights), (), chunk)
+    outputs = learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
     here, targets = _by_hand(name, weights, chunk, state, after, rho)
     np.testing.assert_allclose(outputs.value, here, rtol=1e-6)
     np.testing.assert_allclose(outputs.target, targets, rtol=1e-6)
@@ -127,7 +129,7 @@ def test_an_update_moves_predictions_to_targets_that_are_held_fixed(name):
     learner = _learner(name, updates=2)
     weights = _weights(jax.random.key(0), _values(name))
     phi = learner.begin(jax.random.key(1), weights)
-    adapted = learner.adapt(jax.random.key(2), weights, phi, chunk).weights
+    adapted = learner.adapt(jax.random.key(2), weights, phi, chunk).fast
     expected = weights
     for _ in range(2):
         here, targets = _by_hand(name, expected, chunk, state, after, rho)
@@ -145,7 +147,7 @@ def test_the_policy_that_acts_is_mixed_with_the_uniform_one():
     chunk, *_ = _chunk(2)
     learner = _learner("vtrace", epsilon=0.4)
     weights = _initial(learner)
-    outputs = learner.unroll(weights, learner.begin(jax.random.key(1), weights), (), chunk)
+    outputs = learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
     states = np.argmax(chunk.observation, -1)
     expected = 0.6 * PI[states] + 0.2
     np.testing.assert_allclose(np.exp(outputs.distribution), expected, rtol=1e-6)
@@ -201,7 +203,7 @@ def test_the_actor_moves_along_the_advantages_of_the_targets(name):
     gradient = weight[..., None] * (np.eye(A)[action] - policy[state])
     np.add.at(expected, state, RATE * gradient)
     expected += RATE * gradient.sum((0, 1))
-    adapted = learner.adapt(jax.random.key(2), theta, phi, chunk).weights
+    adapted = learner.adapt(jax.random.key(2), theta, phi, chunk).fast
     found = networks.policy(SPEC, Table()).apply(adapted, jnp.eye(S))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
@@ -231,10 +233,10 @@ def test_derivatives_through_the_adaptation(name, kind):
         learner = _actor(name, updates=3, entropy_coefficient=0.1, normalize_advantages=False)
     theta = _initial(learner)
     support = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), chunk)
-    key = jax.random.key_data(jax.random.split(jax.random.key(1), 2))
 
     def loss(theta):
-        phi, _ = trial.replay(learner, learner.adapt, theta, support, key)
+        phi = learner.begin(jax.random.key(1), theta)
+        phi, _ = replay(learner, theta, phi, support, jax.random.key(2))
         outputs = learner.predict(theta, phi, chunk)
         return jnp.sum(jnp.sin(outputs.value) + outputs.log_prob)
 
@@ -242,16 +244,52 @@ def test_derivatives_through_the_adaptation(name, kind):
     np.testing.assert_allclose(exact, numeric, rtol=1e-5)
 
 
+def test_advantages_times_clipped_ratios_by_hand():
+    """Normalised before the ratios; the divisor stands beside, for every step."""
+    chunk, *_ = _chunk(6)
+    chunk = jax.tree.map(lambda leaf: leaf[:2, :1], chunk)
+    found = Estimates(
+        *(jnp.array(column)[:, None] for column in ([0, 0], [7, 8], [1, 5], [3, 0.5]))
+    )
+    plain = with_estimates(chunk, found, 2.0, False)
+    np.testing.assert_allclose(plain.advantage[:, 0], [2 * 1, 0.5 * 5])
+    np.testing.assert_allclose(plain.target[:, 0], [7, 8])
+    np.testing.assert_allclose(plain.scale, np.ones((2, 1)))
+    # Mean 3 and deviation 2.
+    normalized = with_estimates(chunk, found, 2.0, True)
+    np.testing.assert_allclose(normalized.advantage[:, 0], [2 * -1, 0.5 * 1])
+    np.testing.assert_allclose(normalized.scale, np.full((2, 1), 2))
+
+
+@pytest.mark.parametrize("kind", ["values", "actor"])
+def test_the_actor_is_noisy_and_its_mode_is_not(kind):
+    """Without noise of the sampler the most probable action of the mixture is taken."""
+    learner = _learner("vtrace", epsilon=0.4) if kind == "values" else _actor("vtrace", epsilon=0.4)
+    theta = _initial(learner)
+    phi, actor = learner.begin(jax.random.key(0), theta), actor_of(learner)
+    assert actor.records == ("next_observation",)
+    for state, row in enumerate(np.eye(S)):
+        seen = ActorInput(jnp.asarray(row), jnp.int32(-1), jnp.zeros(()), jnp.ones((), bool))
+        policy = PI[state]
+        if kind == "actor":
+            policy = jax.nn.softmax(networks.policy(SPEC, Table()).apply(theta, row[None])[0])
+        for action in range(A):
+            noise = 100.0 * jnp.eye(A)[action]
+            output, memory = actor.act(noise, theta, phi, (), seen)
+            assert (output.action, output.mode, memory) == (action, np.argmax(policy), ())
+            expected = 0.6 * policy[action] + 0.4 / A
+            np.testing.assert_allclose(np.exp(output.log_prob), expected, rtol=1e-6)
+
+
 def test_equal_advantages_have_finite_derivatives():
     chunk, *_ = _chunk(5)
     learner = _actor("vtrace")
-    one = jax.tree.map(lambda leaf: leaf[:1, :1], chunk._replace(last_observation=()))
-    one = one._replace(last_observation=chunk.last_observation[:1])
+    one = jax.tree.map(lambda leaf: leaf[:1, :1], chunk)
     theta = _initial(learner)
 
     def loss(theta):
         phi = learner.begin(jax.random.key(1), theta)
         adapted = learner.adapt(jax.random.key(2), theta, phi, one)
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(adapted.weights))
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(adapted.fast))
 
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(loss)(theta)))

@@ -131,11 +131,11 @@ def register() -> None:
 def report() -> dict[str, types.ModuleType]:
     """Stand-ins for what draws and prints results, quick to import."""
     parts = {
-        "records": types.ModuleType("metajax.run.records"),
+        "machine": types.ModuleType("metajax.run.machine"),
         "plots": types.ModuleType("metajax.run.plots"),
         "tables": types.ModuleType("metajax.run.tables"),
     }
-    vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
+    vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
