@@ -96,10 +96,9 @@ def test_products_of_the_whole_meta_gradient(key):
     """The package's own objective, tasks side by side, so that one pass is all there is."""
     options = metajax.algorithms.ALGORITHMS.get("maml")(num_tasks=4, horizon=25)
     family = metajax.tasks.make("point-navigation")
-    learner = options.learner(family)
-    problem = metajax.fresh(family, learner, num_streams=options.num_streams, horizon=25)
+    problem = options.problem(family)
     objective = metajax.outer.post_adaptation(problem)
-    theta = learner.init(key)
+    theta = problem.learner.init(key)
     keys = jax.random.split(key, 4)
     items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])
     gradient = jax.vmap(jax.grad(objective.loss, has_aux=True), (None, 0))

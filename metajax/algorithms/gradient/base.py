@@ -25,7 +25,7 @@ from metajax.core.options import (
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
     from metajax.core.arithmetic import Arithmetic, LayerProducts
-    from metajax.core.family import Family, Spec
+    from metajax.core.family import DataSpec, Family, Spec
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
@@ -143,16 +143,19 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
             horizon=self.horizon,
         )
 
-    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+    def arithmetic(self, spec: Spec | DataSpec) -> Arithmetic | None:
         """Matrix products of one meta-iteration on a family of this spec.
 
         With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
         ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
         ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
-        counted: a network or an inner rule in Python, a value network.
+        counted: a network or an inner rule in Python, a value network, labelled examples.
         """
         from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+        from metajax.core.family import Spec
 
+        if not isinstance(spec, Spec):
+            return None
         inputs, outputs = sizes(spec)
         each = layer_products([inputs, *self.hidden_sizes, outputs])
         updates = self.inner_steps * self.updates_per_step
