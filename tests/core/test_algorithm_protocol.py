@@ -1,6 +1,7 @@
 """What gradient-based algorithms must keep to, beside ``test_protocol.py``."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -111,7 +112,8 @@ def maml():
 def test_evaluation_of_the_mode_after_more_adaptations(maml):
     """Nothing is to be seen, so a policy without exploration always does the same."""
     algorithm, theta = maml
-    key, options = jax.random.key(1), {"num_tasks": 30, "num_adaptations": 3}
+    key = jax.random.key(1)
+    options: dict[str, Any] = {"num_tasks": 30, "num_adaptations": 3}
     evaluation = metajax.evaluate(algorithm, key, theta, **options, explore=False)
     assert not evaluation.explore
     assert evaluation.returns.shape == (30, 4)
@@ -229,11 +231,11 @@ def test_an_inner_rule_as_a_function(line, steps):
     def halve(theta):
         del theta
 
-        def update(gradients, state, weights=None):
+        def update(gradients, weights):
             del gradients
-            return jax.tree.map(lambda leaf: -leaf / 2, weights), state
+            return jax.tree.map(lambda leaf: -leaf / 2, weights)
 
-        return optax.GradientTransformation(lambda weights: optax.EmptyState(), update)
+        return optax.stateless(update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))

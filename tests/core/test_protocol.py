@@ -164,7 +164,7 @@ def test_a_lifetime_alone_equals_it_in_a_batch(name):
     together = protocol.run(name).meta_test.returns
     for trial, expected in zip(protocol.run(name).alone, together, strict=True):
         reward, done = (
-            np.concatenate([support, query[None]])
+            np.concatenate([np.asarray(support), np.asarray(query)[None]])
             for support, query in (
                 (trial.support.reward, trial.query.reward),
                 (

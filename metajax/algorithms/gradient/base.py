@@ -218,7 +218,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         clip = inner.clip_by_global_norm(self.inner_clip)
         return lambda theta: optax.chain(clip, rule(theta))
 
-    def learner(self, family: Family, **changes: Any) -> Learner:
+    def learner(self, family: Any, **changes: Any) -> Learner:
         """The network of these options, adapted by gradient steps.
 
         Args:
