@@ -32,7 +32,7 @@ format: install-dev ## Rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 bench: install ## Measure environment steps a second of MAML on this machine
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/metajax bench
 
 tables: install ## Write the tables of README.md and docs/ from benchmarks/results/
 	$(BIN)/python benchmarks/tables.py

@@ -14,13 +14,14 @@ import jax
 import numpy as np
 import pytest
 
+import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.experiments import table_cells, table_definition
 from metajax.run import config, extensions
 from metajax.tasks import FAMILIES
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"
-REGISTERED = ("line", "meta-sgd")
+REGISTERED = ("line", "layer-rates")
 
 
 class Block(NamedTuple):
@@ -48,13 +49,9 @@ def page() -> Iterator[types.ModuleType]:
         patch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
         patch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
         patch.setitem(sys.modules, "extending", module)
-        jax.config.update("jax_disable_most_optimizations", True)
-        try:
-            for block in _blocks("python"):
-                text = "\n" * block.lines_before + block.text
-                exec(compile(text, str(PAGE), "exec"), vars(module))
-        finally:
-            jax.config.update("jax_disable_most_optimizations", False)
+        for block in _blocks("python"):
+            text = "\n" * block.lines_before + block.text
+            exec(compile(text, str(PAGE), "exec"), vars(module))
         yield module
 
 
@@ -66,7 +63,8 @@ def page() -> Iterator[types.ModuleType]:
         ("memory_history", (1, 2)),
         ("momentum_history", (1, 3)),
         ("proximal_history", (1, 3)),
-        ("meta_sgd_history", (2, 2)),
+        ("lines_history", (1, 2)),
+        ("layer_rates_history", (2, 2)),
     ],
 )
 def test_what_is_trained_has_returns(page, name, shape):
@@ -110,7 +108,7 @@ def test_the_meta_gradient_reaches_every_part_of_theta(page, part):
         assert np.abs(leaf).max() > 0
 
 
-def test_meta_sgd_learns_its_step_sizes(page):
+def test_the_step_sizes_are_learned(page):
     rates = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(page.state.theta["rates"])])
     # Two steps of Adam at 1e-3.
     assert 1e-4 < np.abs(rates - 0.1).max() < 3e-3
@@ -122,8 +120,8 @@ def test_the_table_is_one(page, tmp_path):
     table = table_definition.load("mine", tmp_path)
     assert isinstance(table, table_definition.Table)
     quick = table_cells.cells(table, "quick")
-    assert [one.name for one in quick] == ["maml", "meta-sgd", "untrained"]
-    assert isinstance(quick[1].config.algorithm.options, page.MetaSGD)
+    assert [one.name for one in quick] == ["maml", "layer-rates", "untrained"]
+    assert isinstance(quick[1].config.algorithm.options, page.LayerRates)
     assert len(table_cells.cells(table, "full")) == 7
 
 
@@ -132,7 +130,12 @@ def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
     blocks = [one.text for one in _blocks("python")]
     parts = [
         next(text for text in blocks if marker in text)
-        for marker in ("class MyEnv", "def meta_sgd_learner", "def meta_sgd(", "FAMILIES.register")
+        for marker in (
+            "class MyEnv",
+            "def layer_rate_learner",
+            "def layer_rates(",
+            "FAMILIES.register",
+        )
     ]
     (tmp_path / "my_tasks.py").write_text("import optax\n" + "\n\n".join(parts), encoding="utf-8")
     (tmp_path / "mine.toml").write_text(_toml("mine.toml"), encoding="utf-8")
@@ -148,6 +151,7 @@ def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
         algorithm, held_out = config.load(tmp_path / "mine.toml").build()
     finally:
         sys.modules.pop("my_tasks", None)
+    assert isinstance(held_out, metajax.TaskFamily)
     assert held_out.spec.name == "line"
     assert held_out.spec.episode_length == 5
     assert set(jax.eval_shape(algorithm.init, jax.random.key(0)).theta) == {"weights", "rates"}

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from metajax.core.types import Spec
+    from metajax.core.family import Spec
 
 
 class Arithmetic(NamedTuple):
@@ -68,7 +68,7 @@ def layer_products(widths: Sequence[int]) -> LayerProducts:
 
 def sizes(spec: Spec) -> tuple[int, int]:
     """Inputs and outputs of a policy: observations flat, a number for each action."""
-    from metajax.core.types import Box
+    from metajax.core.family import Box
 
     space = spec.action_space
     outputs = len(space.low) if isinstance(space, Box) else space.num_actions

@@ -280,8 +280,16 @@ class Layout:
         return lambda rows: mapped(jax.lax.with_sharding_constraint(rows, members))
 
     def replicated(self, tree: Tree) -> Tree:
-        """Arrays, wherever they lie, on all devices of the layout."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """Arrays on all devices of the layout.
+
+        In one process they may lie anywhere. With several, each process gives the same arrays,
+        or global ones.
+        """
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if jax.process_count() == 1:
+            return jax.device_put(tree, everywhere)
+        # device_put hands no random keys to other processes.
+        return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
 
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.

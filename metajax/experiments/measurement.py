@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import runpy
 import sys
 import time
@@ -27,7 +26,7 @@ import numpy as np
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.family import Spec
 from metajax.core.options import OptionError
-from metajax.run import extensions, records
+from metajax.run import extensions, machine, records
 from metajax.run.config import Config, from_dict
 from metajax.run.console import is_out_of_memory
 from metajax.run.numbers import whole
@@ -46,69 +45,58 @@ def measure(
 ) -> dict[str, Any]:
     """Times meta-iterations of a config, interleaved with plain matrix products.
 
-    One call of the compiled program warms up; each repeat is then one call, from start until
-    all its results are there. Every transition that happened counts as an environment step,
-    none that padding masks.
+    One call of the compiled program warms up; each of ``repeats`` calls is then timed until all
+    its results are there. Every transition that happened counts as an environment step, none
+    that padding masks.
 
     Args:
       config: config whose algorithm and family are used.
       iterations: meta-iterations in one call. Default: chosen by the number of tasks.
-      repeats: number of calls that are timed.
-      seed: seed of the run.
+      repeats, seed: number of timed calls, and seed of the run.
       yardstick: ``(family, options) -> (init, step)`` of a program that is timed in turns with
-        the config's: ``init(key) -> state`` and ``step(key, state) -> (state, info)``, with
+        the config's: ``init(key) -> state``, ``step(key, state) -> (state, info)``, with
         ``env_steps`` in ``info``.
 
     Returns:
-      The record that ``metajax bench --help`` describes; beside a yardstick with its
-      ``yardstick_env_steps_per_second`` and the ``ratio`` to them.
+      The record that ``metajax bench --help`` describes.
 
     Raises:
       MemoryError: if the program would not fit what is free.
     """
     jax.devices()
-    baseline = peak_memory()[0]
+    baseline = machine.peak_memory()[0]
     algorithm, _ = config.build()
     family, options = algorithm.family, config.algorithm.options
     length = iterations or max(1, 400 // getattr(options, "num_tasks", 1))
     key = jax.random.key(seed)
-    ours = _Program(
-        lambda key, state: train(algorithm, key, length, state=state),
-        initial_state(algorithm, key),
-        key,
-    )
-    memory = peak_memory()  # before a yardstick needs any
-    programs = [ours]
-    if yardstick is not None:
-        init, step = yardstick(family, options)
 
-        def plain(key, state):
-            return jax.lax.scan(
-                lambda state, key: step(key, state), state, jax.random.split(key, length)
-            )
+    def run(key, state):
+        return train(algorithm, key, length, state=state)
 
-        programs.append(_Program(plain, jax.jit(init)(key), key))
+    ours = _Program(run, initial_state(algorithm, key), key)
+    peak, source = machine.peak_memory()  # before a yardstick needs any
+    others = [] if yardstick is None else [_beside(*yardstick(family, options), key, length)]
     product = MatrixProduct()
     for _ in range(repeats):
         product.measure()
-        for program in programs:
+        for program in (ours, *others):
             program.run()
     product.measure()
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ours.info)):
         raise FloatingPointError("a metric is not finite; what was measured is not training")
     record = {
         **_speed(ours, length, product.rates(), options, family.spec),
-        "peak_memory_bytes": memory[0],
+        "peak_memory_bytes": peak,
         "baseline_memory_bytes": baseline,
         "program_memory_bytes": ours.needed_bytes,
-        "memory_source": memory[1],
+        "memory_source": source,
         "iterations": length,
         "repeats": repeats,
         "setting": resolved_setting(config, family),
         "family_options": config.to_dict()["family"],
-        "environment": records.environment(),
+        "environment": machine.environment(),
     }
-    for other in programs[1:]:
+    for other in others:
         record["yardstick_env_steps_per_second"] = float(np.median(other.rates()))
         record["yardstick_compile_seconds"] = other.compile_seconds
         record["ratio"] = float(np.median(ours.rates() / other.rates()))
@@ -144,7 +132,7 @@ def resolved_setting(config: Config, family: Any) -> dict[str, Any]:
     """The algorithm's options with what it chooses by itself filled in, and the family's name."""
     setting = {**config.to_dict()["algorithm"], "family": config.family.name}
     if "horizon" in setting:
-        setting["horizon"] = setting["horizon"] or family.spec.episode_length
+        setting["horizon"] = setting["horizon"] or getattr(family.spec, "episode_length", None)
     if isinstance(config.algorithm.options, GradientBased):
         layout = config.algorithm.options.layout()
         setting["microbatch"] = layout.microbatch
@@ -153,14 +141,20 @@ def resolved_setting(config: Config, family: Any) -> dict[str, Any]:
     return setting
 
 
+def _beside(init: Callable, step: Callable, key: jax.Array, length: int) -> _Program:
+    """A yardstick of ``length`` steps a call."""
+
+    def run(key, state):
+        keys = jax.random.split(key, length)
+        return jax.lax.scan(lambda state, key: step(key, state), state, keys)
+
+    return _Program(run, jax.jit(init)(key), key)
+
+
 class _Program:
     """A compiled training, warmed up, that goes on where its last call stopped.
 
-    Attributes:
-      lower_seconds, compile_seconds: time until the program was lowered, and compiled.
-      needed_bytes: bytes that it needs beside its arguments, if known.
-      seconds, env_steps: time and transitions of each call, the first one a warm-up.
-      info: metrics of the last call.
+    ``seconds`` and ``env_steps`` are those of each call, the first one a warm-up.
     """
 
     def __init__(self, run: Callable, state: Any, key: jax.Array) -> None:
@@ -196,18 +190,15 @@ class MatrixProduct:
     not share its cores for one product. The precision is jax's default, as the algorithm's.
     """
 
-    def __init__(self, size: int | None = None) -> None:
-        self._size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    def __init__(self) -> None:
+        self._size = 2048 if jax.default_backend() == "cpu" else 8192
         self._rates: dict[int, list[float]] = {1: [], jax.local_device_count(): []}
         self._run = jax.jit(lambda matrix: matrix @ matrix)
         self._matrices = {}
         for count in self._rates:
-            auto = (jax.sharding.AxisType.Auto,)
-            devices = jax.local_devices()[:count]
-            mesh = jax.make_mesh((count,), ("devices",), axis_types=auto, devices=devices)
+            mesh = jax.sharding.Mesh(jax.local_devices()[:count], "devices")
             sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
-            shape = (count, self._size, self._size)
-            matrix = jnp.full(shape, 1 / self._size, jnp.float32)
+            matrix = jnp.full((count, self._size, self._size), 1 / self._size, jnp.float32)
             self._matrices[count] = jax.device_put(matrix, sharding)
             self._run(self._matrices[count]).block_until_ready()
 
@@ -227,58 +218,14 @@ class MatrixProduct:
 
 def _check_memory(program: Any) -> int | None:
     """Bytes that the program needs besides what is there; raises where they are not free."""
-    analysis = program.memory_analysis()
+    analysis, free = program.memory_analysis(), machine.free_memory()
     if analysis is None:
         return None
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    free = _free_memory()
-    if free is not None and needed > 0.95 * free:
-        raise MemoryError(
-            f"the program needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
-        )
+    if needed > 0.95 * free:
+        sizes = f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
+        raise MemoryError(f"the program needs {sizes}")
     return needed
-
-
-def _free_memory() -> int | None:
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        limit = stats.get("bytes_limit")
-        return None if limit is None else limit - stats.get("bytes_in_use", 0)
-    available = _kilobytes("/proc/meminfo", "MemAvailable:")
-    free = [] if available is None else [available]
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit and used and limit[0].isdigit():
-        free.append(int(limit[0]) - int(used[0]))
-    return min(free, default=None)
-
-
-def peak_memory() -> tuple[int, str]:
-    """Highest use so far in bytes, and whose: all devices together, or this process."""
-    devices = jax.local_devices()
-    stats = [device.memory_stats() for device in devices]
-    if devices[0].platform != "cpu" and all(one and "peak_bytes_in_use" in one for one in stats):
-        return sum(one["peak_bytes_in_use"] for one in stats), "devices"
-    peak = _kilobytes("/proc/self/status", "VmHWM:")
-    if peak is None:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = peak if sys.platform == "darwin" else peak * 1024
-    return peak, "process"
-
-
-def _kilobytes(path: str, name: str) -> int | None:
-    """A number of kilobytes that the system states, in bytes."""
-    found = (line.split()[1] for line in _lines(path) if line.startswith(name))
-    return next((int(number) * 1024 for number in found), None)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return pathlib.Path(path).read_text().splitlines()
-    except OSError:
-        return []
 
 
 def main(argument: str) -> int:

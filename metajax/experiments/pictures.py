@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metajax.experiments.learning_curves import Curves, mean_curve
+from metajax.experiments import learning_curves
+from metajax.experiments.learning_curves import Curves
 from metajax.experiments.statistics import bootstrap
-from metajax.experiments.table_results import Line, headings
+from metajax.experiments.table_definition import Table
+from metajax.experiments.table_results import Line, Records, headings
 from metajax.run import plots
 from metajax.run.axes import AXES
-from metajax.run.records import place
+from metajax.run.machine import place
 
 # How the dots of each kind of line look, and what they are called.
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -25,13 +28,41 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def of_table(
+    stem: pathlib.Path,
+    table: Table,
+    headers: Sequence[str],
+    lines: Sequence[Line],
+    measured: Mapping[str, Records],
+) -> list[pathlib.Path]:
+    """Draws a table, and settings that its methods learned, by its records by label.
+
+    ``stem`` is the path of the pictures without its end; returns their paths.
+    """
+    paths, title = [stem.with_name(f"{stem.name}.png")], f"{table.title} ({table.source})"
+    if table.metric == "learning-curve":
+        curves = {label: learning_curves.read(each) for label, each in measured.items()}
+        lifetime_curves(paths[0], curves, table.threshold or 0.0, title)
+    else:
+        estimates(paths[0], title, headers, lines)
+    learned = {
+        label: [one["schedules"] for one in each if "schedules" in one]
+        for label, each in measured.items()
+    }
+    if any(learned.values()):
+        paths.append(stem.with_name(f"{stem.name}-schedules.png"))
+        plots.schedules(paths[1], {label: each for label, each in learned.items() if each})
+    return paths
+
+
 def estimates(path: plots.Path, title: str, headers: Sequence[str], lines: Sequence[Line]) -> None:
     """Draws the lines of a table, a panel a column, in each a dot with its 95% interval a line."""
     pairs = zip(headings(lines), lines, strict=True)
     shown = [one for pair in pairs for one in pair if one is not None]
     sizes: dict[str, Any] = {"size": (2.4, 1.2 + 0.24 * len(shown)), "margin": (2.6, 0.9)}
-    with plots.panels(path, len(headers), columns=4, sharey=True, **sizes) as (whole, every):
-        for column, (axes, header) in enumerate(zip(every, headers, strict=True)):
+    width = len(lines[0].values)
+    with plots.panels(path, width, columns=4, sharey=True, **sizes) as (whole, every):
+        for column, (axes, header) in enumerate(zip(every, headers, strict=False)):
             for height, line in enumerate(shown):
                 value = line.values[column] if isinstance(line, Line) else None
                 if isinstance(line, Line) and value is not None:
@@ -59,23 +90,16 @@ def estimates(path: plots.Path, title: str, headers: Sequence[str], lines: Seque
 def lifetime_curves(
     path: plots.Path, lines: Mapping[str, Curves], threshold: float, title: str
 ) -> None:
-    """Draws the return over the environment steps that a learner has had in its task.
-
-    Args:
-      path: the picture.
-      lines: learning curves by label.
-      threshold: a return, drawn across.
-      title: text above the legend.
-    """
+    """Draws learning curves by label, and a return to reach."""
     with plots.figure(path, (6.4, 3.6 + 0.2 * math.ceil(len(lines) / 2))) as whole:
         axes = whole.subplots()
         for number, (label, curves) in enumerate(lines.items()):
             # The colours of the palette again, with another mark.
             marker = "os^D"[number // len(plots.PALETTE) % 4]
             style: dict[str, Any] = {"color": plots.colour(number), "marker": marker}
-            points = zip(*bootstrap([curves.returns], mean_curve), strict=True)
-            plots.band(axes, curves.steps, *points, markersize=4, label=label, **style)
-        axes.axhline(threshold, color=plots.GREY, **{**plots.DASHED, "linewidth": 1})
+            points = zip(*bootstrap([curves.returns], learning_curves.mean_curve), strict=True)
+            plots.band(axes, curves.steps, points, markersize=4, label=label, **style)
+        axes.axhline(threshold, **plots.DASHED)
         axes.set_xlabel(AXES["points"].label)
         axes.xaxis.set_major_formatter(plots.short_number)
         axes.set_ylabel("return (undiscounted), interquartile mean")
@@ -83,12 +107,7 @@ def lifetime_curves(
 
 
 def throughput(path: plots.Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Draws speed and memory over the number of tasks, one line a setting and device.
-
-    Args:
-      path: the picture.
-      records: records of ``metajax.experiments.throughput``.
-    """
+    """Draws speed and memory over the number of tasks, one line a setting and device."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for record in sorted(records, key=lambda one: one["setting"]["num-tasks"]):
         lines.setdefault(_setting(record), []).append(record)
@@ -102,7 +121,7 @@ def throughput(path: plots.Path, records: Sequence[Mapping[str, Any]]) -> None:
                 [record[f"env_steps_per_second{end}"] for record in line]
                 for end in ("", "_min", "_max")
             )
-            plots.band(speed, tasks, *rates, style="o-", label=label, **style)
+            plots.band(speed, tasks, rates, "o-", label=label, **style)
             peaks = [record["peak_memory_bytes"] / 2**30 for record in line]
             memory.plot(tasks, peaks, "o-", **style)
         for axes, words in ((speed, "environment steps per second"), (memory, "peak memory (GiB)")):

@@ -16,23 +16,17 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from metajax.experiments import grids, table_results, throughput
-from metajax.experiments.grids import Grid
+from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
-from metajax.experiments.table_cells import read_records
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load
 from metajax.experiments.table_results import Line
-from metajax.run import tables
+from metajax.run import records, tables
+from metajax.run.tables import Grid
 
 _PLACE = re.compile(
     r"(<!-- table: (\S+)(?: (\S+))? -->\n)(?:(?!<!-- table:).)*?<!-- end -->", re.DOTALL
 )
 _COSTS = ["seeds", "iterations", "env steps", "training time"]
-
-
-def documents(root: pathlib.Path) -> list[pathlib.Path]:
-    """The documents that may show tables."""
-    return [root / "README.md", *sorted(root.glob("docs/**/*.md"))]
 
 
 def fill(document: str, root: pathlib.Path) -> str:
@@ -45,7 +39,7 @@ def fill(document: str, root: pathlib.Path) -> str:
         raise ValueError(f"table {left[1]}: no <!-- end --> follows")
 
     def table(place: re.Match[str]) -> str:
-        shown = grids.markdown(render(place[2], place[3] or "full", root))
+        shown = tables.markdown(render(place[2], place[3] or "full", root))
         return f"{place[1]}{shown}\n<!-- end -->"
 
     return _PLACE.sub(table, document)
@@ -62,7 +56,8 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
         return throughput.grid(table, results)
     if profile not in table.profiles:
         raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
-    lines = table_results.lines(table, profile, read_records(table, results))
+    found = records.read(results / f"{name}.jsonl")
+    lines = table_results.lines(table, profile, found)
     if not any(value for line in lines if line.kind != "published" for value in line.values):
         raise ValueError(
             f"table {name}: {results} has no results of its {profile} profile; run "
@@ -78,10 +73,8 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
     if table.metric == "learning-curve":
         costs = [one.replace("env", "training env") for one in costs]
     headers = ["method", *(one.name for one in columns), *costs]
-    bold = [
-        table_results.best(lines, index, one.better or table.better)
-        for index, one in enumerate(columns)
-    ]
+    better = (one.better or table.better for one in columns)
+    bold = [table_results.best(lines, index, one) for index, one in enumerate(better)]
     default = [table.decimals if one.decimals is None else one.decimals for one in columns]
     rows = []
     for at, (heading, line) in enumerate(zip(table_results.headings(lines), lines, strict=True)):
@@ -165,13 +158,10 @@ def _value(one: Estimate | None, decimals: int) -> str:
 
 def _cost(line: Line) -> list[str]:
     """Seeds, iterations, environment steps and time of training."""
-    known = next(iter(line.costs), None)
-    if known is None:
-        return [""] * 4
-    if not known.iterations:
-        return [str(known.seeds), "", "", ""]
-    steps, seconds = tables.count(known.env_steps), tables.duration(known.seconds)
-    return [str(known.seeds), f"{known.iterations:,}", steps, seconds]
+    for one in line.costs:
+        trained = [f"{one.iterations:,}", tables.count(one.env_steps), tables.duration(one.seconds)]
+        return [str(one.seeds), *(trained if one.iterations else [""] * 3)]
+    return [""] * 4
 
 
 def _range(numbers: Iterable[float]) -> str:

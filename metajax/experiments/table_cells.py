@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metajax.algorithms import ALGORITHMS
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.experiments.table_definition import Column, Row, Table, chosen
+from metajax.experiments.table_definition import Column, Profile, Row, Table, chosen
 from metajax.run import config as configs
-from metajax.run import records
 from metajax.run.config import Config, EvaluateOptions
 from metajax.tasks import FAMILIES
 
@@ -52,6 +50,11 @@ class Cell:
         """How returns become the cell's number."""
         return self.column.metric or self.table.metric
 
+    @property
+    def better(self) -> str:
+        """Which numbers are, "higher" or "lower"."""
+        return self.column.better or self.table.better
+
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """Everything that the cell's number depends on, as JSON writes it."""
@@ -73,7 +76,7 @@ class Cell:
     def training_digest(self) -> str:
         """Digits that differ where training does."""
         parts = ("family", "algorithm", "train", "seed")
-        return digest({name: self.settings[name] for name in parts})
+        return configs.digest({name: self.settings[name] for name in parts})
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
         """Whether a record holds this cell's number.
@@ -92,12 +95,6 @@ class Cell:
         return settings == self.settings
 
 
-def digest(settings: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits that differ where any setting differs."""
-    text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def cells(table: Table, profile: str) -> list[Cell]:
     """Every cell of a profile that is measured, seed by seed.
 
@@ -109,13 +106,10 @@ def cells(table: Table, profile: str) -> list[Cell]:
         for column in table.columns if row.is_measured else ():
             in_columns = all(chosen(each.columns, column.name) for each in (scope, row))
             if in_columns and chosen(scope.rows, row.name, f"{row.name}/{column.name}"):
-                both = _configs(table, row, column, profile)
                 for seed in row.seeds or (scope.seeds if row.is_trained else (0,)):
-                    seeded = (
-                        dataclasses.replace(one, train=dataclasses.replace(one.train, seed=seed))
-                        for one in both
+                    found.append(
+                        Cell(table, row, column, *_configs(table, row, column, scope, seed))
                     )
-                    found.append(Cell(table, row, column, *seeded))
     return found
 
 
@@ -125,15 +119,15 @@ def only(table: Table, profile: str, names: Sequence[str], seeds: Sequence[int] 
     Raises:
       OptionError: for a pattern that fits no cell, or a seed that no cell has.
     """
-    found = cells(table, profile)
-    known = _names(found)
+    found, known = cells(table, profile), _names(table, profile)
     for name in names:
         if not chosen([name], *known):
-            others = (one for one in table.profiles if chosen([name], *_names(cells(table, one))))
-            rows = ", ".join(dict.fromkeys(one.row.name for one in found))
-            allowed = f"allowed: {rows}" + ("" if table.is_vector else ", ROW/COLUMN")
-            other = next(others, None)
-            hint = f"--profile {other} has it" if other else f"{suggest(name, known)}{allowed}"
+            rows = dict.fromkeys(one.row.name for one in found)
+            allowed = ", ".join([*rows, *([] if table.is_vector else ["ROW/COLUMN"])])
+            hint = f"{suggest(name, known)}allowed: {allowed}"
+            for other in table.profiles:
+                if chosen([name], *_names(table, other)):
+                    hint = f"--profile {other} has it"
             raise OptionError("--only", f'"{name}" is not in profile {profile}; {hint}')
     found = [one for one in found if not names or chosen(names, one.row.name, one.name)]
     there = sorted({one.seed for one in found})
@@ -142,11 +136,6 @@ def only(table: Table, profile: str, names: Sequence[str], seeds: Sequence[int] 
             allowed = ", ".join(map(str, there))
             raise OptionError("--seeds", f"{seed} is no seed of these cells; allowed: {allowed}")
     return [one for one in found if not seeds or one.seed in seeds]
-
-
-def read_records(table: Table, results: pathlib.Path) -> list[dict[str, Any]]:
-    """All records of a table, including those of settings that it no longer has."""
-    return records.read(results / f"{table.name}.jsonl")
 
 
 @contextlib.contextmanager
@@ -160,50 +149,51 @@ def naming(place: str, **renamed: str) -> Iterator[None]:
         raise OptionError(field, error.problem) from None
 
 
-def _names(cells: Iterable[Cell]) -> list[str]:
+def _names(table: Table, profile: str) -> list[str]:
     """All that ``--only`` may name."""
-    return list(dict.fromkeys(name for one in cells for name in (one.row.name, one.name)))
+    both = ((one.row.name, one.name) for one in cells(table, profile))
+    return list(dict.fromkeys(name for names in both for name in names))
 
 
-def _configs(table: Table, row: Row, column: Column, profile: str) -> tuple[Config, Config]:
+def _configs(table: Table, row: Row, column: Column, scope: Profile, seed: int) -> list[Config]:
     """The config of training and that of the measurement."""
     where = f"{table.name}.rows.{row.name}"
     sections = _start(table, row, where)
-    where += "" if table.is_vector else f"[{column.name}]"
+    algorithm, train, finetune = sections["algorithm"], sections["train"], {}
     overrides = (one for name, one in row.overrides.items() if chosen([name], column.name))
-    finetune: dict[str, Any] = {}
     for layer in (vars(table), vars(column), vars(row), *overrides):
         for name, section in (*sections.items(), ("finetune", finetune)):
             _lay(section, layer.get(name) or {})
-    algorithm, train = sections["algorithm"], sections["train"]
-    scope, names = table.profiles[profile], (row.name, f"{row.name}/{column.name}")
-    if (size := scope.size("num_tasks", *names)) is not None:
-        sections["evaluate"]["num-tasks"] = size
-    if (size := scope.size("num_iterations", *names)) is not None:
+    names = row.name, f"{row.name}/{column.name}"
+    tasks, iterations = (scope.size(one, *names) for one in ("num_tasks", "num_iterations"))
+    sections["evaluate"] |= {} if tasks is None else {"num-tasks": tasks}
+    if iterations is not None:
         if algorithm.get("decay-iterations", -1) == train.get("num-iterations"):
-            algorithm["decay-iterations"] = size
-        train["num-iterations"] = size
+            algorithm["decay-iterations"] = iterations
+        train["num-iterations"] = iterations
+    train["seed"] = seed
     if row.reference:  # a config has an algorithm; here it counts for nothing
         algorithm.clear()
         algorithm["name"] = "maml"
     if finetune.get("name", algorithm.get("name")) == algorithm.get("name"):
         finetune = {**algorithm, **finetune}
-    with naming(where):
+    place = where if table.is_vector else f"{where}[{column.name}]"
+    with naming(place):
         config = configs.from_dict(sections)
-    with naming(where, algorithm="finetune"):
+    with naming(place, algorithm="finetune"):
         measured = configs.from_dict({**sections, "algorithm": finetune})
     fixed = row.is_trained or row.untrained or row.reference or row.tune
     if not fixed and getattr(ALGORITHMS.get(config.algorithm.name), "learns", True):
         raise OptionError(
-            f"{table.name}.rows.{row.name}.train",
+            f"{where}.train",
             f"is missing, and {config.algorithm.name} has to be trained; allowed: its options, "
             "for example { num-iterations = 200 }, or untrained = true to measure initial weights",
         )
     for option, values in row.tune.items():
         for value in values:
-            with naming(where, algorithm="tune"):
+            with naming(place, algorithm="tune"):
                 configs.from_dict({**sections, "algorithm": {**algorithm, kebab(option): value}})
-    return config, measured
+    return [config, measured]
 
 
 def _start(table: Table, row: Row, where: str) -> dict[str, dict[str, Any]]:

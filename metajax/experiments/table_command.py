@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import grids, rendering, table_results, throughput
-from metajax.experiments.table_cells import Cell, cells, only, read_records
+from metajax.experiments import rendering, table_results, throughput
+from metajax.experiments.table_cells import Cell, cells, only
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
-from metajax.run import records
+from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
 
 # Exit codes after signals.
@@ -23,13 +23,9 @@ _INTERRUPTED = (130, 143)
 def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) -> int:
     """Runs and shows one table; returns the exit code.
 
-    jax is loaded only if something is missing.
-
     Args:
-      options: ``name``, ``profile``, ``only``, ``seeds``, ``resume``, ``json``, ``tables`` (the
-        directory of definitions), ``output`` (a directory, or None for
-        ``benchmarks/results`` and ``runs/tables``).
-      prepare_jax: called before jax is imported.
+      options: those of ``metajax table --help``.
+      prepare_jax: called before jax is imported, where something is missing.
 
     Raises:
       OptionError: for a mistake in the definition or the arguments.
@@ -49,7 +45,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         wanted = only(table, options.profile, options.only, options.seeds)
         for profile in table.profiles:
             cells(table, profile)  # a mistake in the other profile is one as well
-        known = read_records(table, results)
+        file = results / f"{table.name}.jsonl"
+        known = records.read(file)
         missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
         there = f"; {done} recorded in {results}" if done else ""
@@ -58,8 +55,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         code = 0
         if missing:
             prepare_jax()
-            code = _run(missing, options, results / f"{table.name}.jsonl", work.parent / "trained")
-        return _show(table, options, results, work, code)
+            code = _run(missing, options, file, work.parent / "trained")
+        return _show(table, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
 
@@ -71,7 +68,7 @@ def _show_speeds(table: ThroughputTable, options: argparse.Namespace, results: p
             raise OptionError(f"--{name}", problem)
     grid = throughput.grid(table, results)
     plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
-    print(json.dumps(plain) if options.json else grids.text(grid, table.title))
+    print(json.dumps(plain) if options.json else tables.text(grid, table.title))
     return 0
 
 
@@ -84,7 +81,7 @@ def _run(
     def terminate(*_: Any) -> None:
         raise table_runner.Interrupted(128 + signal.SIGTERM)
 
-    say(f"on {records.place(records.environment())}")
+    say(f"on {machine.place(machine.environment())}")
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         failures = table_runner.run_cells(
@@ -92,7 +89,7 @@ def _run(
         )
     except (KeyboardInterrupt, table_runner.Interrupted) as stop:
         say(f"interrupted; what is done is saved; continue with: {_again(options)}")
-        return getattr(stop, "exit_code", 130)
+        return stop.args[0] if stop.args else 130
     except CheckpointError as error:
         return failed(str(error))
     except OSError as error:
@@ -110,23 +107,25 @@ def _run(
 def _show(
     table: Table,
     options: argparse.Namespace,
-    results: pathlib.Path,
+    file: pathlib.Path,
     work: pathlib.Path,
     code: int,
 ) -> int:
     """Prints the table and writes its renderings; returns the exit code."""
-    known = read_records(table, results)
+    known, files = records.read(file), [file]
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
-    files = [results / f"{table.name}.jsonl"]
     if code not in _INTERRUPTED:
+        from metajax.experiments import pictures
+
+        measured = table_results.by_label(table, options.profile, known)
         stem = work / f"{table.name}-{options.profile}"
         try:
             work.mkdir(parents=True, exist_ok=True)
-            for ending, write in ((".md", grids.markdown), (".tex", grids.latex)):
+            for ending, write in ((".md", tables.markdown), (".tex", tables.latex)):
                 files.append(stem.with_name(stem.name + ending))
                 files[-1].write_text(write(grid) + "\n", encoding="utf-8")
-            files += _draw(stem, table, options.profile, lines, known)
+            files += pictures.of_table(stem, table, grid.headers[1:], lines, measured)
         except OSError as error:
             problem = f"{error.filename or work} cannot be written ({error.strerror})"
             code = failed(f"{problem}; records are intact")
@@ -136,38 +135,12 @@ def _show(
         summary |= {"interrupted": code in _INTERRUPTED, "failed": code == 1}
         print(records.to_json(summary | {"lines": _plain(lines, grid), "files": written}))
         return code
-    print(grids.text(grid, f"{table.title} ({table.source})"))
+    print(tables.text(grid, f"{table.title} ({table.source})"))
     print("\n".join(f"in {path}" for path in written))
     return code
 
 
-def _draw(
-    stem: pathlib.Path,
-    table: Table,
-    profile: str,
-    lines: Sequence[table_results.Line],
-    known: table_results.Records,
-) -> list[pathlib.Path]:
-    """Pictures of the table and of settings that were learned; returns their paths."""
-    from metajax.experiments import pictures
-    from metajax.run import plots
-
-    files = [stem.with_name(f"{stem.name}.png")]
-    if table.metric == "learning-curve":
-        curves = table_results.curves(table, profile, known)
-        pictures.lifetime_curves(files[0], curves, table.threshold or 0.0, table.title)
-    else:
-        columns = table_results.columns(table, profile, len(lines[0].values))
-        title, headers = f"{table.title} ({table.source})", [one.name for one in columns]
-        pictures.estimates(files[0], title, headers, lines)
-    learned = table_results.schedules(table, profile, known)
-    if learned:
-        files.append(stem.with_name(f"{stem.name}-schedules.png"))
-        plots.schedules(files[1], learned)
-    return files
-
-
-def _plain(lines: Sequence[table_results.Line], grid: grids.Grid) -> list[dict[str, Any]]:
+def _plain(lines: Sequence[table_results.Line], grid: tables.Grid) -> list[dict[str, Any]]:
     """The lines for ``--json``."""
     shown = []
     for line in lines:

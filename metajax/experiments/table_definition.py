@@ -17,23 +17,19 @@ A table of methods has columns (settings of a family) and rows (methods)::
     algorithm = { name = "ucb1" }
     tune = { exploration = [0, 0.5, 1] }
     published = [6.7]
+    overrides."n=10,*" = { algorithm = { ties = "first" } }
 
-    [rows.overrides."n=10,*"]
-    algorithm = { ties = "first" }
-
-    [profiles.quick]
-    num-tasks = 20000
-
-    [profiles.full]
-    seeds = [0, 1, 2]
+    [profiles]
+    quick = { num-tasks = 20000 }
+    full = { seeds = [0, 1, 2] }
 
 Settings come in four layers, each laid over those before it: table, column, row, and the row's
-``overrides`` for the column. A layer holds sections of a config and ``finetune``. Options of an
-``algorithm`` without a name hold for every algorithm that a later layer names. What no layer sets
-comes from the row's ``config`` file, else is the default. A profile chooses sizes only. Names of
-rows and columns may be patterns, ``*`` for any characters; of several that fit, the last counts.
+``overrides`` for the column. Options of an ``algorithm`` without a name hold for every algorithm
+that a later layer names. What no layer sets comes from the row's ``config`` file, else is the
+default. A profile chooses sizes only. Names of rows and columns may be patterns, ``*`` for any
+characters; of several that fit, the last counts.
 
-A table with ``kind = "throughput"`` has a title and rows of label and results only.
+A table of speeds has a title and ``results``, files of records of ``metajax bench`` by label.
 """
 
 from __future__ import annotations
@@ -85,12 +81,7 @@ class Layer(Options):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column(Layer):
-    """One setting in which every method is measured.
-
-    Attributes:
-      name: heading of the column.
-      metric, decimals, better: see ``Table``, whose values are the defaults.
-    """
+    """One setting in which every method is measured; what it leaves out is the table's."""
 
     name: str
     metric: Metric | None = None
@@ -171,10 +162,8 @@ class Profile(Options):
       columns: columns that are run. Default: all.
       rows: rows and ROW/COLUMN cells that are run. Default: all.
       seeds: seeds of methods that are trained.
-      num_tasks: number of held-out tasks, or numbers by row or ROW/COLUMN. Default: what the
-        layers set.
-      num_iterations: likewise of training; ``decay-iterations`` of the algorithm that are
-        equal stay equal.
+      num_tasks: held-out tasks, a number or numbers by row or ROW/COLUMN.
+      num_iterations: likewise of training; equal ``decay-iterations`` of the algorithm follow.
     """
 
     columns: tuple[str, ...] = ("*",)
@@ -199,19 +188,14 @@ class Table(Layer):
     """A table of methods.
 
     Attributes:
-      name: name of its file.
-      title: one line.
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
         task; ``normalized``, the total as a fraction of that policy's; ``per-episode`` and
         ``after-steps``, a number for each episode of a trial or after 0..K adaptations, in
         place of columns; ``learning-curve``, the numbers of ``learning_curves.Summary``.
-      decimals: number of decimals shown.
-      better: which numbers are.
       threshold: return of a learning curve to which steps are counted.
       baseline: row whose steps are the unit of the other rows' steps.
-      profiles: ``quick`` and ``full``.
-      directory: directory of its file.
+      name, directory: those of its file.
     """
 
     name: str
@@ -242,20 +226,12 @@ class Table(Layer):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ThroughputRow:
-    """A line of a table of speeds: ``label``, and ``results``, its file."""
-
-    label: str
-    results: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class ThroughputTable:
-    """A table of speeds, from the records of ``metajax bench``."""
+    """A table of speeds: ``results`` are files of records by label."""
 
     name: str
     title: str
-    rows: tuple[ThroughputRow, ...]
+    results: dict
 
 
 def names(directory: pathlib.Path) -> list[str]:
@@ -264,11 +240,7 @@ def names(directory: pathlib.Path) -> list[str]:
 
 
 def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTable:
-    """Reads and checks a table.
-
-    Args:
-      name: name of the file, without its ending.
-      directory: directory of definitions.
+    """Reads and checks a table by the name of its file, without the ending.
 
     Raises:
       OptionError: naming the table, the row or column and the field.
@@ -286,22 +258,16 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         raise OptionError(str(path), f"is not valid TOML: {error}") from None
     for field in {"name", "directory"} & given.keys():
         raise OptionError(f"{name}.{field}", "comes from the file; remove it")
-    kind = given.pop("kind", "methods")
-    if kind == "throughput":
-        given["rows"] = _each(ThroughputRow, given.get("rows"), f"{name}.rows", "label")
+    if "results" in given:
         return build(ThroughputTable, {**given, "name": name}, name, toml=True)
-    if kind != "methods":
-        raise OptionError(f"{name}.kind", f'{kind!r} given; allowed: "methods", "throughput"')
     if given.get("metric") in VECTORS:
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")
     given["rows"] = _each(Row, given.get("rows"), f"{name}.rows")
-    profiles = given.get("profiles", {})
+    profiles = given.get("profiles") if isinstance(given.get("profiles"), dict) else {}
     for profile in (*profiles, *PROFILES):
         _known(f"{name}.profiles.{profile}", [profile], PROFILES)
-        if profile not in profiles:
-            problem = "is missing; an empty one runs the whole table"
-            raise OptionError(f"{name}.profiles.{profile}", problem)
+        profiles.setdefault(profile, {})
     given["profiles"] = _by_name(Profile, profiles, f"{name}.profiles")
     table = build(Table, {**given, "name": name, "directory": directory}, name, toml=True)
     _check(table)
@@ -316,15 +282,15 @@ def chosen(patterns: Iterable[str], *names: str) -> bool:
 _T = TypeVar("_T")
 
 
-def _each(cls: type[_T], given: Any, where: str, key: str = "name") -> tuple[_T, ...]:
+def _each(cls: type[_T], given: Any, where: str) -> tuple[_T, ...]:
     """A list of TOML tables, each called by its name in messages."""
     if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
         raise OptionError(where, f"a list of tables is needed; write [[{where.split('.')[-1]}]]")
     named: dict[str, Any] = {}
     for number, one in enumerate(given, start=1):
-        name = str(one.get(key, number))
+        name = str(one.get("name", number))
         if name in named:
-            raise OptionError(f"{where}.{name}", f"is there twice; {key}s must differ")
+            raise OptionError(f"{where}.{name}", "is there twice; names must differ")
         named[name] = one
     return tuple(_by_name(cls, named, where).values())
 

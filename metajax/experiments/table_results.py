@@ -8,25 +8,20 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metajax.experiments import learning_curves, statistics, tuning
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_cells import cells
 from metajax.experiments.table_definition import Column, Row, Table, chosen
-from metajax.run.records import place
+from metajax.run.machine import place
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
 
 
 class Cost(NamedTuple):
-    """What results took: the mean of their steps over seeds, the median of their seconds.
-
-    Attributes:
-      seeds: number of seeds.
-      num_tasks: held-out tasks.
-      iterations, env_steps, seconds: training; 0 where nothing is trained.
-      places: machines in words.
-    """
+    """What the results of a column took: the mean of steps over seeds, the median of seconds."""
 
     seeds: int
     num_tasks: int
@@ -69,13 +64,12 @@ def cost(records: Records) -> Cost:
     """What the results of some records, one a seed, took."""
     first = records[0]
     return Cost(
-        seeds=len(records),
-        num_tasks=first.get("num_tasks") or 0,
-        iterations=first.get("iterations") or 0,
-        env_steps=sum(one.get("env_steps") or 0 for one in records) / len(records),
+        len(records),
+        *(first.get(name) or 0 for name in ("num_tasks", "iterations")),
+        sum(one.get("env_steps") or 0 for one in records) / len(records),
         # A machine that was busy with something else for one of the seeds tells nothing.
-        seconds=median(one.get("seconds") or 0 for one in records),
-        places=frozenset(place(one["environment"]) for one in records if one.get("environment")),
+        median(one.get("seconds") or 0 for one in records),
+        frozenset(place(one["environment"]) for one in records if one.get("environment")),
     )
 
 
@@ -111,9 +105,8 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             continue
         about["records"] = of_columns = [found.get((row.name, name), []) for name in names]
         if table.metric == "learning-curve":
-            values = _of_curves(
-                table, of_columns[0], [] if row.name == table.baseline else baseline
-            )
+            others = [] if row.name == table.baseline else baseline
+            values = _of_curves(table, of_columns[0], others)
             result.append(Line(row.label, "measured", values, **about))
             continue
         label, kind = row.label, "reference" if row.reference else "measured"
@@ -130,33 +123,26 @@ def headings(lines: Sequence[Line]) -> list[str | None]:
     """The heading above each line: its block's, where that begins."""
     result, block = [], None
     for line in lines:
-        begins = line.block is not None and line.block != block
+        begins = line.block not in (None, block)
         block = line.block if begins else block
         result.append(block if begins else None)
     return result
 
 
-def curves(table: Table, profile: str, records: Records) -> dict[str, learning_curves.Curves]:
-    """The learning curves of the rows that have been measured, by label; see ``labels``."""
-    found, by_name = _recorded(table, profile, records), labels(table)
-    return {by_name[row]: learning_curves.read(each) for (row, _), each in found.items() if each}
+def by_label(table: Table, profile: str, records: Records) -> dict[str, Records]:
+    """The records of rows that have been measured, by label and, if many, column.
 
-
-def schedules(table: Table, profile: str, records: Records) -> dict[str, list[dict[str, Any]]]:
-    """The settings that rows learned, by label (see ``labels``) and, if many, column."""
-    learned, by_name = {}, labels(table)
+    Names tell apart the rows of one label.
+    """
+    shown, found = [row.label for row in table.rows], {}
+    labels = {
+        row.name: f"{row.label} ({row.name})" if shown.count(row.label) > 1 else row.label
+        for row in table.rows
+    }
     for (row, column), each in _recorded(table, profile, records).items():
-        label = f"{by_name[row]}, {column}" if len(table.columns) > 1 else by_name[row]
-        seeds = [one["schedules"] for one in each if "schedules" in one]
-        learned |= {label: seeds} if seeds else {}
-    return learned
-
-
-def labels(table: Table) -> dict[str, str]:
-    """A label for each row by its name; names tell apart the rows of one label."""
-    shown = [row.label for row in table.rows]
-    twice = {row.name for row in table.rows if shown.count(row.label) > 1}
-    return {r.name: f"{r.label} ({r.name})" if r.name in twice else r.label for r in table.rows}
+        label = f"{labels[row]}, {column}" if len(table.columns) > 1 else labels[row]
+        found |= {label: each} if each else {}
+    return found
 
 
 def best(lines: Sequence[Line], column: int, better: str) -> set[int]:
@@ -193,17 +179,10 @@ def estimate(records: Records) -> list[Estimate]:
     interval over seeds and b the mean of those over tasks. Chance inside of trials is in both,
     and in b not divided by the number of seeds S: where there is nothing else, the interval is
     up to ``sqrt(S + 1)`` times too wide. A single seed has b alone.
-
-    Args:
-      records: one a seed, each with ``mean`` and, unless it is exact, ``interval`` over tasks
-        (numbers or lists).
     """
-    numbers = zip(*(_listed(one["mean"]) for one in records), strict=True)
-    widths = zip(*(_half_widths(one) for one in records), strict=True)
     found = []
-    for values, of_tasks in zip(numbers, widths, strict=True):
-        of_seeds = statistics.mean(values)
-        width = sum(of_tasks) / len(of_tasks)
+    for values, of_tasks in zip(*_numbers(records), strict=True):
+        of_seeds, width = statistics.mean(values), float(np.mean(of_tasks))
         if len(values) > 1:
             width = math.hypot(of_seeds.half_width, 0.0 if math.isnan(width) else width)
         found.append(Estimate(of_seeds.value, of_seeds.value - width, of_seeds.value + width))
@@ -216,10 +195,10 @@ def seed_noise(records: Records) -> tuple[float, ...]:
     Over seeds alone, as tasks move all rows alike; of a single seed over tasks. 0 where there
     is nothing of either.
     """
+    means, widths = _numbers(records)
     if len(records) > 1:
-        means = zip(*(_listed(one["mean"]) for one in records), strict=True)
         return tuple(statistics.mean(values).half_width for values in means)
-    return tuple(0.0 if math.isnan(one) else one for one in _half_widths(records[0]))
+    return tuple(np.nan_to_num(widths[:, 0]).tolist())
 
 
 def _line(label: str, kind: str, numbers: Sequence[Records], about: dict[str, Any]) -> Line:
@@ -267,21 +246,16 @@ def _recorded(table: Table, profile: str, records: Records) -> dict[tuple[str, s
     for cell in cells(table, profile):
         latest = [one for one in records if cell.is_of(one)][-1:]
         of_column = found.setdefault((cell.row.name, cell.column.name), [])
-        of_column += [tuning.selected(one, cell.column.better or table.better) for one in latest]
+        of_column += [tuning.selected(one, cell.better) for one in latest]
     return found
 
 
-def _listed(value: Any) -> list[float]:
-    listed = value if isinstance(value, list) else [value]
-    return [math.nan if one is None else float(one) for one in listed]
-
-
-def _half_widths(record: Record) -> list[float]:
-    """Half the interval over tasks of each number; NaN where there is none."""
-    means, ends = _listed(record["mean"]), record.get("interval")
-    if ends is None:
-        return [math.nan] * len(means)
-    return [(high - low) / 2 for low, high in zip(*map(_listed, ends), strict=True)]
+def _numbers(records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """``[M, num_seeds]``, means and half widths of intervals over tasks, NaN for none."""
+    means = np.array([np.atleast_1d(one["mean"]) for one in records], np.float64).T
+    ends = [np.array(one.get("interval") or (None, None), np.float64) for one in records]
+    widths = [np.broadcast_to((high - low) / 2, len(means)) for low, high in ends]
+    return means, np.array(widths).T
 
 
 def _noise(one: Estimate) -> float:

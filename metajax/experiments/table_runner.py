@@ -15,9 +15,10 @@ from metajax.core.family import Spec
 from metajax.core.options import OptionError
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
-from metajax.experiments.table_cells import Cell, digest, naming
+from metajax.experiments.table_cells import Cell, naming
 from metajax.experiments.table_definition import VECTORS
-from metajax.run import checkpoints, loop, records, tables
+from metajax.run import checkpoints, loop, machine, records, tables
+from metajax.run.config import digest
 from metajax.run.console import out_of_memory
 from metajax.run.directory import InUse, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
@@ -34,11 +35,7 @@ Progress = Callable[[str], None]
 
 
 class Interrupted(Exception):
-    """Training was asked to stop and has saved; ``exit_code`` is that of the signal."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(f"interrupted ({exit_code})")
-        self.exit_code = exit_code
+    """Training was asked to stop and has saved; the argument is the exit code of the signal."""
 
 
 def run_cells(
@@ -56,7 +53,7 @@ def run_cells(
       cells: cells without a record.
       profile: name of their profile, for the records.
       results: file of records.
-      runs: directory of the checkpoints of methods that are trained.
+      runs: directory of runs of methods that are trained.
       resume: continue runs that were interrupted.
       progress: receives a line of text a cell, and one before it is trained.
 
@@ -70,28 +67,24 @@ def run_cells(
       CheckpointError: when a checkpoint cannot be written.
       Interrupted: when a signal ended training; what is done is saved.
     """
-    for cell in cells:
-        run = run_directory(cell, runs)
-        if not resume and _is_unfinished(cell, run) and not run.is_claimed():
-            raise OptionError(
-                f"{cell.name}, seed {cell.seed}",
-                f"{run.path} holds an unfinished run; continue it with --resume, or remove it to "
-                "train anew",
-            )
+    for cell in () if resume else cells:
+        _check_finished(cell, runs)
     for cell in {cell.name: cell for cell in cells}.values():  # seeds have the same sizes
         _check(cell)
     start, failures = time.monotonic(), []
     for number, cell in enumerate(cells, start=1):
-        before = time.monotonic()
-        name = f"{cell.name}, seed {cell.seed}"
+        before, name = time.monotonic(), f"{cell.name}, seed {cell.seed}"
         place = f"[{number}/{len(cells)}] {name}"
-        if cell.row.is_trained:
-            progress(f"{place}: training in {run_directory(cell, runs).path}")
         try:
+            if cell.row.is_trained:
+                progress(f"{place}: training in {run_directory(cell, runs).path}")
             record = measure(cell, runs, progress)
         except (loop.NotFinite, InUse, jax.errors.JaxRuntimeError, MemoryError) as error:
-            failures.append(f"{name}: {_failure(error)}")
-            progress(f"{place} failed: {_failure(error)}")
+            problem = "another process is training it" if isinstance(error, InUse) else str(error)
+            if not isinstance(error, InUse | loop.NotFinite):
+                problem = out_of_memory(error, "fewer tasks")
+            failures.append(f"{name}: {problem}")
+            progress(f"{place} failed: {problem}")
             continue
         records.append(results, {**record, "profile": profile})
         now = time.monotonic()
@@ -102,24 +95,10 @@ def run_cells(
     return failures
 
 
-def _failure(error: Exception) -> str:
-    if isinstance(error, InUse):
-        return "another process is training it"
-    return str(error) if isinstance(error, loop.NotFinite) else out_of_memory(error, "fewer tasks")
-
-
-def _is_unfinished(cell: Cell, run: RunDirectory) -> bool:
-    kept = checkpoints.iterations(run.checkpoints)
-    unfinished = run.is_run() and kept[-1:] != [cell.config.train.num_iterations]
-    return cell.row.is_trained and unfinished
-
-
 def run_directory(cell: Cell, runs: pathlib.Path) -> RunDirectory:
     """The directory of a training, which cells share that differ in their measurement only."""
-    if not cell.row.is_trained:
-        return RunDirectory(runs)
-    name = f"{cell.config.algorithm.name}-{cell.config.family.name}"
-    return RunDirectory(runs / f"{name}-seed-{cell.seed}-{cell.training_digest[:8]}")
+    name = f"{cell.config.algorithm.name}-{cell.config.family.name}-seed-{cell.seed}"
+    return RunDirectory(runs / f"{name}-{cell.training_digest[:8]}")
 
 
 def measure(
@@ -133,8 +112,7 @@ def measure(
       (over tasks) and ``interval`` (95%), each a number or a list; ``num_tasks``;
       ``iterations``, ``env_steps``, ``seconds`` of training; ``evaluation_seconds``;
       ``environment``; of a tuned row also ``tuned``; of a learning curve ``steps`` and
-      ``returns`` of every task; where settings are learned ``schedules``, with ``iteration``
-      a column of each.
+      ``returns`` of every task; of learned settings ``schedules`` over ``iteration``.
     """
     trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
@@ -145,25 +123,31 @@ def measure(
     start = time.monotonic()
     if cell.row.reference:
         measured = metrics.summary(_reference(cell))
-    elif cell.row.tune:
-        measured = _tuned(cell)
     else:
-        measured = _measured(cell, theta)
+        measured = _tuned(cell) if cell.row.tune else _measured(cell, theta)
+    about = {"table": cell.table.name, "row": cell.row.name, "label": cell.row.label}
+    about |= {"column": cell.column.name, "metric": cell.metric, "seed": cell.seed}
     return {
-        "table": cell.table.name,
-        "row": cell.row.name,
-        "label": cell.row.label,
-        "column": cell.column.name,
-        "metric": cell.metric,
-        "seed": cell.seed,
+        **about,
         **measured,
         "num_tasks": cell.config.evaluate.num_tasks,
         **trained,
         "evaluation_seconds": round(time.monotonic() - start, 2),
         "settings": cell.settings,
         "digest": digest(cell.settings),
-        "environment": records.environment(),
+        "environment": machine.environment(),
     }
+
+
+def _check_finished(cell: Cell, runs: pathlib.Path) -> None:
+    """Raises OptionError where a run was left half-trained, and no process goes on with it."""
+    if not cell.row.is_trained:
+        return
+    run, whole = run_directory(cell, runs), [cell.config.train.num_iterations]
+    unfinished = run.is_run() and checkpoints.iterations(run.checkpoints)[-1:] != whole
+    if unfinished and not run.is_claimed():
+        problem = f"{run.path} holds an unfinished run; continue it with --resume, or remove it to"
+        raise OptionError(f"{cell.name}, seed {cell.seed}", f"{problem} train anew")
 
 
 def _train(cell: Cell, runs: pathlib.Path, progress: Progress) -> loop.Outcome:
@@ -198,10 +182,9 @@ def _schedules(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
 
 def _check(cell: Cell) -> None:
     """Raises OptionError where a cell cannot be trained, or measured as the table says."""
-    where = f"{cell.table.name}.rows.{cell.row.name}"
-    with naming(where):
+    with naming(f"{cell.table.name}.rows.{cell.row.name}"):
         if cell.row.reference:
-            _check_reference(cell)
+            _reference(cell)
             return
         algorithm, held_out = cell.measured.build()
         _check_metric(cell, algorithm.axis, held_out.spec)
@@ -212,18 +195,6 @@ def _check(cell: Cell) -> None:
         check_meta_test(cell.measured, algorithm, held_out)
 
 
-def _check_reference(cell: Cell) -> None:
-    spec, optimal = cell.config.held_out.options.build().spec, cell.row.reference != "random-policy"
-    per_task = optimal and spec.optimal_return is not None
-    exact = (spec.oracle_return if optimal else spec.random_return) is not None
-    if cell.metric == "learning-curve":
-        raise OptionError("reference", "has no learning curve; remove the row")
-    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
-    if not (per_task or (exact and cell.metric not in _AGAINST_OPTIMUM)):
-        problem = f'family "{spec.name}" does not say what the {cell.row.reference} returns'
-        raise OptionError("reference", problem)
-
-
 def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
     metric, name = cell.metric, cell.measured.algorithm.name
     if metric == "learning-curve" and axis != "points":
@@ -232,7 +203,7 @@ def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
     if metric not in VECTORS and axis == "points":
         problem = f'"{metric}" is of whole trials, and "{name}" has lifetimes'
         raise OptionError("metric", f"{problem}; allowed: learning-curve")
-    if metric in _AGAINST_OPTIMUM and spec.optimal_return is None:
+    if metric in _AGAINST_OPTIMUM and getattr(spec, "optimal_return", None) is None:
         raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
     if cell.row.tune and axis != "episodes":
         raise OptionError("tune", "only methods whose trials are continuing can be tuned")
@@ -269,21 +240,29 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
 
 
 def _optimum(cell: Cell, family: Any, key: jax.Array) -> np.ndarray | None:
-    if cell.metric not in _AGAINST_OPTIMUM:
-        return None
-    return optimal_returns(key, family, cell.config.evaluate.num_tasks)
+    num_tasks = cell.config.evaluate.num_tasks
+    return optimal_returns(key, family, num_tasks) if cell.metric in _AGAINST_OPTIMUM else None
 
 
 def _reference(cell: Cell) -> np.ndarray:
-    """The expectation of a policy that knows everything, or nothing; exact where it is known."""
+    """The expectation of a policy that knows everything, or nothing; exact where it is known.
+
+    Raises:
+      OptionError: where the family does not say it.
+    """
     family, chosen = cell.config.held_out.options.build(), cell.config.evaluate
     spec, optimal = family.spec, cell.row.reference == "optimal-policy"
-    exact = spec.oracle_return if optimal else spec.random_return
+    exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
+    if cell.metric == "learning-curve":
+        raise OptionError("reference", "has no learning curve; remove the row")
+    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
     if exact is not None and cell.metric not in _AGAINST_OPTIMUM:
         per_episode = np.full(1, exact)
-    else:
+    elif optimal:
         per_episode = optimal_returns(evaluation_key(cell.config), family, chosen.num_tasks)
-    assert per_episode is not None
+    if per_episode is None:
+        problem = f'family "{spec.name}" does not say what the {cell.row.reference} returns'
+        raise OptionError("reference", problem)
     number = spec.episodes_per_trial
     if cell.metric == "after-steps":
         number = (chosen.num_adaptations or 0) + 1
@@ -297,21 +276,16 @@ def _tuned(cell: Cell) -> Mapping[str, Any]:
     held_out = cell.config.held_out.options.build()
     totals = tuning.grid_totals(cell.config, option, values)
 
-    def of_value(value, total, optimum):
-        options = tuning.options_with(cell.config, option, value)
-        number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
-        sums = total[:, None]
-        return metrics.summary(
-            metrics.reduce(cell.metric, sums, num_episodes=number, optimum=optimum)
-        )
-
     def grid(key):
-        optimum = _optimum(cell, held_out, key)
-        pairs = zip(values, totals(key), strict=True)
-        found = [of_value(value, total, optimum) for value, total in pairs]
+        optimum, found = _optimum(cell, held_out, key), []
+        for value, total in zip(values, totals(key), strict=True):
+            options = tuning.options_with(cell.config, option, value)
+            number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
+            how = {"num_episodes": number, "optimum": optimum}
+            found.append(metrics.summary(metrics.reduce(cell.metric, total[:, None], **how)))
         return {name: [one[name] for one in found] for name in ("mean", "standard_error")}
 
     key = evaluation_key(cell.config)
     tuned = {"option": option, "values": list(values), "on_evaluation": grid(key)}
     tuned["on_separate"] = grid(jax.random.fold_in(key, _SEPARATE))
-    return tuning.selected({"tuned": tuned}, cell.table.better)
+    return tuning.selected({"tuned": tuned}, cell.better)

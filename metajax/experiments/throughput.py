@@ -17,19 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metajax.core.options import OptionError
-from metajax.experiments import grids
-from metajax.experiments.grids import Grid
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
-from metajax.run import extensions, records
+from metajax.run import extensions, machine, records, tables
 from metajax.run.config import LAYOUT, Config
 from metajax.run.console import failed, say
+from metajax.run.tables import Grid
 
 SWEEP = (40, 64, 256, 1024, 4096, 16384)
 # What a process that was killed for its memory ends with, and one that foresaw it.
 _OUT_OF_MEMORY = (-9, 137, 3)
-# Options that a measurement takes as they are.
-_HOW = ("iterations", "repeats", "seed", "yardstick")
+# Options that the algorithm and the measurement take as they are.
+_OF_ALGORITHM = ("num_streams", "horizon", "inner_steps", "hidden_sizes", "devices")
+_OF_MEASUREMENT = ("iterations", "repeats", "seed", "yardstick")
 # Settings that stand in the label of a row of a table whose records differ in them.
 _TOLD_APART = {"family": "{}", "lifetime": "lifetimes of {:,} transitions"}
 _RATIO = "times its yardstick"
@@ -45,7 +45,7 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "of matrix-product rate": lambda one: _shown(one["fraction_of_matmul_ceiling"], "{:.0f}%", 100),
     "compilation": lambda one: f"{one['compile_seconds']:.1f} s",
     "peak memory": lambda one: f"{one['peak_memory_bytes'] / 2**20:,.0f} MiB",
-    "on": lambda one: records.place(one.get("environment") or {}),
+    "on": lambda one: machine.place(one.get("environment") or {}),
 }
 _IN_TABLES = [one for one in _COLUMNS if one not in ("range", "s/iteration", "GFLOP/iteration")]
 
@@ -59,12 +59,7 @@ class MeasurementError(Exception):
 
 
 def bench_command(options: argparse.Namespace) -> int:
-    """Measures throughput; returns the exit code.
-
-    Args:
-      options: ``algorithm``, ``family``, ``num_tasks``, ``streams``, ``horizon``,
-        ``inner_steps``, ``hidden_sizes``, ``set``, ``sweep``, ``iterations``, ``repeats``,
-        ``devices``, ``seed``, ``yardstick``, ``json``, ``output``, ``plot``.
+    """Measures what the options of ``metajax bench`` say; returns the exit code.
 
     Raises:
       OptionError: for a mistake in them.
@@ -75,7 +70,7 @@ def bench_command(options: argparse.Namespace) -> int:
     code, path = 0, options.output
     try:
         for config in settings:
-            how = {name: getattr(options, name) for name in _HOW}
+            how = {name: getattr(options, name) for name in _OF_MEASUREMENT}
             record = run_measurement(config, options.devices, **how)
             measured.append(record)
             if options.json:
@@ -107,13 +102,9 @@ def bench_command(options: argparse.Namespace) -> int:
 
 
 def run_measurement(config: Config, devices: int | None = None, **how: Any) -> dict[str, Any]:
-    """Measures a config in a process of its own.
+    """Measures a config in a process of its own, with so many host devices on a CPU.
 
-    Args:
-      config: the config.
-      devices: host devices of a CPU. Default: one for each core.
-      how: ``iterations``, ``repeats``, ``seed`` and the file of a ``yardstick``, see
-        ``measurement.measure``.
+    ``how`` are arguments of ``measurement.measure``, with the file of the yardstick.
 
     Raises:
       MeasurementError: if the process did not end with a record.
@@ -152,7 +143,7 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
         f"jax {where['versions']['jax']}; matrix products {rate:,.0f} GFLOP/s; "
         f"peak memory of the {measured[0]['memory_source']}"
     )
-    return f"{title}\n{grids.text(Grid(headers, rows))}\n{foot}"
+    return f"{title}\n{tables.text(Grid(headers, rows))}\n{foot}"
 
 
 def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
@@ -165,19 +156,19 @@ def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
       OptionError: without records, or where those of a row have several settings.
     """
     latest: dict[tuple[str, ...], tuple[Mapping[str, Any], dict[str, str]]] = {}
-    for row in table.rows:
-        path = results / f"{row.results}.jsonl"
+    for name, file in table.results.items():
+        path = results / f"{file}.jsonl"
         found = records.read(path)
         if not found:
             raise OptionError(f"table {table.name}", f"{path} has no records")
         differing = [
-            name for name in _TOLD_APART if len({one["setting"].get(name) for one in found}) > 1
+            one for one in _TOLD_APART if len({each["setting"].get(one) for each in found}) > 1
         ]
         for record in found:
             setting = record["setting"]
-            told = [_TOLD_APART[name].format(setting[name]) for name in differing]
-            label = ", ".join([row.label, *told])
-            cells = {"setting": label, **{name: _COLUMNS[name](record) for name in _IN_TABLES}}
+            told = [_TOLD_APART[one].format(setting[one]) for one in differing]
+            label = ", ".join([name, *told])
+            cells = {"setting": label, **{one: _COLUMNS[one](record) for one in _IN_TABLES}}
             key = label, cells["tasks"], cells["on"]
             _check_same(latest.get(key, ({}, {}))[0], setting, f"{path.name}: {label}")
             latest[key] = setting, cells
@@ -203,13 +194,7 @@ def _shown(value: float | None, form: str, unit: float = 1) -> str:
 
 def _settings(options: argparse.Namespace) -> list[Config]:
     """Checked configs, one a number of tasks."""
-    chosen = {
-        "num-streams": options.streams,
-        "horizon": options.horizon,
-        "inner-steps": options.inner_steps,
-        "hidden-sizes": options.hidden_sizes,
-        "devices": options.devices,
-    }
+    chosen = {name: getattr(options, name) for name in _OF_ALGORITHM}
     algorithm = {name: value for name, value in chosen.items() if value is not None}
     algorithm["name"] = options.algorithm
     sections = {"family": {"name": options.family}, "algorithm": algorithm}
@@ -217,10 +202,8 @@ def _settings(options: argparse.Namespace) -> list[Config]:
     numbers = options.num_tasks or [40]
     if options.sweep:
         numbers = sorted({*numbers, *(size for size in SWEEP if size > min(numbers))})
-    return [
-        configs.from_dict(sections, [*changes, f"algorithm.num-tasks={number}"])
-        for number in numbers
-    ]
+    sizes = (f"algorithm.num-tasks={number}" for number in numbers)
+    return [configs.from_dict(sections, [*changes, size]) for size in sizes]
 
 
 def _check_writable(options: argparse.Namespace) -> None:
@@ -255,6 +238,6 @@ def _environment(devices: int | None) -> dict[str, str]:
     if devices is not None:
         flags = [one for one in flags if not one.startswith(flag)]
     if not any(one.startswith(flag) for one in flags):
-        flags.append(f"{flag}={devices or records.num_cores()}")
+        flags.append(f"{flag}={devices or machine.num_cores()}")
     # With a cache the time to compile would be that of reading a file.
     return {**os.environ, "XLA_FLAGS": " ".join(flags), "JAX_ENABLE_COMPILATION_CACHE": "false"}

@@ -106,7 +106,7 @@ def to_record(
       config: Config of the run.
       checkpoint: Iteration of the evaluated checkpoint.
     """
-    from metajax.run import records
+    from metajax.run import machine
 
     return {
         "family": config.held_out.name,
@@ -128,7 +128,7 @@ def to_record(
         },
         "config": config.to_dict(),
         "config_digest": config.digest(),
-        "environment": records.environment(),
+        "environment": machine.environment(),
         "returns": plain(evaluation.returns),
     }
 

@@ -20,34 +20,26 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008): told apart with every common colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHED: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (3, 2))}
-GREY = "#8a8a8a"
-_STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
+DASHED: dict[str, Any] = {"color": "#8a8a8a", "linewidth": 1.2, "linestyle": (0, (3, 2))}
+_STYLE: Any = {
+    **dict.fromkeys(("axes.axisbelow", "axes.grid"), True),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    "font.size": 10,
     "axes.labelsize": 11,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "axes.titlesize": 11,
     "figure.titlesize": 12,
-    "font.size": 10,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.8,
-    "legend.frameon": False,
     "lines.linewidth": 1.8,
     "savefig.dpi": 160,
 }
 
 Path = str | pathlib.Path
-Metrics = Sequence[Mapping[str, Any]]
 
 
 @contextlib.contextmanager
 def figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure of ``size`` inches, written to ``path`` at the end, all of it or nothing.
-
-    The ending of ``path`` chooses the format.
-    """
+    """A figure of ``size`` inches, written to ``path`` at the end, all of it or nothing."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -95,10 +87,16 @@ def legend(whole: Figure, styles: Mapping[str, Mapping[str, Any]], **more: Any) 
     whole.legend(handles=handles, loc="outside upper center", **more)
 
 
-def band(axes: Axes, x: Any, middle: Any, low: Any, high: Any, style: str = "-", **more: Any):
-    """Draws a line in its interval."""
+def band(axes: Axes, x: Any, lines: Any, style: str = "-", **more: Any) -> None:
+    """Draws a line and around it its interval: ``lines`` are the middle, low and high ends."""
+    middle, low, high = lines
     axes.fill_between(x, low, high, color=more["color"], alpha=0.2, linewidth=0)
     axes.plot(x, middle, style, **more)
+
+
+def mean_and_range(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean and extremes over the first axis, as ``band`` draws them."""
+    return values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
 def colour(number: int) -> str:
@@ -114,73 +112,62 @@ def short_number(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def adaptation_curve(path: Path, evaluations: Evaluation | Mapping[str, Evaluation]) -> None:
-    """Draws the return along the axis of a trial, with the 95% interval over tasks.
-
-    Args:
-      path: the picture.
-      evaluations: one, or several by the label of their line.
-    """
-    lines = evaluations if isinstance(evaluations, Mapping) else {"": evaluations}
+def adaptation_curve(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
+    """Draws the return along the axis of a trial by label, with the 95% interval over tasks."""
     with figure(path, (5.6, 3.8)) as whole:
         axes = whole.subplots()
-        for number, (label, one) in enumerate(lines.items()):
+        for number, (label, one) in enumerate(evaluations.items()):
             style: dict[str, Any] = {"color": colour(number), "markersize": 5, "label": label}
-            band(axes, one.positions, one.mean(), *one.interval(), style="o-", **style)
-        axis, score = next((one.axis, one.score) for one in lines.values())
+            band(axes, one.positions, (one.mean(), *one.interval()), "o-", **style)
+        every = evaluations.values()
+        axis, score = next((one.axis, one.score) for one in every)
         if axis == "adaptations":
-            axes.set_xticks(range(max(one.num_adaptations for one in lines.values()) + 1))
+            axes.set_xticks(range(max(one.num_adaptations for one in every) + 1))
         axes.set_xlabel(AXES[axis].label)
         axes.set_ylabel(score_label(score))
-        tasks = " / ".join(map(str, sorted({len(one.returns) for one in lines.values()})))
+        tasks = " / ".join(map(str, sorted({len(one.returns) for one in every})))
         axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
-        if len(lines) > 1:
+        if len(evaluations) > 1:
             axes.legend()
 
 
 def learning_curves(
     path: Path,
-    runs: Mapping[str, Sequence[Metrics]],
+    runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
     axis: str = "adaptations",
     score: str = "return",
 ) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
-    Args:
-      path: the picture.
-      runs: by label, for each seed the records of its run (with ``iteration`` and
-        ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
-      axis: axis of the returns, see ``Evaluation``.
-      score: Name of the returns, likewise.
+    ``runs`` are by label, for each seed the records of its run (with ``iteration`` and
+    ``returns``, ``[K + 1]`` along the axis), called ``score``. Several seeds are drawn as mean
+    and range.
     """
-    words = AXES[axis]
+    words, adapts = AXES[axis], False
     with figure(path, (6.4, 4.0)) as whole:
         axes = whole.subplots()
         for number, (label, seeds) in enumerate(runs.items()):
             steps = [one["iteration"] for one in min(seeds, key=len)]
             values = np.array([[one["returns"] for one in seed[: len(steps)]] for seed in seeds])
+            first, last = _smooth(values[..., 0]), mean_and_range(_smooth(values[..., -1]))
             several = values.shape[-1] > 1
             name = f"{label}, {words.last}" if several else label
-            after, before = _smooth(values[..., -1]), _smooth(values[..., 0])
-            ends = after.min(axis=0), after.max(axis=0)
-            band(axes, steps, after.mean(axis=0), *ends, color=colour(number), label=name)
+            band(axes, steps, last, color=colour(number), label=name)
             if several:
-                axes.plot(steps, before.mean(axis=0), color=colour(number), **DASHED)
+                axes.plot(steps, first.mean(axis=0), **{**DASHED, "color": colour(number)})
+                adapts = True
         axes.set_xlabel("meta-iteration")
         axes.set_ylabel(f"{score_label(score)}, training tasks")
-        if any(len(seed[0]["returns"]) > 1 for seeds in runs.values() for seed in seeds):
-            axes.plot([], [], color=GREY, label=words.first, **DASHED)
+        if adapts:
+            axes.plot([], [], label=words.first, **DASHED)
         whole.legend(loc="outside upper center", ncols=len(runs) + 1)
 
 
 def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]]]]) -> None:
     """Draws settings that were learned over meta-iterations, a panel each.
 
-    Args:
-      path: the picture.
-      runs: by label, for each seed ``iteration`` and the settings by name, a number or an
-        array at each iteration. Several seeds are drawn as mean and range, the elements of
-        an array as lines.
+    ``runs`` are by label, for each seed ``iteration`` and the settings by name, a number or an
+    array at each iteration. Several seeds are drawn as mean and range, elements as lines.
     """
     learned = (name for seeds in runs.values() for name in seeds[0] if name != "iteration")
     names = list(dict.fromkeys(learned))
@@ -200,8 +187,7 @@ def _draw_schedule(axes: Axes, name: str, seeds: Sequence[Mapping[str, Any]], hu
     steps = min((one["iteration"] for one in seeds), key=len)
     values = np.array([[np.ravel(now) for now in one[name][: len(steps)]] for one in seeds])
     for element in np.moveaxis(values, -1, 0):
-        ends = element.min(axis=0), element.max(axis=0)
-        band(axes, steps, element.mean(axis=0), *ends, color=hue, linewidth=1.5)
+        band(axes, steps, mean_and_range(element), color=hue, linewidth=1.5)
     if values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter("")

@@ -1,69 +1,19 @@
-"""Result files: one JSON object a line, and where each line comes from."""
+"""Result files: one JSON object a line."""
 
 from __future__ import annotations
 
 import errno
-import functools
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from metajax.run.numbers import plain
 
-_PACKAGES = ("metajax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
-
 
 class Unreadable(ValueError):
     """A file of results that is damaged; the message names the place."""
-
-
-@functools.cache
-def environment() -> dict[str, Any]:
-    """What a result depends on besides its settings.
-
-    Returns:
-      ``revision`` (the git commit of the package's source, None outside a checkout) and
-      ``dirty`` (whether the package differs from it); ``device``, ``backend`` and
-      ``num_devices`` of jax; ``platform``, ``processor`` and ``num_cores`` (that this process
-      may use) of the machine; ``versions`` by name.
-    """
-    import jax
-
-    revision, dirty = _revision()
-    device, processor = jax.devices()[0], _processor()
-    return {
-        "revision": revision,
-        "dirty": dirty,
-        "device": processor if device.platform == "cpu" else device.device_kind,
-        "backend": device.platform,
-        "num_devices": jax.device_count(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": processor,
-        "num_cores": num_cores(),
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
-    }
-
-
-def num_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def place(environment: Mapping[str, Any]) -> str:
-    """A machine in words: ``"AMD EPYC, 2 cores"``, ``"8 x NVIDIA H200"``."""
-    device = environment.get("device") or "a device that is not recorded"
-    if environment.get("backend") == "cpu":
-        return f"{device}, {environment.get('num_cores')} cores"
-    number = environment.get("num_devices") or 1
-    return device if number == 1 else f"{number} x {device}"
 
 
 def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
@@ -139,37 +89,3 @@ def _is_json(text: str | bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _revision() -> tuple[str | None, bool | None]:
-    package = pathlib.Path(__file__).resolve().parents[1]
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(package), *arguments]
-        how: dict[str, Any] = {"check": True, "capture_output": True, "text": True, "timeout": 20}
-        return subprocess.run(command, stdin=subprocess.DEVNULL, **how).stdout.strip()
-
-    try:
-        # An installed copy may lie inside somebody else's repository.
-        if git("ls-files", "--", "__init__.py") != "__init__.py":
-            return None, None
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "."))
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
-
-
-def _processor() -> str:
-    """The processor's name as the machine gives it."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -8,8 +8,6 @@ import toys
 import metajax
 from metajax.run import meta_test
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_points_are_after_a_whole_number_of_adaptations():
     family = toys.arms(episode_length=2)
@@ -41,7 +39,10 @@ def test_a_record_keeps_them():
 def test_mixed_up_arguments_are_said():
     algorithm = toys.make("reptile", toys.line(), num_tasks=2)
     state = metajax.initial_state(algorithm, jax.random.key(0))
-    with pytest.raises(metajax.OptionError, match=r"did you mean state\.theta\?"):
-        metajax.evaluate(algorithm, jax.random.key(0), state)
+    whole, theta = (
+        metajax.evaluate(algorithm, jax.random.key(0), one, num_tasks=2)
+        for one in (state, state.theta)
+    )
+    np.testing.assert_array_equal(whole.returns, theta.returns)
     with pytest.raises(metajax.OptionError, match=r"train\(algorithm, key, number\)"):
         metajax.train(algorithm, 1, jax.random.key(0))  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ import rlax
 
 from metajax import inner, losses
 from metajax.core.types import Chunk, Outputs
-from metajax.outer.gradient import objectives
 
 RANDOM = np.random.default_rng(0)
 NOW, THEN, ADVANTAGE = (jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32) for _ in range(3))
@@ -51,7 +50,7 @@ def test_the_outer_loss_is_in_reward_units_over_the_whole_horizon():
         scale=jnp.asarray(2.5),
     )
     expected = -2.5 * np.sum(_kept(NOW) * _kept(ADVANTAGE)) / 15
-    actual = objectives.policy_gradient_loss(outputs, chunk)
+    actual = losses.policy_gradient_loss(outputs, chunk)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 

@@ -73,7 +73,7 @@ def _assert_gradient(loss, theta, step=1e-5):
 def test_exact_meta_gradient(name, baseline):
     family = FAMILIES[name]()
     learner = _learner(family, baseline=baseline)
-    objective = _objective(family, learner, entropy_coefficient=0.1)
+    objective = _objective(family, learner, terms={"entropy": (-0.1, losses.term(losses.entropy))})
     theta, item = _collect(objective, learner)
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 
@@ -84,7 +84,8 @@ def test_exact_meta_gradient_of_a_part_that_adapts(name):
     family = FAMILIES["gaussian"]()
     options = ALGORITHMS.get(name)(hidden_sizes=(5, 4), activation="tanh", baseline="value")
     learner = options.learner(family)
-    objective = _objective(family, learner, loss=losses.policy_gradient_loss)
+    loss = losses.total_of((1.0, losses.policy_gradient_loss), (1.0, losses.value_error))
+    objective = _objective(family, learner, loss=loss)
     theta, item = _collect(objective, learner)
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 

@@ -64,9 +64,9 @@ _LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda path: plots.adaptation_curve(path, _evaluation()),
+        lambda path: plots.adaptation_curve(path, {"a": _evaluation()}),
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
-        lambda path: plots.adaptation_curve(path, _lifetime()),
+        lambda path: plots.adaptation_curve(path, {"": _lifetime()}),
         lambda path: pictures.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
         lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
 import os
 import re
 
@@ -76,20 +75,3 @@ def test_writers_at_the_same_time_keep_lines_whole(tmp_path):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: records.append(path, {"i": i, "text": "x" * 5000}), range(64)))
     assert sorted(record["i"] for record in records.read(path)) == list(range(64))
-
-
-def test_environment_says_what_a_result_depends_on():
-    environment = records.environment()
-    assert environment["backend"] == "cpu"
-    assert environment["num_cores"] >= 1
-    assert environment["num_devices"] >= 1
-    assert {"python", "jax", "jaxlib", "flax", "optax", "gymnax", "metajax"} <= set(
-        environment["versions"]
-    )
-    revision, dirty = environment["revision"], environment["dirty"]
-    if revision is None:
-        assert dirty is None
-    else:
-        assert re.fullmatch(r"[0-9a-f]{40}", revision)
-        assert isinstance(dirty, bool)
-    json.dumps(environment, allow_nan=False)

@@ -9,8 +9,8 @@ import sys
 import pytest
 import table_toys
 
-from metajax.experiments import grids, table_cells, table_definition, throughput
-from metajax.run import records
+from metajax.experiments import table_cells, table_definition, throughput
+from metajax.run import records, tables
 
 POINT_TOML = """
 title = "Points"
@@ -34,9 +34,8 @@ seeds = [0, 1]
 """
 HERE = {"device": "AMD EPYC", "backend": "cpu", "num_cores": 2, "num_devices": 2}
 SPEED_TOML = """
-kind = "throughput"
 title = "Speed"
-rows = [{ label = "MAML", results = "speed" }]
+results = { MAML = "speed" }
 """
 CONFIG = """
 [family]
@@ -177,7 +176,7 @@ def test_a_place_may_show_the_quick_profile(project):
     assert "profile slow; allowed: quick, full" in _run(project).stderr
 
 
-GRID = grids.Grid(
+GRID = tables.Grid(
     ["method", "n=1"],
     [["*block*", ""], ["a_b (published)", "6.6 ± 0.1"], ["c", "**6.55 ± 0.02**"], ["d", "–"]],
     "Mean of 3 seeds.",
@@ -185,14 +184,14 @@ GRID = grids.Grid(
 
 
 def test_markdown_of_a_grid():
-    assert grids.markdown(GRID) == (
+    assert tables.markdown(GRID) == (
         "| method | n=1 |\n| --- | ---: |\n| *block* |  |\n| a_b (published) | 6.6 ± 0.1 |\n"
         "| c | **6.55 ± 0.02** |\n| d | – |\n\nMean of 3 seeds."
     )
 
 
 def test_latex_of_a_grid():
-    assert grids.latex(GRID).splitlines() == [
+    assert tables.latex(GRID).splitlines() == [
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"method & n=1 \\",
@@ -208,7 +207,7 @@ def test_latex_of_a_grid():
 
 
 def test_text_of_a_grid():
-    shown = grids.text(GRID, "Title")
+    shown = tables.text(GRID, "Title")
     assert "6.55 ± 0.02 *" in shown
     assert "**" not in shown
     assert "\n  block" in shown

@@ -243,7 +243,7 @@ def test_a_threshold_that_is_not_reached_is_said_to_lie_beyond(tmp_path):
 def test_rows_of_one_label_have_curves_of_their_own(tmp_path):
     table = _read(tmp_path, TABLE.replace('label = "Reptile"', 'label = "from scratch"'))
     known = [_record(one, [[0.0, 1.0, 1.0]] * 4) for one in table_cells.cells(table, "quick")]
-    found = table_results.curves(table, "quick", known)
+    found = table_results.by_label(table, "quick", known)
     assert list(found) == ["from scratch (scratch)", "from scratch (reptile)"]
     lines = table_results.lines(table, "quick", known)
     assert [line.row for line in lines] == ["scratch", "reptile"]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from metajax.evaluation import Evaluation
-from metajax.experiments import grids
-from metajax.experiments.grids import Grid
 from metajax.run import tables
+from metajax.run.tables import Grid
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def test_adaptation_table(evaluation):
 
 def test_markdown_aligns_numbers_to_the_right():
     rows = [["MAML", "-9.12 ± 0.66", "5"], ["a|b", "–", ""]]
-    assert grids.markdown(Grid(["method", "1 step", "seeds"], rows)) == (
+    assert tables.markdown(Grid(["method", "1 step", "seeds"], rows)) == (
         "| method | 1 step | seeds |\n"
         "| --- | ---: | ---: |\n"
         "| MAML | -9.12 ± 0.66 | 5 |\n"
@@ -38,7 +37,7 @@ def test_markdown_aligns_numbers_to_the_right():
 
 
 def test_latex():
-    assert grids.latex(Grid(["method", "rate"], [["a_b", "50%"]])) == (
+    assert tables.latex(Grid(["method", "rate"], [["a_b", "50%"]])) == (
         "\\begin{tabular}{lr}\n\\toprule\nmethod & rate \\\\\n\\midrule\n"
         "a\\_b & 50\\% \\\\\n\\bottomrule\n\\end{tabular}"
     )
@@ -46,7 +45,7 @@ def test_latex():
 
 def test_latex_of_what_it_reads_otherwise():
     cells = ["> 2,000", "< 3", "1 ± 2", "a\\b", "{x}", "$5", "a^b~c", "–"]
-    row = grids.latex(Grid(["a"] * len(cells), [cells])).splitlines()[4]
+    row = tables.latex(Grid(["a"] * len(cells), [cells])).splitlines()[4]
     assert row == (
         r"$>$ 2,000 & $<$ 3 & 1 $\pm$ 2 & a\textbackslash{}b & \{x\} & \$5 & "
         r"a\textasciicircum{}b\textasciitilde{}c & -- \\"
@@ -55,7 +54,7 @@ def test_latex_of_what_it_reads_otherwise():
 
 def test_rows_must_fit_the_headers():
     with pytest.raises(ValueError, match="3 cells given; allowed: 2"):
-        grids.markdown(Grid(["a", "b"], [["1", "2", "3"]]))
+        tables.markdown(Grid(["a", "b"], [["1", "2", "3"]]))
 
 
 @pytest.mark.parametrize(

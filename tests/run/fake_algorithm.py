@@ -89,6 +89,7 @@ class Fake(Options):
         import jax.numpy as jnp
 
         from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.problem import Problem
         from metajax.core.types import Trial
 
         def init(key):
@@ -113,10 +114,10 @@ class Fake(Options):
             left = (1 - self.rate) ** jnp.arange(k + 1)
             returns = -jnp.sum((theta["w"] - task) ** 2) * left
             nothing: Any = ()
-            return Trial(returns, jnp.int32(10), theta, nothing, nothing, key)
+            return Trial(returns, jnp.int32(10), theta, nothing, nothing, nothing)
 
-        learner: Any = None
-        return MetaAlgorithm(family, learner, init, step, adapt)
+        nobody: Any = None
+        return MetaAlgorithm(Problem(family, nobody, nobody), init, step, adapt)
 
 
 def register() -> None:
@@ -131,11 +132,11 @@ def register() -> None:
 def report() -> dict[str, types.ModuleType]:
     """Stand-ins for what draws and prints results, quick to import."""
     parts = {
-        "records": types.ModuleType("metajax.run.records"),
+        "machine": types.ModuleType("metajax.run.machine"),
         "plots": types.ModuleType("metajax.run.plots"),
         "tables": types.ModuleType("metajax.run.tables"),
     }
-    vars(parts["records"]).update(environment=dict, place=str, num_cores=lambda: 2)
+    vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "learning_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (

@@ -1,4 +1,4 @@
-"""What every registered family must keep to, and gymnax families with quirks too."""
+"""What every registered environment must keep to, and gymnax families with quirks too."""
 
 import dataclasses
 
@@ -19,9 +19,14 @@ KEPT = {"two-step": ("rich",)}
 # Families whose size is their episode length.
 SMALL = {"catch": {"rows": SHORT + 1}, "deep-sea": {"size": SHORT}}
 FROM_GYMNAX = ("BernoulliBandit-misc", "FourRooms-misc", "FrozenLake-misc", "UmbrellaChain-bsuite")
+ENVIRONMENTS = [
+    name
+    for name in tasks.list()
+    if not tasks.FAMILIES.get(name).__module__.startswith("metajax.tasks.supervised")
+]
 
 
-@pytest.fixture(scope="module", params=[*tasks.list(), *FROM_GYMNAX])
+@pytest.fixture(scope="module", params=[*ENVIRONMENTS, *FROM_GYMNAX])
 def family(request, jitted) -> TaskFamily:
     """The family with episodes of 6 steps at most, so that short walks see several."""
     if request.param in tasks.list():

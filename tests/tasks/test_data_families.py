@@ -1,0 +1,116 @@
+"""What every registered family of labelled examples must keep to, and what each draws."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metajax import tasks
+from metajax.core.family import DataFamily
+from metajax.core.options import OptionError
+from metajax.tasks.supervised.gaussian_blobs import bayes_accuracy
+
+NAMES = [
+    name
+    for name in tasks.list()
+    if tasks.FAMILIES.get(name).__module__.startswith("metajax.tasks.supervised")
+]
+NUM_EXAMPLES = 6
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def family(request) -> DataFamily:
+    return tasks.make(request.param)
+
+
+def test_examples_have_the_shapes_of_the_spec(family, key):
+    spec = family.spec
+    task = jax.eval_shape(family.sample, key)
+    examples = jax.eval_shape(lambda key, task: family.draw(key, task, NUM_EXAMPLES), key, task)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((task, examples)))
+    assert examples.inputs.shape == (NUM_EXAMPLES, *spec.input_shape)
+    assert examples.inputs.dtype == jnp.float32
+    shape, dtype = ((), jnp.int32) if spec.classes else ((spec.num_outputs,), jnp.float32)
+    assert examples.targets.shape == (NUM_EXAMPLES, *shape)
+    assert examples.targets.dtype == dtype
+    hash(spec)
+
+
+def _drawn(family, key):
+    key_task, key_draw = jax.random.split(key)
+    task = family.sample(key_task)
+    return task, family.draw(key_draw, task, NUM_EXAMPLES)
+
+
+def test_tasks_and_examples_are_determined_by_the_key(family):
+    draw = jax.jit(lambda key: _drawn(family, key))
+    one, same, other = (draw(jax.random.key(seed)) for seed in (1, 1, 2))
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(one))
+    assert not np.allclose(one[1].inputs, other[1].inputs)
+    assert not np.allclose(jax.tree.leaves(one[0])[0], jax.tree.leaves(other[0])[0])
+
+
+def test_one_task_alone_equals_it_in_a_batch(family, key):
+    keys = jax.random.split(key, 3)
+    batch = jax.vmap(lambda key: _drawn(family, key))(keys)
+    alone = _drawn(family, keys[1])
+    jax.tree.map(lambda b, a: np.testing.assert_allclose(b[1], a, rtol=1e-5), batch, alone)
+
+
+def test_classes_come_in_turn(family, key):
+    if family.spec.classes:
+        number = 2 * family.spec.num_outputs
+        targets = family.draw(key, family.sample(key), number).targets
+        np.testing.assert_array_equal(np.bincount(targets), [2] * family.spec.num_outputs)
+
+
+def test_sinusoids_are_those_of_the_paper(key):
+    family = tasks.make("sinusoid")
+    waves = jax.vmap(family.sample)(jax.random.split(key, 1000))
+    for values, low, high in ((waves.amplitude, 0.1, 5.0), (waves.phase, 0.0, math.pi)):
+        assert low <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high
+        np.testing.assert_allclose(values.mean(), (low + high) / 2, rtol=0.05)
+    wave = jax.tree.map(lambda leaf: leaf[0], waves)
+    inputs, targets = family.draw(key, wave, 1000)
+    assert -5 <= inputs.min() < -4.9
+    assert 4.9 < inputs.max() <= 5
+    by_hand = [
+        [float(wave.amplitude) * math.sin(float(x) - float(wave.phase))] for x in inputs[:, 0]
+    ]
+    np.testing.assert_allclose(targets, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_blobs_lie_around_their_means_with_unit_noise(key):
+    family = tasks.make("gaussian-blobs", num_classes=3, num_features=2)
+    means = jnp.array([[0.0, 0.0], [10.0, 0.0], [0.0, -5.0]])
+    inputs, targets = family.draw(key, means, 6000)
+    for number, mean in enumerate(means):
+        mine = np.asarray(inputs)[np.asarray(targets) == number]
+        assert len(mine) == 2000
+        np.testing.assert_allclose(mine.mean(axis=0), mean, atol=0.1)
+        np.testing.assert_allclose(np.cov(mine.T), np.eye(2), atol=0.1)
+
+
+def test_bayes_accuracy_of_two_classes_is_known(key):
+    family = tasks.make("gaussian-blobs", num_classes=2, num_features=2)
+    means = jnp.array([[0.0, 0.0], [1.2, 1.6]])  # 2 apart
+    exact = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
+    np.testing.assert_allclose(bayes_accuracy(key, family, means, 40_000), exact, atol=0.005)
+
+
+def test_rows_of_a_quadratic_are_its_examples(key):
+    family = tasks.make("quadratics", size=4)
+    task = family.sample(key)
+    inputs, targets = family.draw(jax.random.key(1), task, 4)
+    theta = np.arange(4.0)[:, None]
+    value = np.sum((np.asarray(task.inputs) @ theta - np.asarray(task.targets)) ** 2)
+    np.testing.assert_allclose(np.sum((inputs @ theta - targets) ** 2), value, rtol=1e-5)
+    rows, _ = family.draw(jax.random.key(2), task, 2)
+    where = [int(np.argwhere((np.asarray(task.inputs) == row).all(axis=1))[0, 0]) for row in rows]
+    assert len(set(where)) == 2, "without replacement"
+    with pytest.raises(OptionError, match="5 is not possible; allowed: at most 4"):
+        family.draw(key, task, 5)
