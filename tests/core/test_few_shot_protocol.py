@@ -1,4 +1,4 @@
-"""Algorithms that learn from labelled examples, beside ``test_protocol.py``, and what some learn."""
+"""Algorithms that learn from labelled examples: what is refused, and what some learn."""
 
 import jax
 import jax.numpy as jnp
