@@ -14,15 +14,14 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import extensions, machine
+from metajax.run import catalogue, extensions, machine
+from metajax.run import config as configs
 from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
-
-if TYPE_CHECKING:
-    from metajax.run.config import Config
+from metajax.run.directory import RunDirectory
+from metajax.run.loggers import check_installed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,8 +83,6 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
 
 def _train_settings() -> set[str]:
     """Settings of ``[train]`` as options, which a user may try on the command line."""
-    from metajax.run import config as configs
-
     return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
 
@@ -104,10 +101,6 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from metajax.run import config as configs
-    from metajax.run.directory import RunDirectory
-    from metajax.run.loggers import check_installed
-
     config = None if options.config is None else configs.load(options.config, options.set)
     run = RunDirectory(options.run_dir or _default_run_dir(options, config))
     run.check_free(options.resume, options.overwrite)
@@ -122,7 +115,7 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _default_run_dir(options: argparse.Namespace, config: Config | None) -> pathlib.Path:
+def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
     if config is None:
         hint = (
             "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
@@ -132,8 +125,6 @@ def _default_run_dir(options: argparse.Namespace, config: Config | None) -> path
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     overrides = [
         f"evaluate.{name}={getattr(options, name.replace('-', '_'))}"
@@ -154,8 +145,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from metajax.run.directory import RunDirectory
-
     run = RunDirectory(options.run_dir)
     config = run.read_config()
     if not run.evaluation.is_file():
@@ -175,8 +164,6 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from metajax.run import catalogue
-
     if options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:

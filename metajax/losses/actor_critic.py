@@ -22,17 +22,12 @@ def actor_critic_loss(
     ``-mean(log_prob advantage) + c_v mean((target - value)^2) / 2 - c_e mean(entropy)``
 
     Args:
-      log_prob: ``[T, E]``, log-probabilities of the actions.
-      entropy: ``[T, E]``, entropies of the policy.
-      value: ``[T, E]``, values of the observations.
+      log_prob, entropy: ``[T, E]``, log-probabilities of the actions, entropies of the policy.
+      value, target: ``[T, E]``, values of the observations, and their targets.
       advantage: ``[T, E]``, weights of the log-probabilities.
-      target: ``[T, E]``, targets of the values.
       mask: ``[T, E]``, true for transitions that count.
       value_coefficient: Weight of the value loss, c_v.
       entropy_coefficient: Weight of the entropy bonus, c_e.
-
-    Returns:
-      A scalar.
 
     Source: Mnih et al. (2016), "Asynchronous methods for deep reinforcement learning",
     section 4, in the synchronous form.

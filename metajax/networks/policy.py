@@ -33,14 +33,14 @@ def _head(size: int, scale: float) -> nn.Dense:
     return nn.Dense(size, kernel_init=initial)
 
 
-class _CategoricalHead(nn.Module):
+class _LinearHead(nn.Module):
     torso: nn.Module
-    num_actions: int
-    scale: float
+    size: int
+    scale: float = 1.0
 
     @nn.compact
     def __call__(self, observation):
-        return _head(self.num_actions, self.scale)(self.torso(observation))
+        return _head(self.size, self.scale)(self.torso(observation))
 
 
 class _GaussianHead(nn.Module):
@@ -56,14 +56,6 @@ class _GaussianHead(nn.Module):
         log_std = self.param("log_std", initial, (self.size,))
         mean = _head(self.size, self.scale)(self.torso(observation))
         return mean, jnp.broadcast_to(jnp.maximum(log_std, jnp.log(self.min_std)), mean.shape)
-
-
-class _ValueHead(nn.Module):
-    torso: nn.Module
-
-    @nn.compact
-    def __call__(self, observation):
-        return _head(1, 1.0)(self.torso(observation))[..., 0]
 
 
 def policy(
@@ -97,12 +89,12 @@ def policy(
         if one is not None:
             check_network(one, spec)
     if isinstance(spec.action_space, Discrete):
-        head: nn.Module = _CategoricalHead(network, spec.action_space.num_actions, head_scale)
+        head: nn.Module = _LinearHead(network, spec.action_space.num_actions, head_scale)
         distribution = categorical(spec.action_space.num_actions)
     else:
         head = _GaussianHead(network, spec.action_space.size, head_scale, initial_std, min_std)
         distribution = diagonal_gaussian(spec.action_space.size)
-    value_head = None if value_network is None else _ValueHead(value_network)
+    value_head = None if value_network is None else _LinearHead(value_network, 1)
 
     def init(key):
         key_policy, key_value = jax.random.split(key)
@@ -117,6 +109,7 @@ def policy(
 
     def value(weights: Any, observation: jax.Array) -> Any:
         assert value_head is not None
-        return value_head.apply({"params": weights["value"]}, observation)
+        values: Any = value_head.apply({"params": weights["value"]}, observation)
+        return values[..., 0]
 
     return Policy(init, apply, None if value_head is None else value, distribution)

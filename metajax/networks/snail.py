@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from metajax.core.options import AtLeast, check, check_number
 from metajax.networks.attention import CausalAttention
-from metajax.networks.cached_layers import Memory, empty_memory, step_layers
+from metajax.networks.cached_layers import CachedLayers
 
 # Names of the sizes of a block, by kind.
 _BLOCKS = {"tc": ("filters",), "attention": ("key_size", "value_size")}
@@ -63,7 +63,7 @@ class DenseBlock(nn.Module):
         return now + bias, later
 
 
-class SNAIL(nn.Module):
+class SNAIL(CachedLayers):
     """The simple neural attentive meta-learner (SNAIL).
 
     A linear layer, followed by blocks that each append their output to the features they
@@ -108,27 +108,15 @@ class SNAIL(nn.Module):
         self.embedding = nn.Dense(self.input_size)
         self.layers = self._unbound_layers()
 
-    def initial_memory(self) -> Memory:
-        """The memory of one stream at the start of a trial."""
-        return empty_memory(self._unbound_layers())
-
-    def step(self, memory: Memory, x: jax.Array) -> tuple[jax.Array, Memory]:
-        """One step of one stream: ``x [F]`` to ``[D]`` and the next memory."""
-        return step_layers(self.layers, memory, self.embedding(x), _appended)
-
     def __call__(self, x: jax.Array) -> jax.Array:
         """Whole trials of B streams, ``[T, B, F]`` to ``[T, B, D]``.
 
         Raises:
           OptionError: For trials longer than ``length``.
         """
-        num_steps = x.shape[0]
-        allowed = f"at least the {num_steps} steps of a trial"
-        check(num_steps <= self.length, "length", self.length, allowed)
-        features = self.embedding(x)
-        for layer in self.layers:
-            features = _appended(features, layer(features))
-        return features
+        allowed = f"at least the {len(x)} steps of a trial"
+        check(len(x) <= self.length, "length", self.length, allowed)
+        return super().__call__(x)
 
     def _unbound_layers(self) -> list[DenseBlock | CausalAttention]:
         layers: list[DenseBlock | CausalAttention] = []
@@ -142,9 +130,8 @@ class SNAIL(nn.Module):
                 layers.append(CausalAttention(1, key_size, value_size, self.length, parent=None))
         return layers
 
-
-def _appended(features: jax.Array, output: jax.Array) -> jax.Array:
-    return jnp.concatenate([features, output], axis=-1)
+    def _join(self, features: jax.Array, output: jax.Array) -> jax.Array:
+        return jnp.concatenate([features, output], axis=-1)
 
 
 def _gated(pre: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ import jax
 
 from metajax.core.options import AtLeast, check, check_number
 from metajax.networks.attention import CausalAttention, KeysAndValues
-from metajax.networks.cached_layers import Memory, empty_memory, step_layers
+from metajax.networks.cached_layers import CachedLayers
 
 _POSITIONS = ("rotary", "relative")
 
@@ -56,7 +56,7 @@ class TransformerBlock(nn.Module):
         return x + self.mlp_output(nn.gelu(self.mlp_hidden(self.mlp_norm(x))))
 
 
-class Transformer(nn.Module):
+class Transformer(CachedLayers):
     """A causal transformer with a sliding window of ``context`` steps per layer.
 
     A linear layer, ``num_layers`` blocks and a layer normalisation. The cache of a layer is
@@ -110,22 +110,6 @@ class Transformer(nn.Module):
         self.layers = self._unbound_layers()
         self.norm = nn.LayerNorm()
 
-    def initial_memory(self) -> Memory:
-        """The memory of one stream at the start of a trial."""
-        return empty_memory(self._unbound_layers())
-
-    def step(self, memory: Memory, x: jax.Array) -> tuple[jax.Array, Memory]:
-        """One step of one stream: ``x [F]`` to ``[D]`` and the next memory."""
-        features, memory = step_layers(self.layers, memory, self.embedding(x), lambda _, y: y)
-        return self.norm(features), memory
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Whole trials of B streams, ``[T, B, F]`` to ``[T, B, D]``."""
-        features = self.embedding(x)
-        for layer in self.layers:
-            features = layer(features)
-        return self.norm(features)
-
     def _unbound_layers(self) -> list[TransformerBlock]:
         head_size = self.size // self.num_heads
         attention = CausalAttention(
@@ -143,3 +127,6 @@ class Transformer(nn.Module):
             )
             for _ in range(self.num_layers)
         ]
+
+    def _read(self, features: jax.Array) -> jax.Array:
+        return self.norm(features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from metajax import __version__
 from metajax.run import catalogue
@@ -13,24 +13,21 @@ from metajax.run.console import failed
 MEASURED = {"num-tasks": "N", "num-adaptations": "K", "num-streams": "E", "seed": "SEED"}
 """Settings of ``[evaluate]`` with an option of their own, and its placeholder."""
 
-_EXAMPLES = """\
+_MAIN = """\
+High-throughput meta-reinforcement learning in JAX.
+
 examples:
   metajax train configs/maml-point-navigation.toml
-  metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
-  metajax train --run-dir runs/maml-point-navigation-seed-0 --resume
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
   metajax table rl2-bandits --profile quick
   metajax --import my_tasks train my_config.toml
   metajax list maml
-
-metajax COMMAND --help shows the options of a command.
 """
 
 _TRAIN = """\
-Meta-train from a config, then meta-test on held-out tasks.
-
-The run directory holds config.toml, metrics.jsonl, checkpoints/, evaluation.json and pictures.
-Ctrl-C finishes the current block and saves; --resume continues bit for bit.
+Meta-train from a config, then meta-test on held-out tasks. The run directory holds
+config.toml, metrics.jsonl, checkpoints/, evaluation.json and pictures. Ctrl-C finishes the
+current block and saves; --resume continues bit for bit.
 
 examples:
   metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
@@ -39,8 +36,7 @@ examples:
 
 _EVALUATE = """\
 Meta-test a trained run on held-out tasks, and replace evaluation.json and its pictures.
-
-Settings that are not given are those in [evaluate] of the run's config.
+Settings that are not given are those in [evaluate] of the config of the run.
 
 examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000 --seed 1
@@ -51,7 +47,7 @@ _TABLE = """\
 Run the missing cells of a table, and print the table.
 
 examples:
-  metajax table rl2-bandits                          # a part that fits a laptop
+  metajax table rl2-bandits
   metajax table snail --profile full --only 'maml/n=10,*' --seeds 0
 """
 
@@ -60,24 +56,22 @@ List algorithms, task families and config sections, or the options of one of the
 
 examples:
   metajax list
-  metajax list maml
   metajax list evaluate --json
 """
 
 _BENCH = """\
-Measure environment steps a second, end to end.
+Measure environment steps per second of whole meta-iterations, end to end.
 
 examples:
   metajax bench --num-tasks 40 --streams 20 --horizon 100
   metajax bench --sweep --json --plot throughput.png
   metajax bench --set outer=trpo --set fisher-tasks=8
 
-Every line of --json has env_steps_per_second (median over the repeats, _min and _max
-beside it), compile_seconds, fraction_of_matmul_ceiling (arithmetic that an iteration
-needs, over the rate of matrix products at the same precision measured in between; null where it is
-not counted), peak_memory_bytes (of memory_source: the devices, or on a CPU the whole
-process, of which baseline_memory_bytes were in use before), the setting and the
-environment.
+A line of --json has env_steps_per_second (median over the repeats, with _min and _max),
+compile_seconds, fraction_of_matmul_ceiling (necessary arithmetic over the rate of matrix
+products at the same precision, measured in between; null if not counted),
+peak_memory_bytes (memory_source says whether of the devices or, on a CPU, of the process,
+with baseline_memory_bytes in use before), the setting and the environment.
 """
 
 
@@ -90,35 +84,26 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and the parsers of the commands by name."""
-    raw = argparse.RawDescriptionHelpFormatter
-    main = Parser(
-        prog="metajax",
-        description="High-throughput meta-reinforcement learning in JAX.",
-        epilog=_EXAMPLES,
-        formatter_class=raw,
-        allow_abbrev=False,
-    )
-    main.add_argument(
-        "--import",
-        metavar="MODULE",
-        help="import MODULE first, to register task families and algorithms of your own",
-    )
-    main.add_argument("--version", action="version", version=f"metajax {__version__}")
-    subparsers = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    texts = {
-        "train": ("meta-train from a config, then meta-test", _TRAIN, _train),
-        "evaluate": ("meta-test a trained run", _EVALUATE, _evaluate),
-        "plot": ("redraw the pictures of a run", "Redraw the pictures of a run.", _plot),
-        "table": ("run the missing cells of a table, and print it", _TABLE, _table),
-        "list": ("list algorithms, task families and their options", _LIST, _list),
-        "bench": ("measure environment steps a second", _BENCH, _bench),
+    style: dict[str, Any] = {
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
     }
-    for name, (summary, text, add_arguments) in texts.items():
-        one = subparsers.add_parser(
-            name, help=summary, description=text, formatter_class=raw, allow_abbrev=False
-        )
-        add_arguments(one)
-    return main, subparsers.choices
+    main = Parser(prog="metajax", description=_MAIN, **style)
+    text = "import MODULE first, to register task families and algorithms of your own"
+    main.add_argument("--import", metavar="MODULE", help=text)
+    main.add_argument("--version", action="version", version=f"metajax {__version__}")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, text: str) -> Parser:
+        return commands.add_parser(name, help=summary, description=text, **style)
+
+    _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
+    _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
+    _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
+    _table(add("table", "run the missing cells of a table, and print it", _TABLE))
+    _list(add("list", "list algorithms, task families and their options", _LIST))
+    _bench(add("bench", "measure environment steps per second", _BENCH))
+    return main, commands.choices
 
 
 def _train(one: Parser) -> None:
@@ -131,40 +116,31 @@ def _train(one: Parser) -> None:
     )
     one.add_argument("--run-dir", metavar="DIR", help="default: runs/CONFIG-seed-SEED")
     one.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
-    one.add_argument(
-        "--checkpoint",
-        metavar="N",
-        type=int,
-        help="with --resume: continue from iteration N and remove later checkpoints",
-    )
+    text = "with --resume: continue from iteration N and remove later checkpoints"
+    one.add_argument("--checkpoint", metavar="N", type=int, help=text)
     one.add_argument("--overwrite", action="store_true", help="replace an existing run")
     _add_common(one)
 
 
 def _evaluate(one: Parser) -> None:
     _add_run_dir(one)
-    one.add_argument(
-        "--checkpoint", metavar="N", type=int, help="checkpoint of iteration N; default: the last"
-    )
+    text = "checkpoint of iteration N; default: the last one"
+    one.add_argument("--checkpoint", metavar="N", type=int, help=text)
     for option in catalogue.options_of(EvaluateOptions):
         if option["name"] in MEASURED:
             doc = option["doc"].rstrip(".")
             text = f"{doc[:1].lower()}{doc[1:]} ({catalogue.allowed(option)})"
             one.add_argument(f"--{option['name']}", metavar=MEASURED[option["name"]], help=text)
-    one.add_argument(
-        "--mode", action="store_true", help="act by the mode of the policy instead of samples"
-    )
+    text = "act by the mode of the policy instead of samples"
+    one.add_argument("--mode", action="store_true", help=text)
     _add_settings(
         one,
         "evaluate.OPTION=VALUE",
         "change a setting of the evaluation, for example evaluate.family.goal-radius=0.3; "
         "repeatable",
     )
-    one.add_argument(
-        "--output",
-        metavar="DIR",
-        help="directory for evaluation.json and pictures; default: the run directory",
-    )
+    text = "directory for evaluation.json and pictures; default: the run directory"
+    one.add_argument("--output", metavar="DIR", help=text)
     _add_common(one)
 
 
@@ -174,32 +150,15 @@ def _plot(one: Parser) -> None:
 
 
 def _table(one: Parser) -> None:
-    one.add_argument(
-        "name", metavar="NAME", nargs="?", help="table to run: a file in --tables, without .toml"
-    )
-    one.add_argument(
-        "--profile",
-        choices=("quick", "full"),
-        default="quick",
-        help="size of the table: quick for a laptop (default), or full",
-    )
-    one.add_argument(
-        "--only",
-        metavar="ROW[/COLUMN]",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="run only these rows or cells; 'ROW/*' for all columns",
-    )
-    one.add_argument(
-        "--seeds",
-        metavar="SEED",
-        type=int,
-        nargs="+",
-        action="extend",
-        default=[],
-        help="run only these seeds of the profile",
-    )
+    many: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    text = "table to run: a file in --tables, without .toml"
+    one.add_argument("name", metavar="NAME", nargs="?", help=text)
+    text = "size of the table: quick for a laptop (default), or full"
+    one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
+    text = "run only these rows or cells; 'ROW/*' for all columns"
+    one.add_argument("--only", metavar="ROW[/COLUMN]", help=text, **many)
+    text = "run only these seeds of the profile"
+    one.add_argument("--seeds", metavar="SEED", type=int, help=text, **many)
     one.add_argument("--resume", action="store_true", help="continue interrupted training")
     one.add_argument(
         "--output",
@@ -208,56 +167,41 @@ def _table(one: Parser) -> None:
         "new directory measures everything again; default: benchmarks/results/ (results/ beside "
         "--tables), runs/tables/trained/ and runs/tables/NAME/",
     )
-    one.add_argument(
-        "--tables",
-        metavar="DIR",
-        default="benchmarks/tables",
-        help="directory of table definitions; default: %(default)s",
-    )
+    text = "directory of table definitions; default: %(default)s"
+    one.add_argument("--tables", metavar="DIR", default="benchmarks/tables", help=text)
     _add_common(one)
 
 
 def _list(one: Parser) -> None:
-    one.add_argument(
-        "name", metavar="NAME", nargs="?", help="an algorithm, task family or config section"
-    )
+    text = "an algorithm, task family or config section"
+    one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
 
 
 def _bench(one: Parser) -> None:
     add = one.add_argument
-    add("--algorithm", metavar="NAME", default="maml", help="default: maml")
-    add("--family", metavar="NAME", default="point-navigation", help="default: point-navigation")
+    add("--algorithm", metavar="NAME", default="maml", help="default: %(default)s")
+    add("--family", metavar="NAME", default="point-navigation", help="default: %(default)s")
     add("--num-tasks", metavar="N", type=_count, nargs="+", help="one or more; default: 40")
-    text = "episodes of a task and adaptation"
+    text = "episodes per task and adaptation"
     add("--streams", metavar="E", type=_count, dest="num_streams", help=text)
-    add("--horizon", metavar="T", type=_count, help="steps of an episode")
-    add("--inner-steps", metavar="K", type=int, help="adaptations")
+    add("--horizon", metavar="T", type=_count, help="steps per episode")
+    add("--inner-steps", metavar="K", type=int, help="adaptations per task")
     add("--hidden-sizes", metavar="UNITS", type=_count, nargs="+", help="layers of the MLP")
-    add(
-        "--set",
-        metavar="OPTION=VALUE",
-        action="append",
-        default=[],
-        help="any option of the algorithm, or family.OPTION=VALUE; may be given many times",
-    )
-    add("--sweep", action="store_true", help="numbers of tasks from N to 16,384")
-    add("--iterations", metavar="I", type=_count, help="meta-iterations of one call")
-    add("--repeats", metavar="R", type=_count, default=5, help="timed calls; default: 5")
-    add(
-        "--devices",
-        metavar="D",
-        type=_count,
-        help="devices that share the tasks; on a CPU host devices, one for each core by default",
-    )
-    add("--seed", type=int, default=0, help="default: 0")
-    text = (
-        "Python file with yardstick(family, options) -> (init, step) to be timed in turns with it"
-    )
+    text = "option of the algorithm, or family.OPTION=VALUE; repeatable"
+    _add_settings(one, "OPTION=VALUE", text)
+    add("--sweep", action="store_true", help="measure numbers of tasks from N up to 16384")
+    text = "meta-iterations per timed call; default: enough to be measured well"
+    add("--iterations", metavar="I", type=_count, help=text)
+    add("--repeats", metavar="R", type=_count, default=5, help="timed calls; default: %(default)s")
+    text = "devices to shard tasks over; default: all, on a CPU one host device per core"
+    add("--devices", metavar="D", type=_count, help=text)
+    add("--seed", type=int, default=0, help="default: %(default)s")
+    text = "Python file with yardstick(family, options) -> (init, step), timed in turns"
     add("--yardstick", metavar="FILE", help=text)
-    add("--json", action="store_true", help="print one JSON object a line")
-    add("--output", metavar="PATH", help="also append the records to this file")
-    add("--plot", metavar="PATH", help="draw speed and memory over the number of tasks")
+    add("--json", action="store_true", help="print one JSON object per line")
+    add("--output", metavar="PATH", help="file to append the records to")
+    add("--plot", metavar="PATH", help="picture of speed and memory over the number of tasks")
 
 
 def _count(text: str) -> int:
@@ -281,9 +225,5 @@ def _add_json(one: Parser) -> None:
 
 def _add_common(one: Parser) -> None:
     _add_json(one)
-    one.add_argument(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        help="compile anew instead of reading cached programs; also METAJAX_CACHE=off",
-    )
+    text = "compile anew instead of reading cached programs; also METAJAX_CACHE=off"
+    one.add_argument("--no-cache", dest="cache", action="store_false", help=text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,8 @@ from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
+
+_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -35,7 +36,8 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
         if outcome.exit_code:
             say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
-            _print_json(options, _summary(run, outcome))
+            if options.json:
+                print(json.dumps(_summary(run, outcome)))
             return outcome.exit_code
         say(f"training finished; meta-test on {config.evaluate.num_tasks} held-out tasks")
         theta = outcome.state.theta
@@ -78,8 +80,10 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         if options.output is not None:
             run = run.reporting_to(options.output)
         measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
+    except checkpoints.CheckpointError as error:
+        return failed(_unusable(error))
     except _EXPECTED as error:
-        return _failed(run, error, "fewer held-out tasks or streams", _unusable)
+        return _failed(run, error, "fewer held-out tasks or streams")
     _report(options, measured, {"run_dir": str(run.path)})
     return 0
 
@@ -108,15 +112,10 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     return 0
 
 
-_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
-
-
-def _failed(
-    run: RunDirectory, error: Exception, less: str, unusable: Callable[[Any], str] = str
-) -> int:
-    """Prints the message of an expected error, see ``out_of_memory``; returns the exit code."""
+def _failed(run: RunDirectory, error: Exception, less: str) -> int:
+    """Prints the message of an ``_EXPECTED`` error; returns the exit code."""
     if isinstance(error, checkpoints.CheckpointError):
-        return failed(unusable(error))
+        return failed(str(error))
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     return failed(out_of_memory(error, less))
@@ -192,11 +191,7 @@ def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
     }
 
 
-def _report(
-    options: argparse.Namespace,
-    measured: _Measured,
-    summary: dict[str, Any],
-) -> None:
+def _report(options: argparse.Namespace, measured: _Measured, summary: dict[str, Any]) -> None:
     if options.json:
         record = measured.record
         left_out = ("returns", "config", "from_random")
@@ -209,11 +204,6 @@ def _report(
 
     print(tables.adaptation_table(measured.evaluation, measured.baseline))
     print("\n".join(f"wrote {path}" for path in measured.files))
-
-
-def _print_json(options: argparse.Namespace, summary: dict[str, Any]) -> None:
-    if options.json:
-        print(json.dumps(summary))
 
 
 def _resume(run: RunDirectory) -> str:

@@ -134,11 +134,13 @@ class Config:
         Raises:
           OptionError: for settings that do not fit each other.
         """
+        from metajax.algorithms import built
+
         family = _build_section("family", self.family.options.build)
         held_out = family
         if self.held_out != self.family:
             held_out = _build_section("evaluate.family", self.held_out.options.build)
-        algorithm = _build_section("algorithm", lambda: self.algorithm.options.build(family))
+        algorithm = _build_section("algorithm", lambda: built(self.algorithm.options, family))
         return algorithm, held_out
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -54,11 +54,7 @@ def run_key(config: Config) -> jax.Array:
 
 
 def train_run(
-    run: RunDirectory,
-    config: Config,
-    algorithm: MetaAlgorithm,
-    *,
-    checkpoint: int | None = None,
+    run: RunDirectory, config: Config, algorithm: MetaAlgorithm, *, checkpoint: int | None = None
 ) -> Outcome:
     """Trains to ``config.train.num_iterations``, from a checkpoint if given.
 

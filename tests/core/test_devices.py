@@ -1,4 +1,4 @@
-"""One device against eight: the same meta-iteration within float32 rounding."""
+"""One device against eight, and blocks of tasks: the same meta-iteration within rounding."""
 
 import os
 import subprocess
@@ -12,15 +12,19 @@ import toys
 
 import metajax
 
-jax.config.update("jax_disable_most_optimizations", True)
 assert jax.local_device_count() == 8
 family = toys.line()
+
+
+# One device works off two blocks of tasks, with gradients of two tasks at a time; each of
+# eight has one task.
+BLOCKS = {1: {"microbatch": 4, "gradient_microbatch": 2}, 8: {}}
 
 
 def rules(devices):
     for rule, (name, options) in toys.OUTER_RULES.items():
         if rule != "emaml":  # laid out like backprop
-            options = {**options, "optimizer": "sgd", "learning_rate": 0.1}
+            options = {**options, **BLOCKS[devices], "optimizer": "sgd", "learning_rate": 0.1}
             one = {"num_minibatches": 1} if rule == "epochs" else {}
             yield rule, toys.make(name, family, num_tasks=8, devices=devices, **{**options, **one})
             # Minibatches and Fisher tasks that eight devices cannot share evenly.

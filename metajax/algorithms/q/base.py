@@ -110,14 +110,10 @@ class QBased(WithTorso, LifetimeOptions):
         Raises:
           OptionError: for sizes that do not fit the family, the devices or the budget.
         """
-        from metajax.core.layout import Layout, default_block
+        from metajax.core.layout import default_block
 
-        layout = Layout.build(
-            self.num_trials,
-            self.microbatch,
-            num_devices=self.devices,
-            at_most=_LIFETIMES,
-            num_minibatches=self.minibatches,
+        layout = self.layout(
+            num_tasks=self.num_trials, at_most=_LIFETIMES, num_minibatches=self.minibatches
         )
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)

@@ -37,7 +37,7 @@ def gamma_noise(key: Key, shape: tuple[int, ...]) -> GammaNoise:
 
 
 def log_gamma(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
-    """Logarithms of samples from Gamma(concentration, 1).
+    """Logarithms ``[...]`` of samples from Gamma(concentration, 1).
 
     Samples themselves would underflow for small concentrations.
 
@@ -49,9 +49,6 @@ def log_gamma(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
     Args:
       noise: Noise with leaves ``[3, ...]`` and ``[4, ...]``.
       concentration: ``[...]``, positive.
-
-    Returns:
-      ``[...]``.
     """
     center = concentration + 2 / 3
     width = jax.lax.rsqrt(9 * center)
@@ -68,14 +65,11 @@ def log_gamma(noise: GammaNoise, concentration: jax.Array) -> jax.Array:
 def log_beta(
     noise: GammaNoise, successes: jax.Array, failures: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Logarithms of x and of 1 - x for samples x from Beta(successes, failures).
+    """Logarithms ``[..., A]`` of x and of 1 - x for samples x from Beta(successes, failures).
 
     Args:
       noise: Noise with leaves ``[3, ..., A, 2]`` and ``[4, ..., A, 2]``.
       successes, failures: ``[A]``, positive.
-
-    Returns:
-      Two arrays ``[..., A]``.
     """
     gammas = log_gamma(noise, jnp.stack([successes, failures], axis=-1))
     logs = jax.nn.log_softmax(gammas, axis=-1)

@@ -59,11 +59,7 @@ def scoring_learner(
     undefined = rule.noise is not None
 
     def logits(scores):
-        best = scores == jnp.max(scores)
-        if ties == "first":
-            best = jnp.arange(num_actions) == jnp.argmax(scores)
-        greedy = best / jnp.sum(best)
-        return exploring(greedy, exploration)
+        return exploring(_greedy(scores, ties), exploration)
 
     def noise(key):
         key_score, key_action = jax.random.split(key)
@@ -111,3 +107,11 @@ def scoring_learner(
         predict=predict,
         actor=actor,
     )
+
+
+def _greedy(scores: jax.Array, ties: str) -> jax.Array:
+    """Probabilities of the best actions, ``[A]``."""
+    best = scores == jnp.max(scores)
+    if ties == "first":
+        best = jnp.arange(len(scores)) == jnp.argmax(scores)
+    return best / jnp.sum(best)

@@ -63,13 +63,10 @@ def count(
     next_state: jax.Array,
     start: jax.Array,
 ) -> Counts:
-    """``counts`` after one step; action -1 counts nothing, ``start`` no transition.
+    """``counts`` after one step.
 
-    Args:
-      counts: Counts before the step.
-      state, action, reward: State, action and reward of the step; action -1 for none.
-      next_state: State observed next.
-      start: bool scalar; ``next_state`` begins another episode.
+    No step is counted for action -1, and no transition if ``next_state`` is the ``start`` of
+    another episode.
     """
     happened = (action >= 0).astype(counts.visits.dtype)
     return Counts(

@@ -41,7 +41,7 @@ class FourRooms(Options):
 
         from metajax.tasks.adapters.gymnax import from_gymnax
         from metajax.tasks.adapters.gymnax_environment import environment
-        from metajax.tasks.grid.gymnax_maze import with_goal_returns
+        from metajax.tasks.tabular.arrivals import with_exact_returns
 
         env = environment("FourRooms-misc")
         middle = (len(env.env_map) - 1) / 2
@@ -54,12 +54,15 @@ class FourRooms(Options):
             transform_observation=lambda raw: (raw[:2] - middle) / (middle - 1),
             name="four-rooms",
         )
-        return with_goal_returns(
-            family,
-            env,
+        spec = with_exact_returns(
+            family.spec,
+            lambda task: task.fields["goal"],
+            is_open=env.env_map,
+            moves=env.directions,
             start=env.pos_fixed,
-            reward=1.0,
+            reward=(1.0, 0.0),
             respawn=np.zeros(env.env_map.size),
             # A uniform random move is the intended one in a quarter of the cases.
             slip=self.fail_prob * 4 / 3,
         )
+        return family._replace(spec=spec)

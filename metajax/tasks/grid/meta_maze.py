@@ -42,7 +42,7 @@ class MetaMaze(Options):
 
         from metajax.tasks.adapters.gymnax import from_gymnax
         from metajax.tasks.adapters.gymnax_environment import environment
-        from metajax.tasks.grid.gymnax_maze import with_goal_returns
+        from metajax.tasks.tabular.arrivals import with_exact_returns
 
         env = environment("MetaMaze-misc")
         is_open = np.asarray(env.env_map)
@@ -53,10 +53,13 @@ class MetaMaze(Options):
             transform_observation=lambda raw: raw.at[-1].divide(self.episode_length),
             name="meta-maze",
         )
-        return with_goal_returns(
-            family,
-            env,
+        spec = with_exact_returns(
+            family.spec,
+            lambda task: task.fields["goal"],
+            is_open=is_open,
+            moves=env.directions,
             start=env.center_position,
-            reward=env.default_params.reward,
+            reward=(env.default_params.reward, 0.0),
             respawn=is_open.ravel() / is_open.sum(),
         )
+        return family._replace(spec=spec)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from metajax.core.family import Spec, Tree
 
@@ -99,10 +100,10 @@ def with_exact_returns(
     spec: Spec,
     goal_of: Callable[[Tree], jax.Array],
     *,
-    is_open: np.ndarray,
-    moves: np.ndarray,
-    start: tuple[int, int],
-    is_goal: np.ndarray,
+    is_open: ArrayLike,
+    moves: ArrayLike,
+    start: ArrayLike,
+    is_goal: ArrayLike | None = None,
     reward: tuple[float, float],
     slip: float = 0.0,
     respawn: np.ndarray | None = None,
@@ -114,10 +115,12 @@ def with_exact_returns(
       goal_of: ``task -> int [2]``, row and column of the goal.
       is_open, moves: See ``successors``.
       start: First cell of every episode, row and column.
-      is_goal: bool ``[R, C]``, possible goals.
+      is_goal: bool ``[R, C]``, possible goals. Default: all open cells.
       reward: Reward of an arrival that counts, and of any other step.
       slip, respawn: See ``arrivals``.
     """
+    is_open, moves, (row, column) = (np.asarray(one) for one in (is_open, moves, start))
+    is_goal = is_open if is_goal is None else np.asarray(is_goal)
     successor, goals = successors(is_open, moves), np.flatnonzero(is_goal)
     if is_too_large(len(goals), is_open.size, spec.episode_length):
         return spec
@@ -125,7 +128,7 @@ def with_exact_returns(
 
     def returns(slip):
         table = arrivals(successor, goals, spec.episode_length, slip=slip, respawn=respawn)
-        count = table[:, start[0] * is_open.shape[1] + start[1]]
+        count = table[:, row * is_open.shape[1] + column]
         return low * spec.episode_length + (high - low) * count
 
     informed, random = returns(slip), returns(1.0)
