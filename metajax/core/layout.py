@@ -1,10 +1,9 @@
 """How tasks lie on the machine: blocks of vmap, scans of blocks, devices of a mesh.
 
-A meta-gradient over N tasks is a mean, so tasks can be processed a block at a
-time, with memory set by the block. The fastest block differs: rollouts like wide
-blocks, which turn N small products into one, while a second-order gradient on a
-CPU is fastest one task at a time, with everything it touches in cache. This module is the
-only one that asks for the backend.
+A meta-gradient over N tasks is a mean, so tasks can be processed a block at a time, with memory set
+by the block. The fastest block differs: rollouts like wide blocks, which turn N small products into
+one, while a second-order gradient on a CPU is fastest one task at a time, with everything it
+touches in cache. This module is the only one that asks for the backend.
 """
 
 from __future__ import annotations
@@ -68,9 +67,8 @@ def divisor(number: int, limit: int, multiple_of: int = 1) -> int:
 def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
     """A function whose ``jax.vmap`` is a loop on a CPU, and itself elsewhere.
 
-    For gradient steps with separate weights in every task: one task's
-    activations fit the cache, those of a block do not, and the batched products
-    of a block are slower than one product.
+    For gradient steps with separate weights in every task: one task's activations fit the cache,
+    those of a block do not, and the batched products of a block are slower than one product.
     """
     if platform() != "cpu":
         return fn

@@ -8,10 +8,9 @@ included::
     discount: Fraction = 0.99
     size: Annotated[int, AtLeast(2)] = 9
 
-``build`` makes one from a mapping and is strict: an unknown name, a value of the
-wrong type or one out of bounds ends in an ``OptionError`` that names the field,
-what was given and what is allowed. This module imports nothing heavy, so that a
-config error is answered at once.
+``build`` makes one from a mapping and is strict: an unknown name, a value of the wrong type or one
+out of bounds ends in an ``OptionError`` that names the field, what was given and what is allowed.
+This module imports nothing heavy, so that a config error is answered at once.
 """
 
 from __future__ import annotations
@@ -153,15 +152,13 @@ class Options:
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bool = False) -> T:
     """An instance of a frozen dataclass from names and values.
 
-    Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for
-    floats, lists for tuples, and anything with a ``dtype`` (arrays, tracers) for
-    a number. Fields with the metadata ``API`` hold Python objects and can be
-    set from Python only.
+    Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for floats, lists for
+    tuples, and anything with a ``dtype`` (arrays, tracers) for a number. Fields with the metadata
+    ``API`` hold Python objects and can be set from Python only.
 
     Args:
-      cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__``
-        may raise ``OptionError`` for impossible values (see ``check``), naming the bare
-        field.
+      cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__`` may raise
+        ``OptionError`` for impossible values (see ``check``), naming the bare field.
       mapping: what to set; the other fields keep their defaults.
       where: the section, put before the field's name in messages.
       toml: whether the values come from a config file: messages then spell
@@ -171,8 +168,7 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
       The instance.
 
     Raises:
-      OptionError: for an unknown or missing name, a wrong type, an impossible
-        value.
+      OptionError: for an unknown or missing name, a wrong type, an impossible value.
     """
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     spell = kebab if toml else str

@@ -54,11 +54,7 @@ def continuing(
 
 
 def whole_trials(
-    family: TaskFamily,
-    learner: Learner,
-    num_streams: int,
-    num_episodes: int,
-    explore: bool = True,
+    family: TaskFamily, learner: Learner, num_streams: int, num_episodes: int, explore: bool = True
 ) -> Source:
     """Chunks that are whole trials: episode after episode with one memory.
 

@@ -55,9 +55,8 @@ def fresh_episodes(
 ) -> Source:
     """Chunks of one episode a stream, each from reset, padded and masked.
 
-    After the end of its episode a stream stands still: its state is frozen and
-    its transitions are masked. The memory starts anew with every chunk. No gradient
-    flows through a rollout.
+    After the end of its episode a stream stands still: its state is frozen and its transitions are
+    masked. The memory starts anew with every chunk. No gradient flows through a rollout.
 
     Args:
       family: The environment.

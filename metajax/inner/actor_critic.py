@@ -56,17 +56,15 @@ def actor_critic_learner(
 ) -> Learner:
     """A learner that takes one A2C step on every chunk of a lifetime.
 
-    Time limits bootstrap, terminal states do not, and the last step of a chunk bootstraps
-    from the state it led to. Advantages and targets are part of what the settings act on, so
-    they are computed anew before each step: a meta-gradient sees how
-    they depend on the settings and on earlier updates; the update itself takes them for
-    constants.
+    Time limits bootstrap, terminal states do not, and the last step of a chunk bootstraps from the
+    state it led to. Advantages and targets are part of what the settings act on, so they are
+    computed anew before each step: a meta-gradient sees how they depend on the settings and on
+    earlier updates; the update itself takes them for constants.
 
     Args:
       policy: A policy with a value function.
-      optimizer: An optimiser without a learning rate, for example
-        ``optax.scale_by_adam()``; its output is multiplied by ``settings.learning_rate``
-        and subtracted.
+      optimizer: An optimiser without a learning rate, for example ``optax.scale_by_adam()``; its
+        output is multiplied by ``settings.learning_rate`` and subtracted.
       settings: ``(theta) -> ActorCriticSettings``, so that a number may be meta-learned.
       init: ``(key) -> theta``. Default: initial weights.
       start: ``(key, theta) -> weights`` at the start of a task. Default: theta.

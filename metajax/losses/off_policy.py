@@ -97,9 +97,8 @@ def vtrace_targets(
     ``v_s + sum_{t >= s} discount^(t - s) c_s .. c_{t-1} min(clip_rho, rho_t) delta_t`` with
     ``c_i = lambda min(clip_c, rho_i)`` and ``delta_t = r_t + discount v_t - v_tm1_t``.
 
-    The fixed point is the value of the policy proportional to ``min(clip_rho mu, pi)``, for
-    any ``clip_c``. Unclipped, the targets are per-decision returns with the values as control
-    variates.
+    The fixed point is the value of the policy proportional to ``min(clip_rho mu, pi)``, for any
+    ``clip_c``. Unclipped, the targets are per-decision returns with the values as control variates.
 
     Args:
       v_tm1: ``[T, ...]``, values of the states before each step.

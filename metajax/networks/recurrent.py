@@ -183,8 +183,7 @@ class LSTM(_Recurrent):
 def _stay_in_cache() -> bool:
     """Whether to multiply a few steps at a time, with operands in cache.
 
-    On a CPU this is faster than one product over all steps; accelerators need few, large
-    products.
+    On a CPU this is faster than one product over all steps; accelerators need few, large products.
     """
     return platform() == "cpu"
 

@@ -26,12 +26,11 @@ def trust_region(
 ) -> Outer:
     """One natural-gradient step within a KL ball, with a line search.
 
-    Solves ``max -gradient . d`` subject to ``d . F d / 2 <= max_divergence`` by
-    conjugate gradients, then shortens the step until the loss falls and the mean
-    KL between the adapted policies stays inside. F is the Gauss-Newton matrix of
-    that KL, ``J' H J`` with J the Jacobian of the *adapted* policy's outputs in
-    theta: products with it need one forward and one backward pass through the
-    adaptation, but no third derivative.
+    Solves ``max -gradient . d`` subject to ``d . F d / 2 <= max_divergence`` by conjugate
+    gradients, then shortens the step until the loss falls and the mean KL between the adapted
+    policies stays inside. F is the Gauss-Newton matrix of that KL, ``J' H J`` with J the Jacobian
+    of the *adapted* policy's outputs in theta: products with it need one forward and one backward
+    pass through the adaptation, but no third derivative.
 
     Args:
       objective: The objective, whose ``predict`` and ``divergence`` define the ball around

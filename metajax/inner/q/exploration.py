@@ -114,9 +114,8 @@ def rate_features(
     """``[B, 2 + A]``, numbers between -2 and 2 to choose the randomness of decisions by.
 
     The part of the lifetime that has passed, the logarithm of the visits of the observation's
-    bucket divided by that of the lifetime, and the action values in falling order, less
-    their mean and divided by ``scale``: neither the names of the actions nor the scale of the
-    rewards matter.
+    bucket divided by that of the lifetime, and the action values in falling order, less their mean
+    and divided by ``scale``: neither the names of the actions nor the scale of the rewards matter.
 
     Args:
       env_steps: Transitions so far.

@@ -29,10 +29,9 @@ def off_policy_actor(
 ) -> Learner:
     """An actor-critic whose theta are the initial weights of a policy and of its values.
 
-    It acts by its policy with a uniformly random action now and then, and improves the
-    policy without that: ``min(clip_rho, rho) log_prob advantage``, with advantages from the
-    off-policy targets of the values. After its first update a chunk is off-policy for that
-    reason too.
+    It acts by its policy with a uniformly random action now and then, and improves the policy
+    without that: ``min(clip_rho, rho) log_prob advantage``, with advantages from the off-policy
+    targets of the values. After its first update a chunk is off-policy for that reason too.
 
     Args:
       policy: A policy of ``Discrete`` actions, without a value.
@@ -100,9 +99,8 @@ def with_estimates(
       chunk: The chunk.
       found: Its estimates.
       clip_rho: Largest ratio.
-      normalize: Normalise the advantages, before the ratios, to mean 0 and deviation 1. The
-        mean is differentiated, the deviation is not: it has no derivative where all advantages
-        are alike.
+      normalize: Normalise the advantages, before the ratios, to mean 0 and deviation 1. The mean is
+        differentiated, the deviation is not: it has no derivative where all advantages are alike.
     """
     advantage, scale = found.advantage, jnp.ones(())
     if normalize:

@@ -30,11 +30,10 @@ def propensity(
 ) -> Propensity:
     """Estimates ``beta(x) = p_new(x) / p_old(x)`` of the old rows by logistic regression.
 
-    ``w`` minimises ``(mean_new log(1 + exp(w x)) + mean_old log(1 + exp(-w x)) + ridge |w|^2)
-    / 2`` and ``beta(x) = exp(-w x)``. The two sides count the same, however many rows each has,
-    so that the odds are the ratio of the densities itself. Features are brought to mean 0
-    and standard deviation 1 over both sides, and a constant is added, which the ridge leaves
-    out.
+    ``w`` minimises ``(mean_new log(1 + exp(w x)) + mean_old log(1 + exp(-w x)) + ridge |w|^2) / 2``
+    and ``beta(x) = exp(-w x)``. The two sides count the same, however many rows each has, so that
+    the odds are the ratio of the densities itself. Features are brought to mean 0 and standard
+    deviation 1 over both sides, and a constant is added, which the ridge leaves out.
 
     Args:
       new: ``[B, H]``, features of the new task's experience.

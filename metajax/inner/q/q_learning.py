@@ -205,10 +205,7 @@ class ReplayedSteps:
 
 
 def after_chunk(
-    replay: Replay,
-    phi: QState,
-    chunk: Chunk,
-    learn: Callable[[QState, Tree, jax.Array], QState],
+    replay: Replay, phi: QState, chunk: Chunk, learn: Callable[[QState, Tree, jax.Array], QState]
 ) -> QState:
     """The state once a chunk is stored and, if there is enough to learn from, learned from.
 

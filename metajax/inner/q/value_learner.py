@@ -43,8 +43,7 @@ class Estimates(NamedTuple):
       prediction: Value of the state, or with "retrace" of the action taken.
       target: Target of the prediction.
       advantage: Advantage of the action taken, by the targets of the steps after it.
-      rho: Ratio of the probabilities of the action, target policy over acting policy, not
-        clipped.
+      rho: Ratio of the probabilities of the action, target policy over acting policy, not clipped.
     """
 
     prediction: jax.Array

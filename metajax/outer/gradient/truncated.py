@@ -67,8 +67,7 @@ def truncated(
     tasks of the score after the window), ``env_steps`` and ``loss``.
 
     Args:
-      problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be
-        weights.
+      problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be weights.
       layout: Blocks and devices of the tasks.
       loss: Loss of the adapted learner on the query chunk.
       window: Number of adaptations to differentiate through.
