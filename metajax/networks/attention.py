@@ -149,11 +149,8 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
 def toeplitz(by_distance: jax.Array) -> jax.Array:
     """Toeplitz matrices ``[H, T, T]`` with ``[h, t, s] = by_distance[h, t - s]`` for s <= t.
 
-    Entries with s > t are arbitrary. The matrices are built by reshaping, which makes the
-    gradient a sum instead of a scatter.
-
-    Args:
-      by_distance: ``[H, T]``.
+    Entries with s > t are arbitrary; ``by_distance`` is ``[H, T]``. The matrices are built by
+    reshaping, which makes the gradient a sum instead of a scatter.
     """
     heads, num_steps = by_distance.shape
     head, tail = by_distance[:, :1], by_distance[:, :0:-1]

@@ -103,13 +103,9 @@ def unroll(gates: Gates, weights: Weights, start: Any, xs: jax.Array) -> jax.Arr
     while its operands are still in cache.
 
     Args:
-      gates: Gates of the cell.
-      weights: Weights of the cell.
+      gates, weights: The cell.
       start: Carry before the first step, a tuple of ``[B, H]``.
-      xs: Inputs ``[T, B, F]``.
-
-    Returns:
-      ``[T, B, H]``.
+      xs: Inputs ``[T, B, F]``; the result is ``[T, B, H]``.
     """
     return _unroll(gates, weights, start, xs)
 
