@@ -97,7 +97,6 @@ def total_and_rows(
       fn: maps a block ``[block_size, ...]`` of ``rows`` to a sum over the block and to
         outputs ``[block_size, ...]``.
       rows: leaves ``[n, ...]``, n a multiple of ``block_size``.
-      block_size: rows of a block.
     """
     number = _num_rows(rows)
     if number == block_size:
@@ -133,7 +132,6 @@ def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
     """Sum of ``fn(row)`` over rows, ``block_size`` of them vmapped at a time."""
     if block_size == 1:
         return total(lambda block: fn(jax.tree.map(lambda leaf: leaf[0], block)), rows, 1)
-
     return total(lambda block: sum_rows(jax.vmap(fn)(block)), rows, block_size)
 
 
@@ -245,13 +243,7 @@ class Layout:
         devices = self.num_devices if num_tasks % self.num_devices == 0 else 1
         size = divisor(num_tasks // devices, self.microbatch)
         inner = divisor(size, self.gradient_microbatch)
-        return dataclasses.replace(
-            self,
-            num_tasks=num_tasks,
-            microbatch=size,
-            gradient_microbatch=inner,
-            num_devices=devices,
-        )
+        return Layout(num_tasks, size, inner, devices, self.population_devices)
 
     @property
     def mesh(self) -> Mesh:
@@ -292,10 +284,7 @@ class Layout:
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.
 
-        Args:
-          fn: as above.
-          shared: what every task sees (theta, ...), passed through.
-          rows: leaves ``[N, ...]``.
+        Leaves of rows are ``[N, ...]``; every task sees ``shared`` (theta, ...).
         """
         return self.mean_and_rows(lambda *args: (fn(*args), ()), shared, rows)[0]
 

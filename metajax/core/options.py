@@ -63,8 +63,7 @@ def check(condition: Any, field: str, given: Any, allowed: str) -> None:
     Args:
       condition: a bool, or an array of bools that must all hold. A traced value
         has no truth yet and passes, so that options may be swept with ``vmap``.
-      field: the field's name in the dataclass.
-      given: its value.
+      field, given: the field's name in the dataclass, and its value.
       allowed: what is allowed, in words: ``"an integer of at least 1"``.
     """
     if hasattr(condition, "dtype"):
@@ -164,9 +163,6 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
       toml: whether the values come from a config file: messages then spell
         names ``num-tasks``, and ``api`` fields are refused.
 
-    Returns:
-      The instance.
-
     Raises:
       OptionError: for an unknown or missing name, a wrong type, an impossible value.
     """
@@ -195,8 +191,9 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
             raise OptionError(
                 named(name), f"{show(value)} does not fit; allowed: {mismatch}"
             ) from None
+    missing = dataclasses.MISSING
     for name, field in fields.items():
-        if name not in values and not _has_default(field):
+        if name not in values and field.default is field.default_factory is missing:
             raise OptionError(named(name), "is missing, and it has no default")
     try:
         return cls(**values)
@@ -210,8 +207,3 @@ def _unknown(name: str, fields: Any, settable: Any, spell: Any) -> str:
     spelled = [spell(one) for one in settable]
     allowed = f"allowed: {', '.join(spelled)}" if spelled else "there are no options here"
     return f"unknown option; {suggest(spell(name), spelled)}{allowed}"
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    missing = dataclasses.MISSING
-    return field.default is not missing or field.default_factory is not missing

@@ -34,16 +34,10 @@ class ActorCriticSettings(NamedTuple):
 
     def loss(self, outputs: Outputs, chunk: Chunk) -> jax.Array:
         """The loss of an annotated chunk."""
-        return losses.actor_critic_loss(
-            outputs.log_prob,
-            outputs.entropy,
-            outputs.value,
-            chunk.advantage,
-            chunk.target,
-            chunk.mask,
-            self.value_coefficient,
-            self.entropy_coefficient,
-        )
+        predicted = outputs.log_prob, outputs.entropy, outputs.value
+        known = chunk.advantage, chunk.target, chunk.mask
+        coefficients = self.value_coefficient, self.entropy_coefficient
+        return losses.actor_critic_loss(*predicted, *known, *coefficients)
 
 
 def actor_critic_learner(
@@ -111,16 +105,10 @@ def with_advantages(policy: Policy, now: ActorCriticSettings, weights: Tree, chu
     discount: Any = now.discount
     if callable(discount):
         discount = discount(chunk.next_observation)
-    value = values(chunk.observation)
+    value, after = values(chunk.observation), values(chunk.next_observation)
+    ends = chunk.terminated, chunk.truncated, chunk.mask
     advantage = losses.episodic_advantages(
-        chunk.reward,
-        value,
-        values(chunk.next_observation),
-        chunk.terminated,
-        chunk.truncated,
-        chunk.mask,
-        discount,
-        now.gae_lambda,
+        chunk.reward, value, after, *ends, discount, now.gae_lambda
     )
     return chunk._replace(
         advantage=advantage, target=advantage + value, scale=jnp.ones_like(advantage)

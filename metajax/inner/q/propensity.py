@@ -85,10 +85,8 @@ def logistic_fit(
     moments in the place of the Hessian: the loss never rises, whatever the data.
 
     Args:
-      x: ``[n, H]``.
+      x, weight, penalty: ``[n, H]``, ``[n]`` and ``[H]``.
       label: ``[n]``, 0 or 1.
-      weight: ``[n]``.
-      penalty: ``[H]``.
       num_steps: Number of steps from 0.
 
     Source: Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation algorithms".
