@@ -31,16 +31,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from metajax.core.options import (
-    AtLeast,
-    AtMost,
-    Count,
-    OptionError,
-    Options,
-    build,
-    kebab,
-    suggest,
-)
+from metajax.core.options import AtLeast, AtMost, Count, OptionError, Options, build, kebab, suggest
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:

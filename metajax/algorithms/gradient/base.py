@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import (
-    API,
-    AtLeast,
-    Count,
-    Fraction,
-    NonNegative,
-    OptionError,
-    Positive,
-)
+from metajax.core.options import API, AtLeast, Count, Fraction, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer

@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import (
-    AtLeast,
-    Count,
-    Fraction,
-    NonNegative,
-    OptionError,
-    Positive,
-)
+from metajax.core.options import AtLeast, Count, Fraction, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
     import jax

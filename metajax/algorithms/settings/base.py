@@ -8,15 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
-from metajax.core.options import (
-    Above,
-    Below,
-    Count,
-    Fraction,
-    NonNegative,
-    check,
-    check_number,
-)
+from metajax.core.options import Above, Below, Count, Fraction, NonNegative, check, check_number
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import Outer

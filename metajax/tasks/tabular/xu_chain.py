@@ -67,10 +67,7 @@ class XuChain(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            self.num_states % 2 == 0,
-            "num_states",
-            self.num_states,
-            "an even number of at least 2",
+            self.num_states % 2 == 0, "num_states", self.num_states, "an even number of at least 2"
         )
 
     def build(self) -> TaskFamily:
