@@ -38,11 +38,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
 
 
 def listed(name: str | None = None) -> dict[str, Any]:
-    """The catalogue, or of one name its entry.
-
-    Raises:
-      OptionError: for a name that is not in it.
-    """
+    """The catalogue, or of one name its entry; raises OptionError for a name that is not in it."""
     groups = catalogue()
     if name is None:
         return groups
@@ -57,8 +53,7 @@ def listed(name: str | None = None) -> dict[str, Any]:
 def render(name: str | None = None) -> str:
     """The catalogue as text: one line a name, or everything about one name.
 
-    Raises:
-      OptionError: for a name that is not in it.
+    Raises OptionError for a name that is not in it.
     """
     groups = catalogue()
     if name is None:

@@ -122,8 +122,7 @@ class Config:
     def build(self) -> tuple[MetaAlgorithm, Family]:
         """The algorithm on its family, and the held-out family; imports jax.
 
-        Raises:
-          OptionError: for settings that do not fit each other.
+        Raises OptionError for settings that do not fit each other.
         """
         from metajax.algorithms import built
 

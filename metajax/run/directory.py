@@ -46,8 +46,7 @@ class RunDirectory:
     def reporting_to(self, path: str | pathlib.Path) -> RunDirectory:
         """The same run with evaluation and pictures in another directory, which is created.
 
-        Raises:
-          OSError: If the directory cannot be created.
+        Raises OSError if the directory cannot be created.
         """
         other = RunDirectory(self.path)
         other._report_to(pathlib.Path(path))

@@ -1,8 +1,4 @@
-"""Options of algorithms whose learner is a DQN.
-
-Options are plain dataclasses and JAX is imported where it is first used, so that
-`metajax --help` and a mistake in a config file are answered at once.
-"""
+"""Options of algorithms whose learner is a DQN."""
 
 from __future__ import annotations
 
@@ -98,11 +94,7 @@ class QBased(WithTorso, LifetimeOptions):
         return 1
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
-
-        Raises:
-          OptionError: for sizes that do not fit the family, the devices or the budget.
-        """
+        """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax.core.layout import default_block
 
         layout = self.layout(
@@ -153,15 +145,18 @@ class QBased(WithTorso, LifetimeOptions):
         """The replay buffer of a task; ``name`` is the option that sizes it, for errors."""
         from metajax.data.buffer import uniform_replay
 
-        return uniform_replay(
-            family.spec,
-            num_streams=self.num_streams,
-            capacity=self.buffer_size,
-            batch_size=self.batch_size,
-            num_steps=self.n_step,
-            learning_starts=self.learning_starts,
-            name=name,
-        )
+        return uniform_replay(family.spec, **self.replayed(name))
+
+    def replayed(self, name: str) -> dict[str, Any]:
+        """The arguments that all kinds of replay share; ``name`` as for ``replay``."""
+        return {
+            "num_streams": self.num_streams,
+            "capacity": self.buffer_size,
+            "batch_size": self.batch_size,
+            "num_steps": self.n_step,
+            "learning_starts": self.learning_starts,
+            "name": name,
+        }
 
     def values(self, family: TaskFamily) -> QNetwork:
         """The action values."""
@@ -179,7 +174,11 @@ class QBased(WithTorso, LifetimeOptions):
         """
         from metajax import inner
 
-        arguments = {
+        return inner.q_learner(self.values(family), replay, **{**self.updating(), **changes})
+
+    def updating(self) -> dict[str, Any]:
+        """The arguments of ``metajax.inner.q_learner`` that say how it updates and explores."""
+        return {
             "optimizer": self.inner_rule(),
             "settings": self.settings,
             "boltzmann": self.exploration == "boltzmann",
@@ -187,7 +186,6 @@ class QBased(WithTorso, LifetimeOptions):
             "updates": self.updates,
             "target_period": self.target_period,
         }
-        return inner.q_learner(self.values(family), replay, **{**arguments, **changes})
 
     def inner_rule(self) -> optax.GradientTransformation:
         """The optimiser of the values, without its learning rate."""

@@ -105,27 +105,14 @@ class MetaQLearning(QBased):
         """The replay of windows, of a task or of training."""
         from metajax import inner
 
-        return inner.context_replay(
-            self.windows(family),
-            num_streams=self.num_streams,
-            capacity=self.buffer_size,
-            batch_size=self.batch_size,
-            num_steps=self.n_step,
-            learning_starts=self.learning_starts,
-            num_trials=num_trials,
-            name=name,
-        )
+        windows = self.windows(family)
+        return inner.context_replay(windows, num_trials=num_trials, **self.replayed(name))
 
     def learner(self, family: TaskFamily, replay: Any, **changes: Any) -> Learner:
         from metajax import inner
 
         arguments = {
-            "optimizer": self.inner_rule(),
-            "settings": self.settings,
-            "boltzmann": self.exploration == "boltzmann",
-            "double": self.double,
-            "updates": self.updates,
-            "target_period": self.target_period,
+            **self.updating(),
             "memory_size": self.memory_size,
             "batch_size": self.batch_size,
             "old_updates": self.old_updates,
@@ -162,12 +149,7 @@ class MetaQLearning(QBased):
         learner = inner.q_learner(
             self.context_values(family).values,
             replay.replay._replace(init=replay.empty),  # every iteration opens it
-            optimizer=self.inner_rule(),
-            settings=self.settings,
-            boltzmann=self.exploration == "boltzmann",
-            double=self.double,
-            updates=self.training_updates,
-            target_period=self.target_period,
+            **{**self.updating(), "updates": self.training_updates},
         )
         return lifetime(
             family,

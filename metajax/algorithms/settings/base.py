@@ -71,12 +71,8 @@ class MetaGradients(MetaOptimized):
         for name in self.learned:
             below = (Below(1),) if name in _PROBABILITIES else ()
             check_number(name, starts[name], Above(0), *below)
-        check(
-            self.window < num_adaptations,
-            "window",
-            self.window,
-            f"fewer than the adaptations of a lifetime ({num_adaptations})",
-        )
+        allowed = f"fewer than the adaptations of a lifetime ({num_adaptations})"
+        check(self.window < num_adaptations, "window", self.window, allowed)
 
 
 def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
