@@ -121,8 +121,7 @@ def _attribute_docs(cls: type) -> dict[str, str]:
         match = re.search(r"^(?:Attributes|Args):\n((?:(?: +.*)?\n?)*)", text, re.MULTILINE)
         if match:
             body = textwrap.dedent(match.group(1))
-            for names, doc in re.findall(
-                r"^([\w, ]+):((?:.*\n?)(?:^ +.*\n?)*)", body, re.MULTILINE
-            ):
+            entry = r"^([\w, ]+):((?:.*\n?)(?:^ +.*\n?)*)"
+            for names, doc in re.findall(entry, body, re.MULTILINE):
                 docs.update({one.strip(): " ".join(doc.split()) for one in names.split(",")})
     return docs

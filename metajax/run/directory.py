@@ -78,9 +78,8 @@ class RunDirectory:
             raise OptionError(where, "holds no run to resume; leave out --resume to start one")
         if self.is_used() and not resume:
             if not self.is_run():
-                raise OptionError(
-                    where, "is in use and holds no run; choose an empty or new directory"
-                )
+                problem = "is in use and holds no run; choose an empty or new directory"
+                raise OptionError(where, problem)
             if not overwrite:
                 raise OptionError(
                     where,
@@ -97,9 +96,8 @@ class RunDirectory:
         try:
             text = self.config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            raise OptionError(
-                str(self.path), "is not a run directory: it has no readable config.toml"
-            ) from None
+            problem = "is not a run directory: it has no readable config.toml"
+            raise OptionError(str(self.path), problem) from None
         return parse(text, overrides, source=str(self.config))
 
     def is_claimed(self) -> bool:

@@ -18,27 +18,17 @@ MOVES = np.array([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)], np.int32)
 
 
 class GoalTask(NamedTuple):
-    """A room with one goal.
+    """A room with one goal."""
 
-    Attributes:
-      goal: int32 ``[2]``, goal cell (x, y).
-    """
-
-    goal: jax.Array
+    goal: jax.Array  # int32 [2], goal cell (x, y)
 
 
 class GoalState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      position: int32 ``[2]``, cell of the agent (x, y).
-      paid: bool scalar; the goal has been reached before in this episode.
-      time: int32 scalar, steps since the reset.
-    """
-
-    position: jax.Array
-    paid: jax.Array
-    time: jax.Array
+    position: jax.Array  # int32 [2], cell of the agent (x, y)
+    paid: jax.Array  # bool scalar; the goal has been reached before in this episode
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 def move(position: jax.Array, action: jax.Array, size: int) -> jax.Array:

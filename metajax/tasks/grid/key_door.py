@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class KeyDoorTask(NamedTuple):
-    """A room with a start, a key and a door, whose cells may coincide.
-
-    Attributes:
-      start, key, door: int32 ``[2]``, cells (x, y).
-    """
+    """A room with a start, a key and a door: int32 ``[2]``, cells (x, y) that may coincide."""
 
     start: jax.Array
     key: jax.Array
@@ -26,17 +22,11 @@ class KeyDoorTask(NamedTuple):
 
 
 class KeyDoorState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      position: int32 ``[2]``, cell of the agent (x, y).
-      has_key: bool scalar.
-      time: int32 scalar, steps since the reset.
-    """
-
-    position: jax.Array
-    has_key: jax.Array
-    time: jax.Array
+    position: jax.Array  # int32 [2], cell of the agent (x, y)
+    has_key: jax.Array  # bool scalar
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
