@@ -1,8 +1,4 @@
-"""What RL2, SNAIL and the transformer have in common: memory adapts, PPO or A2C trains.
-
-Options are plain dataclasses and JAX is imported where it is first used, so that
-`metajax --help` and a mistake in a config file are answered at once.
-"""
+"""What RL2, SNAIL and the transformer have in common: memory adapts, PPO or A2C trains."""
 
 from __future__ import annotations
 
@@ -73,21 +69,13 @@ class MemoryBased(InPasses, WithTorso, InBlocks):
         raise NotImplementedError
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
-
-        Raises:
-          OptionError: for sizes that do not fit the family or the devices.
-        """
+        """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import outer
         from metajax.composition import compose
         from metajax.data.continuing import continuing
 
-        problem = continuing(
-            family,
-            self.learner(family),
-            num_streams=self.num_streams,
-            num_episodes=self.num_episodes,
-        )
+        sizes: Any = {"num_streams": self.num_streams, "num_episodes": self.num_episodes}
+        problem = continuing(family, self.learner(family), **sizes)
         objective = outer.whole_trial(
             problem, self.terms(), normalize_advantages=self.normalize_advantages
         )
