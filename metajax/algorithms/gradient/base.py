@@ -240,10 +240,12 @@ class GradientBased(MetaOptimized, WithTorso):
             ``metajax.inner.supervised``.
         """
         from metajax import inner, networks
+        from metajax.core.family import DataFamily
 
         model = self.model(family)
         arguments = {"inner": self.inner_rule(), "updates": self.updates_per_step, **changes}
         if isinstance(model, networks.Predictor):
+            assert isinstance(family, DataFamily)
             return inner.supervised(family.spec, model, **arguments)
         return inner.reinforce(
             model,
