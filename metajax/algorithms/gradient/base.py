@@ -99,7 +99,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         from metajax.composition import compose
 
         problem = self.problem(family)
-        rule = self.outer_rule(problem, self.layout(num_minibatches=self.minibatches))
+        rule = self.outer_rule(problem, self.layout())
         return compose(problem, rule, microbatch=self.microbatch)
 
     def problem(self, family: Family) -> Problem:
@@ -151,11 +151,6 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
     def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
         """How the initial weights improve; each algorithm has its own."""
         raise NotImplementedError
-
-    @property
-    def minibatches(self) -> int:
-        """Number of parts of the tasks with separate updates."""
-        return 1
 
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""

@@ -68,6 +68,10 @@ class MemoryBased(InPasses, WithTorso, InBlocks):
         """The memory of trials of ``num_steps`` steps; each algorithm has its own."""
         raise NotImplementedError
 
+    @property
+    def minibatches(self) -> int:
+        return self.num_minibatches if self.outer == "ppo" else 1
+
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import outer
@@ -79,9 +83,7 @@ class MemoryBased(InPasses, WithTorso, InBlocks):
         objective = outer.whole_trial(
             problem, self.terms(), normalize_advantages=self.normalize_advantages
         )
-        once = self.outer == "a2c"
-        layout = self.layout(whole=True, num_minibatches=1 if once else self.num_minibatches)
-        rule = self.passes(objective, layout, once=once)
+        rule = self.passes(objective, self.layout(whole=True), once=self.outer == "a2c")
         return compose(problem, rule, microbatch=self.microbatch)
 
     def learner(self, family: TaskFamily) -> Learner:
