@@ -96,7 +96,7 @@ def _meta_test(
 def evaluate(
     algorithm: MetaAlgorithm,
     key: Key,
-    theta: Tree,
+    theta: Tree | MetaState,
     family: Family | None = None,
     *,
     num_tasks: int = 100,
@@ -109,7 +109,8 @@ def evaluate(
     Args:
       algorithm: Algorithm whose learner adapts.
       key: Randomness of the tasks and their episodes; another one than that of training.
-      theta: Meta-parameters, for example ``state.theta``.
+      theta: Meta-parameters, for example ``state.theta``; or a whole ``MetaState``, of which
+        ``algorithm.deploy`` makes those of a meta-test.
       family: Family to draw the tasks from; of a finite one give the held-out split. Default:
         the training family.
       num_tasks: Number of tasks to average over.
