@@ -21,8 +21,8 @@ def rules(devices):
     for rule, (name, options) in toys.OUTER_RULES.items():
         if rule != "emaml":  # laid out like backprop
             options = {**options, **BLOCKS[devices], "optimizer": "sgd", "learning_rate": 0.1}
-            one = {"num_minibatches": 1} if rule == "epochs" else {}
-            yield rule, toys.make(name, family, num_tasks=8, devices=devices, **{**options, **one})
+            if rule != "epochs":
+                yield rule, toys.make(name, family, num_tasks=8, devices=devices, **options)
             # Minibatches and Fisher tasks that eight devices cannot share evenly.
             few = {
                 "epochs": {"num_minibatches": 2, "devices": None if devices > 1 else 1},
@@ -54,12 +54,13 @@ for (rule, alone), (_, shared) in zip(rules(1), rules(8), strict=True):
 algorithm = toys.make("reptile", family, num_tasks=8)
 
 
-def run(seed):
-    return metajax.train(algorithm, jax.random.key(seed), 2)[0].theta
+def run(seed, **options):
+    return metajax.train(algorithm, jax.random.key(seed), 2, **options)[0].theta
 
 
 rows = jax.jit(jax.vmap(run))(np.arange(2))
-close(jax.tree.map(lambda leaf: leaf[1], rows), run(1), "seeds")
+in_blocks = {"block_size": 1, "on_block": lambda *_: None}
+close(jax.tree.map(lambda leaf: leaf[1], rows), run(1, **in_blocks), "seeds")
 
 # Trained on five of the devices, tested on eight and on three, and gone on with on eight.
 five = toys.make("reptile", family, num_tasks=5)
@@ -74,9 +75,7 @@ for number in (16, 3):
     np.testing.assert_array_equal(here.returns, there.returns)
     assert np.isfinite(here.returns).all()
     assert here.returns.shape == (number, 4)
-more, _ = metajax.train(
-    algorithm, jax.random.key(0), 2, state=state, start=1, on_block=lambda *_: None
-)
+more, _ = metajax.train(algorithm, jax.random.key(0), 2, state=state, start=1, **in_blocks)
 assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(more.theta))
 
 # Minibatches: as many devices as share each of them, and no others.

@@ -1,11 +1,11 @@
 """Every registered algorithm in a small size, with the runs that its tests share.
 
 Compiling costs more than all the rest, so each program is compiled once in a process: one
-block of training, one meta-test, and one trial alone.
+block of training, and trials side by side.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,6 @@ from metajax.algorithms import ALGORITHMS
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import DataFamily, Family, TaskFamily
 from metajax.core.types import Key, Tree, Trial
-from metajax.evaluation import Evaluation
 
 KEY, TEST_KEY = 0, 1
 NUM_TEST_TASKS = 5
@@ -35,6 +34,8 @@ LIFETIME_SIZES = {
     "learning_starts": 6,
     "hidden_sizes": (4,),
 }
+LEARNED = ("inner_lr", "discount", "gae_lambda", "value_coefficient", "entropy_coefficient")
+"""All that the meta-gradient actor-critic can learn."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "rl2": {"hidden_size": 3},
     "rl2-reward-prediction": {"hidden_size": 3},
@@ -43,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
+    "meta-gradient-actor-critic": {"learned": LEARNED},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
 }
@@ -126,33 +128,35 @@ class Run:
         return self.algorithm.deploy(self.training[0][2]) if has_theta else ()
 
     @functools.cached_property
-    def meta_test(self) -> Evaluation:
-        """After training, on tasks of the same family."""
-        key = jax.random.key(TEST_KEY)
-        return metajax.evaluate(self.algorithm, key, self.theta, num_tasks=NUM_TEST_TASKS)
+    def adapt(self) -> Callable[[Key, Tree], Trial]:
+        """``(keys, tasks) ->`` trials side by side, of lifetimes with returns of the mode."""
+        explore = self.algorithm.axis != "points"
+        adapt = functools.partial(self.algorithm.adapt, explore=explore)
+        program = jax.jit(jax.vmap(adapt, (0, None, 0)))
+        return lambda keys, tasks: jax.device_get(program(keys, self.theta, tasks))
 
     @functools.cached_property
-    def alone(self) -> list[Trial]:
-        """The trials of the meta-test one after the other.
+    def trials(self) -> Trial:
+        """Those of a meta-test with the key ``TEST_KEY``, leaves ``[N, ...]``."""
+        return self.adapt(*drawn(self.algorithm.family, jax.random.key(TEST_KEY), NUM_TEST_TASKS))
 
-        Of environments with returns of the mode, and ``NUM_STREAMS`` where streams are no part
-        of the learner.
-        """
-        options: dict[str, Any] = {"explore": self.algorithm.axis == "adaptations"}
-        if self.algorithm.axis == "episodes":
-            options["num_streams"] = NUM_STREAMS
-        trial = jax.jit(functools.partial(self.algorithm.adapt, **options))
-        _, tasks, keys = of_rows(self.algorithm.family, jax.random.key(TEST_KEY), NUM_TEST_TASKS)
-        rows = [jax.tree.map(lambda leaf, i=i: leaf[i], tasks) for i in range(NUM_TEST_TASKS)]
-        found = [trial(key, self.theta, row) for key, row in zip(keys, rows, strict=True)]
-        return jax.device_get(found)
+    @functools.cached_property
+    def returns(self) -> np.ndarray:
+        """What a meta-test with sampled actions finds, of lifetimes by hand."""
+        if self.algorithm.axis != "points":
+            return self.trials.returns
+        return np.stack([_lifetime_returns(row_of(self.trials, i)) for i in range(NUM_TEST_TASKS)])
 
 
-def of_rows(family: Family, key: Key, number: int) -> tuple[Key, Tree, Key]:
-    """The keys, tasks and keys of trials that a batch of tasks draws from its key."""
-    keys = jax.random.split(key, number)
-    pairs = jax.vmap(jax.random.split)(keys)
-    return keys, jax.vmap(family.sample)(pairs[:, 0]), pairs[:, 1]
+def drawn(family: Family, key: Key, number: int) -> tuple[Key, Tree]:
+    """Keys of trials and tasks, as a batch draws them from its key."""
+    pairs = jax.vmap(jax.random.split)(jax.random.split(key, number))
+    return pairs[:, 1], jax.vmap(family.sample)(pairs[:, 0])
+
+
+def row_of(tree: Tree, index: int) -> Tree:
+    """One row of leaves ``[N, ...]``."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def iteration_key(key: Key, iteration: int) -> Key:
@@ -172,25 +176,21 @@ def every(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", list(marked))
 
 
-def episode_returns_at(reward: np.ndarray, done: np.ndarray, points: list[int]) -> np.ndarray:
-    """Returns of a lifetime by hand.
+def _lifetime_returns(trial: Trial) -> np.ndarray:
+    """``[points]``, before any, half and all of the four adaptations.
 
-    Args:
-      reward, done: ``[K + 1, T, E]``, of its chunks.
-      points: chunks after which to measure.
-
-    Returns:
-      ``[points]``, the mean over streams of the return of the episode that ended last, or
-      of the first one so far.
+    The mean over streams of the return of the episode that ended last, or of the first one so
+    far.
     """
-    num_chunks, num_steps, num_streams = reward.shape
-    found = np.zeros((num_chunks, num_streams))
-    for stream in range(num_streams):
+    found = np.zeros((5, NUM_STREAMS))
+    for stream in range(NUM_STREAMS):
         running, latest = 0.0, None
-        for time in range(num_chunks * num_steps):
-            chunk, step = divmod(time, num_steps)
-            running += reward[chunk, step, stream]
-            if done[chunk, step, stream]:
-                running, latest = 0.0, running
+        for chunk in range(5):
+            part = trial.query if chunk == 4 else row_of(trial.support, chunk)
+            done = part.terminated | part.truncated
+            for step in range(len(done)):
+                running += part.reward[step, stream]
+                if done[step, stream]:
+                    running, latest = 0.0, running
             found[chunk, stream] = running if latest is None else latest
-    return found.mean(axis=1)[points]
+    return found.mean(axis=1)[[0, 2, 4]]

@@ -105,7 +105,7 @@ def test_a_replay_draws_as_its_trial_did(generator, assert_same):
 def test_counts_of_transitions_end_where_integers_do():
     """A schedule would begin anew if they wrapped around."""
     run = protocol.run("dqn")
-    learner, trial = run.algorithm.learner, run.alone[0]
+    learner, trial = run.algorithm.learner, protocol.row_of(run.trials, 0)
     last = np.iinfo(np.int32).max
     phi = trial.phi._replace(env_steps=np.int32(last - 1))
     noise = learner.noise(jax.random.key(3))

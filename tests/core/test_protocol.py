@@ -1,5 +1,7 @@
 """What every registered algorithm must keep to, each in one small run."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,19 @@ LABELLED = (*toys.FEW_SHOT, *SINUSOID)
 ALL = (*metajax.list_algorithms(), *SINUSOID, *DISCRETE)
 # Training of a classical method only reports, so one speaks for all.
 TRAINED = tuple(name for name in ALL if name not in CLASSICAL or name == "psrl")
+TESTED = (
+    *metajax.list_algorithms(),
+    "maml on sinusoid",
+    "cavia on sinusoid",
+    "joint on sinusoid",
+    "maml on arms",
+)
+ALONE = (
+    *("dqn", "es-dqn", "meta-gradient-actor-critic", "meta-policy", "meta-q-learning"),
+    *("rl2", "snail", "transformer", "thompson-sampling", "psrl"),
+    *("lstm-optimizer", "prototypical", "maml on sinusoid", "cavia on sinusoid"),
+)
+"""Each kind of learner."""
 
 
 def _signature(tree):
@@ -75,7 +90,7 @@ def _steps(name, key, num_tasks):
         return num_tasks * family.spec.episode_length
     if name in LABELLED:
         return num_tasks * toys.NUM_STREAMS
-    _, tasks, _ = protocol.of_rows(family, key, num_tasks)
+    _, tasks = protocol.drawn(family, key, num_tasks)
     lengths = tasks.lifetime if isinstance(tasks, toys.Walk) else 2 * np.ones(num_tasks, int)
     return toys.NUM_STREAMS * int(np.sum(lengths))
 
@@ -146,27 +161,26 @@ def _state_after(algorithm):
     return jax.eval_shape(algorithm.step, jax.random.key(0), _state(algorithm))[0]
 
 
-# --- Meta-tests ----------------------------------------------------------------------------
+# --- Trials --------------------------------------------------------------------------------
 
 
-@protocol.every(*ALL)
-def test_a_meta_test(name):
-    algorithm, found = protocol.run(name).algorithm, protocol.run(name).meta_test
-    assert found.axis == algorithm.axis == _axis(name)
+@protocol.every(*TESTED)
+def test_trials(name):
+    algorithm, found = protocol.run(name).algorithm, protocol.run(name).trials
     per_trial = _returns_of_a_trial(name)
     assert found.returns.shape == (protocol.NUM_TEST_TASKS, per_trial)
-    assert found.num_adaptations == per_trial - 1
     assert np.isfinite(found.returns).all()
-    if name in LABELLED:
-        of = "accuracy" if algorithm.family.spec.classes else "negative squared error"
-        assert found.score == of
-    key = jax.random.key(protocol.TEST_KEY)
-    if found.axis == "points":
+    assert algorithm.axis == _axis(name)
+    if algorithm.axis == "points":
         sizes = protocol.LIFETIME_SIZES
         steps = sizes["lifetime"] + sizes["num_steps"] * sizes["num_streams"]
-        assert found.env_steps == protocol.NUM_TEST_TASKS * steps
+        assert (found.env_steps == steps).all()
+        # The best action is the same in every step, so a greedy episode pays all or nothing.
+        assert set(np.unique(found.returns)) <= {0.0, 2.0}
     else:
-        assert found.env_steps == per_trial * _steps(name, key, protocol.NUM_TEST_TASKS)
+        key = jax.random.key(protocol.TEST_KEY)
+        steps = _steps(name, key, protocol.NUM_TEST_TASKS)
+        assert np.sum(found.env_steps) == per_trial * steps
 
 
 def _axis(name):
@@ -175,60 +189,67 @@ def _axis(name):
     return "points" if name in toys.LIFETIMES else "adaptations"
 
 
-@protocol.every(*toys.LIFETIMES)
-def test_a_lifetime_alone_equals_it_in_a_batch(name):
-    """Also where the mode is measured, in episodes of its own: adaptation samples its actions."""
-    together = protocol.run(name).meta_test.returns
-    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
-        reward, done = (
-            np.concatenate([np.asarray(support), np.asarray(query)[None]])
-            for support, query in (
-                (trial.support.reward, trial.query.reward),
-                (
-                    trial.support.terminated | trial.support.truncated,
-                    trial.query.terminated | trial.query.truncated,
-                ),
-            )
-        )
-        # After none, half and all of the four chunks that are adapted to.
-        by_hand = protocol.episode_returns_at(reward, done, [0, 2, 4])
-        np.testing.assert_allclose(by_hand, expected, rtol=1e-5, atol=1e-6)
-        # The best action is the same in every step, so a greedy episode pays all or nothing.
-        assert set(np.unique(trial.returns)) <= {0.0, 2.0}
+@protocol.every(*TESTED)
+def test_other_tasks_of_a_batch_change_nothing(name):
+    run = protocol.run(name)
+    keys, tasks = protocol.drawn(
+        run.algorithm.family, jax.random.key(protocol.TEST_KEY), protocol.NUM_TEST_TASKS
+    )
+    order = np.array([3, 3, 0, 3, 4])
+    again = run.adapt(*jax.tree.map(lambda leaf: leaf[order], (keys, tasks)))
+    for index, row in enumerate(order):
+        _assert_close(protocol.row_of(again, index), protocol.row_of(run.trials, row), name)
 
 
-@protocol.every(*toys.FEW_SHOT, "maml on sinusoid", "cavia on sinusoid")
-def test_a_task_of_examples_alone_equals_it_in_a_batch(name):
-    together = protocol.run(name).meta_test.returns
-    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
-        np.testing.assert_allclose(trial.returns, expected, rtol=1e-4, atol=1e-5)
+def _assert_close(one, other, name):
+    """Of what happened in trials, by rounding."""
+    np.testing.assert_allclose(one.returns, other.returns, rtol=1e-4, atol=1e-5)
+    if name not in LABELLED:
+        np.testing.assert_allclose(one.query.action, other.query.action, rtol=1e-4, atol=1e-5)
+
+
+@protocol.every(*ALONE)
+def test_a_task_alone_equals_it_in_a_batch(name):
+    run = protocol.run(name)
+    explore = run.algorithm.axis != "points"
+    alone = jax.jit(functools.partial(run.algorithm.adapt, explore=explore))
+    keys, tasks = protocol.drawn(
+        run.algorithm.family, jax.random.key(protocol.TEST_KEY), protocol.NUM_TEST_TASKS
+    )
+    for row, key in enumerate(keys):
+        trial = alone(key, run.theta, protocol.row_of(tasks, row))
+        _assert_close(trial, protocol.row_of(run.trials, row), name)
 
 
 @protocol.every(*MEMORY, "thompson-sampling", "psrl")
-def test_a_trial_alone_equals_it_in_a_batch(name):
-    run = protocol.run(name)
-    key = jax.random.key(protocol.TEST_KEY)
-    together = metajax.evaluate(
-        run.algorithm,
-        key,
-        run.theta,
-        num_tasks=protocol.NUM_TEST_TASKS,
-        num_streams=protocol.NUM_STREAMS,
-        explore=False,
-    )
-    assert together.env_steps == protocol.NUM_STREAMS * run.meta_test.env_steps
-    for trial, expected in zip(run.alone, together.returns, strict=True):
-        np.testing.assert_allclose(trial.returns, expected, rtol=1e-5, atol=1e-6)
-
-
-@protocol.every(*toys.CONTINUING)
 def test_the_mode_goes_through_a_trial_of_its_own(name):
     """What is measured is what is run, and nothing beside it."""
     run = protocol.run(name)
-    length = run.algorithm.family.spec.episode_length
-    for trial in run.alone:
-        assert np.isfinite(trial.returns).all()
-        shape = protocol.NUM_EPISODES, length, protocol.NUM_STREAMS
-        rewards = trial.query.reward.reshape(shape)
-        np.testing.assert_allclose(trial.returns, rewards.sum(axis=1).mean(axis=1), rtol=1e-5)
-        assert trial.env_steps == np.prod(shape)
+    task = run.algorithm.family.sample(jax.random.key(protocol.TEST_KEY))
+    adapt = functools.partial(run.algorithm.adapt, num_streams=2, explore=False)
+    trial = jax.jit(adapt)(jax.random.key(protocol.KEY), run.theta, task)
+    shape = protocol.NUM_EPISODES, run.algorithm.family.spec.episode_length, 2
+    rewards = np.asarray(trial.query.reward).reshape(shape)
+    assert np.isfinite(trial.returns).all()
+    np.testing.assert_allclose(trial.returns, rewards.sum(axis=1).mean(axis=1), rtol=1e-5)
+    assert trial.env_steps == np.prod(shape)
+
+
+# One of each axis and score.
+@protocol.every("reptile", "dqn", "rl2", "psrl", "lstm-optimizer", "prototypical")
+def test_a_meta_test_is_its_trials(name):
+    run = protocol.run(name)
+    found = metajax.evaluate(
+        run.algorithm,
+        jax.random.key(protocol.TEST_KEY),
+        run.theta,
+        num_tasks=protocol.NUM_TEST_TASKS,
+        explore=_axis(name) != "points",
+    )
+    np.testing.assert_allclose(found.returns, run.trials.returns, rtol=1e-4, atol=1e-5)
+    assert found.axis == _axis(name)
+    assert found.num_adaptations == found.returns.shape[1] - 1
+    assert found.env_steps == np.sum(run.trials.env_steps)
+    scores = {"lstm-optimizer": "negative squared error", "prototypical": "accuracy"}
+    if name in scores:
+        assert found.score == scores[name]
