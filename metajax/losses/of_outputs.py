@@ -1,4 +1,4 @@
-"""Losses of a policy's ``Outputs`` on a ``Chunk``, and objectives of weighted terms.
+"""Losses of the ``Outputs`` of a policy on a ``Chunk``, and objectives of weighted terms.
 
 A loss is ``(outputs, chunk) -> scalar``; a term also sees theta.
 """
@@ -45,12 +45,11 @@ def clipped_loss(clip: float | jax.Array) -> Loss:
 
 
 def policy_gradient_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
-    """``-sum(log_prob * advantage) / (T E)``, for one gradient step from fresh trials.
+    """The policy-gradient loss in reward units, ``-sum(log_prob * advantage) / (T E)``.
 
-    Advantages are taken back to reward units and the sum is over the whole
-    horizon, so that the gradient is that of the mean return over tasks, divided by
-    T. With advantages normalised within each task, a solved task, whose advantages
-    are small, would weigh as much as an unsolved one.
+    The gradient is that of the mean return over tasks, divided by T. Advantages normalised
+    within each task would instead give a solved task, with small advantages, the weight of
+    an unsolved one. For one gradient step from fresh trials.
     """
     filled = jnp.mean(chunk.mask, dtype=outputs.log_prob.dtype)
     advantage = chunk.advantage * chunk.scale
@@ -83,10 +82,10 @@ def return_error(discount: float | jax.Array) -> Loss:
 
 
 def behaviour_loss(discount: float | jax.Array) -> Loss:
-    """The policy gradient of a policy that acts on action values, for its epsilon.
+    """The policy-gradient loss for the exploration rate of a policy on action values.
 
-    ``-mean(log_prob * (G - expected value))``, where G are ``following_returns``. Nothing is
-    differentiated through the values themselves.
+    ``-mean(log_prob * (G - expected value))``, where G are ``following_returns``. Values are
+    not differentiated.
     """
 
     def loss(outputs, chunk):
@@ -98,10 +97,10 @@ def behaviour_loss(discount: float | jax.Array) -> Loss:
 
 
 def following_returns(outputs: Outputs, chunk: Chunk, discount: float | jax.Array) -> jax.Array:
-    """Discounted returns up to the last step of a chunk, or to the end of the episode.
+    """Discounted returns to the end of the episode or chunk, ``[T, E]``, without gradient.
 
-    ``[T, E]``, without gradient; the last reward of each return is the target of that step,
-    which stands for everything after it.
+    The last reward of each return is replaced by the target of that step, which includes
+    everything after it.
     """
     ends = chunk.done.at[-1].set(True)
     known = jnp.where(ends, outputs.target, chunk.reward)
@@ -116,13 +115,13 @@ def total_of(*parts: tuple[float | jax.Array, Loss]) -> Loss:
 
 
 def term(loss: Loss) -> Term:
-    """A loss as a term of an objective, which does not depend on theta by itself."""
+    """``loss`` as a term of an objective, without direct dependence on theta."""
     return lambda theta, outputs, data: loss(outputs, data)
 
 
 def evaluated(
     terms: dict[str, tuple[float | jax.Array, Term]], theta: Tree, outputs: Tree, data: Tree
 ) -> tuple[jax.Array | float, dict[str, jax.Array]]:
-    """The weighted sum of named terms, and each term by itself."""
+    """The weighted sum of named terms, and the value of each term."""
     values = {name: one(theta, outputs, data) for name, (_, one) in terms.items()}
     return sum(weight * values[name] for name, (weight, _) in terms.items()), values
