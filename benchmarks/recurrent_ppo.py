@@ -39,11 +39,8 @@ class ActorCritic(nn.Module):
         scalars = jnp.stack([reward, start.astype(jnp.float32)], -1)
         flat = observation.reshape(*observation.shape[:2], -1)
         inputs = jnp.concatenate([flat, jax.nn.one_hot(action, self.num_actions), scalars], -1)
-        scan = nn.scan(
-            lambda cell, carry, x: cell(carry, x),
-            variable_broadcast="params",
-            split_rngs={"params": False},
-        )
+        over_time = {"variable_broadcast": "params", "split_rngs": {"params": False}}
+        scan = nn.scan(lambda cell, carry, x: cell(carry, x), **over_time)
         carry, hidden = scan(nn.GRUCell(self.hidden_size), carry, inputs)
         return carry, nn.Dense(self.num_actions)(hidden), nn.Dense(1)(hidden)[..., 0]
 

@@ -1,7 +1,8 @@
 """Named algorithms: one short file each, built from the inner and the outer room.
 
 To add one: a file with a frozen dataclass of options whose ``build(family)``
-returns a ``MetaAlgorithm``, a line below, and a config.
+returns a ``MetaAlgorithm``, a line below, and a config. One that learns from labelled
+examples says ``labelled = True``.
 """
 
 from __future__ import annotations
@@ -82,9 +83,16 @@ def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
       >>> family = metajax.tasks.make("point-navigation")
       >>> maml = metajax.make("maml", family, inner_steps=1, num_tasks=20)
     """
-    made = build(ALGORITHMS.get(name), options, where=name)
+    return built(build(ALGORITHMS.get(name), options, where=name), family)
 
-    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after mistakes above
+
+def built(options: Any, family: Family) -> MetaAlgorithm:
+    """The algorithm of some options on a family.
+
+    Raises:
+      OptionError: for a family that is none, or of a kind that the algorithm cannot learn from.
+    """
+    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after other mistakes
 
     if not isinstance(family, TaskFamily | DataFamily):
         raise OptionError(
@@ -92,7 +100,11 @@ def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
             f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "
             'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
         )
-    return made.build(family)
+    if isinstance(family, DataFamily) and not getattr(options, "labelled", False):
+        raise OptionError(
+            "family", f"{family.spec.name} holds labelled examples; allowed: an environment"
+        )
+    return options.build(family)
 
 
 def list_algorithms() -> tuple[str, ...]:

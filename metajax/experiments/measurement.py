@@ -58,8 +58,7 @@ def measure(
         ``env_steps`` in ``info``.
 
     Returns:
-      The record that ``metajax bench --help`` describes; beside a yardstick with its
-      ``yardstick_env_steps_per_second`` and the ``ratio`` to them.
+      The record that ``metajax bench --help`` describes.
 
     Raises:
       MemoryError: if the program would not fit what is free.
@@ -70,11 +69,11 @@ def measure(
     family, options = algorithm.family, config.algorithm.options
     length = iterations or max(1, 400 // getattr(options, "num_tasks", 1))
     key = jax.random.key(seed)
-    ours = _Program(
-        lambda key, state: train(algorithm, key, length, state=state),
-        initial_state(algorithm, key),
-        key,
-    )
+
+    def run(key, state):
+        return train(algorithm, key, length, state=state)
+
+    ours = _Program(run, initial_state(algorithm, key), key)
     peak, source = machine.peak_memory()  # before a yardstick needs any
     others = [] if yardstick is None else [_beside(*yardstick(family, options), key, length)]
     product = MatrixProduct()
@@ -133,7 +132,7 @@ def resolved_setting(config: Config, family: Any) -> dict[str, Any]:
     """The algorithm's options with what it chooses by itself filled in, and the family's name."""
     setting = {**config.to_dict()["algorithm"], "family": config.family.name}
     if "horizon" in setting:
-        setting["horizon"] = setting["horizon"] or family.spec.episode_length
+        setting["horizon"] = setting["horizon"] or getattr(family.spec, "episode_length", None)
     if isinstance(config.algorithm.options, GradientBased):
         layout = config.algorithm.options.layout()
         setting["microbatch"] = layout.microbatch
@@ -155,11 +154,7 @@ def _beside(init: Callable, step: Callable, key: jax.Array, length: int) -> _Pro
 class _Program:
     """A compiled training, warmed up, that goes on where its last call stopped.
 
-    Attributes:
-      lower_seconds, compile_seconds: time until the program was lowered, and compiled.
-      needed_bytes: bytes that it needs beside its arguments, if known.
-      seconds, env_steps: time and transitions of each call, the first one a warm-up.
-      info: metrics of the last call.
+    ``seconds`` and ``env_steps`` are those of each call, the first one a warm-up.
     """
 
     def __init__(self, run: Callable, state: Any, key: jax.Array) -> None:

@@ -35,13 +35,9 @@ def of_table(
     lines: Sequence[Line],
     measured: Mapping[str, Records],
 ) -> list[pathlib.Path]:
-    """Draws a table, and settings that its methods learned; returns the paths of the pictures.
+    """Draws a table, and settings that its methods learned, by its records by label.
 
-    Args:
-      stem: path of the pictures without its end.
-      table: the table.
-      headers, lines: its columns of numbers and its lines.
-      measured: its records by label.
+    ``stem`` is the path of the pictures without its end; returns their paths.
     """
     paths, title = [stem.with_name(f"{stem.name}.png")], f"{table.title} ({table.source})"
     if table.metric == "learning-curve":
@@ -111,12 +107,7 @@ def lifetime_curves(
 
 
 def throughput(path: plots.Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Draws speed and memory over the number of tasks, one line a setting and device.
-
-    Args:
-      path: the picture.
-      records: records of ``metajax.experiments.throughput``.
-    """
+    """Draws speed and memory over the number of tasks, one line a setting and device."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for record in sorted(records, key=lambda one: one["setting"]["num-tasks"]):
         lines.setdefault(_setting(record), []).append(record)

@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
-from metajax.experiments.table_cells import read_records
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load
 from metajax.experiments.table_results import Line
-from metajax.run import tables
+from metajax.run import records, tables
 from metajax.run.tables import Grid
 
 _PLACE = re.compile(
@@ -57,7 +56,8 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
         return throughput.grid(table, results)
     if profile not in table.profiles:
         raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
-    lines = table_results.lines(table, profile, read_records(table, results))
+    found = records.read(results / f"{name}.jsonl")
+    lines = table_results.lines(table, profile, found)
     if not any(value for line in lines if line.kind != "published" for value in line.values):
         raise ValueError(
             f"table {name}: {results} has no results of its {profile} profile; run "

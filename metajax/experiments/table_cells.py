@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ from metajax.algorithms import ALGORITHMS
 from metajax.core.options import OptionError, kebab, suggest
 from metajax.experiments.table_definition import Column, Profile, Row, Table, chosen
 from metajax.run import config as configs
-from metajax.run import records
 from metajax.run.config import Config, EvaluateOptions
 from metajax.tasks import FAMILIES
 
@@ -78,7 +76,7 @@ class Cell:
     def training_digest(self) -> str:
         """Digits that differ where training does."""
         parts = ("family", "algorithm", "train", "seed")
-        return digest({name: self.settings[name] for name in parts})
+        return configs.digest({name: self.settings[name] for name in parts})
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
         """Whether a record holds this cell's number.
@@ -95,12 +93,6 @@ class Cell:
         if "evaluate" in settings:
             settings["evaluate"] = {**_defaults(EvaluateOptions), **settings["evaluate"]}
         return settings == self.settings
-
-
-def digest(settings: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits that differ where any setting differs."""
-    text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def cells(table: Table, profile: str) -> list[Cell]:
@@ -144,11 +136,6 @@ def only(table: Table, profile: str, names: Sequence[str], seeds: Sequence[int] 
             allowed = ", ".join(map(str, there))
             raise OptionError("--seeds", f"{seed} is no seed of these cells; allowed: {allowed}")
     return [one for one in found if not seeds or one.seed in seeds]
-
-
-def read_records(table: Table, results: pathlib.Path) -> list[dict[str, Any]]:
-    """All records of a table, including those of settings that it no longer has."""
-    return records.read(results / f"{table.name}.jsonl")
 
 
 @contextlib.contextmanager

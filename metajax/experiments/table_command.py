@@ -11,7 +11,7 @@ from typing import Any
 
 from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_results, throughput
-from metajax.experiments.table_cells import Cell, cells, only, read_records
+from metajax.experiments.table_cells import Cell, cells, only
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
 from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
@@ -24,9 +24,7 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     """Runs and shows one table; returns the exit code.
 
     Args:
-      options: ``name``, ``profile``, ``only``, ``seeds``, ``resume``, ``json``, ``tables`` (the
-        directory of definitions), ``output`` (a directory, or None for
-        ``benchmarks/results`` and ``runs/tables``).
+      options: those of ``metajax table --help``.
       prepare_jax: called before jax is imported, where something is missing.
 
     Raises:
@@ -47,7 +45,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         wanted = only(table, options.profile, options.only, options.seeds)
         for profile in table.profiles:
             cells(table, profile)  # a mistake in the other profile is one as well
-        known = read_records(table, results)
+        file = results / f"{table.name}.jsonl"
+        known = records.read(file)
         missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
         there = f"; {done} recorded in {results}" if done else ""
@@ -56,8 +55,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         code = 0
         if missing:
             prepare_jax()
-            code = _run(missing, options, results / f"{table.name}.jsonl", work.parent / "trained")
-        return _show(table, options, results, work, code)
+            code = _run(missing, options, file, work.parent / "trained")
+        return _show(table, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
 
@@ -90,7 +89,7 @@ def _run(
         )
     except (KeyboardInterrupt, table_runner.Interrupted) as stop:
         say(f"interrupted; what is done is saved; continue with: {_again(options)}")
-        return getattr(stop, "exit_code", 130)
+        return stop.args[0] if stop.args else 130
     except CheckpointError as error:
         return failed(str(error))
     except OSError as error:
@@ -108,15 +107,14 @@ def _run(
 def _show(
     table: Table,
     options: argparse.Namespace,
-    results: pathlib.Path,
+    file: pathlib.Path,
     work: pathlib.Path,
     code: int,
 ) -> int:
     """Prints the table and writes its renderings; returns the exit code."""
-    known = read_records(table, results)
+    known, files = records.read(file), [file]
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
-    files = [results / f"{table.name}.jsonl"]
     if code not in _INTERRUPTED:
         from metajax.experiments import pictures
 

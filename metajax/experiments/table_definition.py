@@ -81,12 +81,7 @@ class Layer(Options):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column(Layer):
-    """One setting in which every method is measured.
-
-    Attributes:
-      name: heading of the column.
-      metric, decimals, better: see ``Table``, whose values are the defaults.
-    """
+    """One setting in which every method is measured; what it leaves out is the table's."""
 
     name: str
     metric: Metric | None = None
@@ -167,10 +162,8 @@ class Profile(Options):
       columns: columns that are run. Default: all.
       rows: rows and ROW/COLUMN cells that are run. Default: all.
       seeds: seeds of methods that are trained.
-      num_tasks: number of held-out tasks, or numbers by row or ROW/COLUMN. Default: what the
-        layers set.
-      num_iterations: likewise of training; ``decay-iterations`` of the algorithm that are
-        equal stay equal.
+      num_tasks: held-out tasks, a number or numbers by row or ROW/COLUMN.
+      num_iterations: likewise of training; equal ``decay-iterations`` of the algorithm follow.
     """
 
     columns: tuple[str, ...] = ("*",)
@@ -195,19 +188,14 @@ class Table(Layer):
     """A table of methods.
 
     Attributes:
-      name: name of its file.
-      title: one line.
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
         task; ``normalized``, the total as a fraction of that policy's; ``per-episode`` and
         ``after-steps``, a number for each episode of a trial or after 0..K adaptations, in
         place of columns; ``learning-curve``, the numbers of ``learning_curves.Summary``.
-      decimals: number of decimals shown.
-      better: which numbers are.
       threshold: return of a learning curve to which steps are counted.
       baseline: row whose steps are the unit of the other rows' steps.
-      profiles: ``quick`` and ``full``.
-      directory: directory of its file.
+      name, directory: those of its file.
     """
 
     name: str

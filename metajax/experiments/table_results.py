@@ -105,9 +105,8 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             continue
         about["records"] = of_columns = [found.get((row.name, name), []) for name in names]
         if table.metric == "learning-curve":
-            values = _of_curves(
-                table, of_columns[0], [] if row.name == table.baseline else baseline
-            )
+            others = [] if row.name == table.baseline else baseline
+            values = _of_curves(table, of_columns[0], others)
             result.append(Line(row.label, "measured", values, **about))
             continue
         label, kind = row.label, "reference" if row.reference else "measured"
@@ -180,10 +179,6 @@ def estimate(records: Records) -> list[Estimate]:
     interval over seeds and b the mean of those over tasks. Chance inside of trials is in both,
     and in b not divided by the number of seeds S: where there is nothing else, the interval is
     up to ``sqrt(S + 1)`` times too wide. A single seed has b alone.
-
-    Args:
-      records: one a seed, each with ``mean`` and, unless it is exact, ``interval`` over tasks
-        (numbers or lists).
     """
     found = []
     for values, of_tasks in zip(*_numbers(records), strict=True):

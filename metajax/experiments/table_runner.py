@@ -15,9 +15,10 @@ from metajax.core.family import Spec
 from metajax.core.options import OptionError
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
-from metajax.experiments.table_cells import Cell, digest, naming
+from metajax.experiments.table_cells import Cell, naming
 from metajax.experiments.table_definition import VECTORS
 from metajax.run import checkpoints, loop, machine, records, tables
+from metajax.run.config import digest
 from metajax.run.console import out_of_memory
 from metajax.run.directory import InUse, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
@@ -34,11 +35,7 @@ Progress = Callable[[str], None]
 
 
 class Interrupted(Exception):
-    """Training was asked to stop and has saved; ``exit_code`` is that of the signal."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(f"interrupted ({exit_code})")
-        self.exit_code = exit_code
+    """Training was asked to stop and has saved; the argument is the exit code of the signal."""
 
 
 def run_cells(
@@ -56,7 +53,7 @@ def run_cells(
       cells: cells without a record.
       profile: name of their profile, for the records.
       results: file of records.
-      runs: directory of the checkpoints of methods that are trained.
+      runs: directory of runs of methods that are trained.
       resume: continue runs that were interrupted.
       progress: receives a line of text a cell, and one before it is trained.
 
@@ -115,8 +112,7 @@ def measure(
       (over tasks) and ``interval`` (95%), each a number or a list; ``num_tasks``;
       ``iterations``, ``env_steps``, ``seconds`` of training; ``evaluation_seconds``;
       ``environment``; of a tuned row also ``tuned``; of a learning curve ``steps`` and
-      ``returns`` of every task; where settings are learned ``schedules``, with ``iteration``
-      a column of each.
+      ``returns`` of every task; of learned settings ``schedules`` over ``iteration``.
     """
     trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
@@ -131,11 +127,11 @@ def measure(
         measured = _tuned(cell) if cell.row.tune else _measured(cell, theta)
     about = {"table": cell.table.name, "row": cell.row.name, "label": cell.row.label}
     about |= {"column": cell.column.name, "metric": cell.metric, "seed": cell.seed}
-    sizes = {"num_tasks": cell.config.evaluate.num_tasks, **trained}
     return {
         **about,
         **measured,
-        **sizes,
+        "num_tasks": cell.config.evaluate.num_tasks,
+        **trained,
         "evaluation_seconds": round(time.monotonic() - start, 2),
         "settings": cell.settings,
         "digest": digest(cell.settings),
@@ -207,7 +203,7 @@ def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
     if metric not in VECTORS and axis == "points":
         problem = f'"{metric}" is of whole trials, and "{name}" has lifetimes'
         raise OptionError("metric", f"{problem}; allowed: learning-curve")
-    if metric in _AGAINST_OPTIMUM and spec.optimal_return is None:
+    if metric in _AGAINST_OPTIMUM and getattr(spec, "optimal_return", None) is None:
         raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
     if cell.row.tune and axis != "episodes":
         raise OptionError("tune", "only methods whose trials are continuing can be tuned")
@@ -244,9 +240,8 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
 
 
 def _optimum(cell: Cell, family: Any, key: jax.Array) -> np.ndarray | None:
-    if cell.metric not in _AGAINST_OPTIMUM:
-        return None
-    return optimal_returns(key, family, cell.config.evaluate.num_tasks)
+    num_tasks = cell.config.evaluate.num_tasks
+    return optimal_returns(key, family, num_tasks) if cell.metric in _AGAINST_OPTIMUM else None
 
 
 def _reference(cell: Cell) -> np.ndarray:
@@ -257,7 +252,7 @@ def _reference(cell: Cell) -> np.ndarray:
     """
     family, chosen = cell.config.held_out.options.build(), cell.config.evaluate
     spec, optimal = family.spec, cell.row.reference == "optimal-policy"
-    exact, per_episode = spec.oracle_return if optimal else spec.random_return, None
+    exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
     if cell.metric == "learning-curve":
         raise OptionError("reference", "has no learning curve; remove the row")
     # Regret and ratios are of tasks, an expectation over tasks is not enough for them.

@@ -27,8 +27,9 @@ from metajax.run.tables import Grid
 SWEEP = (40, 64, 256, 1024, 4096, 16384)
 # What a process that was killed for its memory ends with, and one that foresaw it.
 _OUT_OF_MEMORY = (-9, 137, 3)
-# Options that a measurement takes as they are.
-_HOW = ("iterations", "repeats", "seed", "yardstick")
+# Options that the algorithm and the measurement take as they are.
+_OF_ALGORITHM = ("num_streams", "horizon", "inner_steps", "hidden_sizes", "devices")
+_OF_MEASUREMENT = ("iterations", "repeats", "seed", "yardstick")
 # Settings that stand in the label of a row of a table whose records differ in them.
 _TOLD_APART = {"family": "{}", "lifetime": "lifetimes of {:,} transitions"}
 _RATIO = "times its yardstick"
@@ -69,7 +70,7 @@ def bench_command(options: argparse.Namespace) -> int:
     code, path = 0, options.output
     try:
         for config in settings:
-            how = {name: getattr(options, name) for name in _HOW}
+            how = {name: getattr(options, name) for name in _OF_MEASUREMENT}
             record = run_measurement(config, options.devices, **how)
             measured.append(record)
             if options.json:
@@ -92,18 +93,18 @@ def bench_command(options: argparse.Namespace) -> int:
     if measured and options.plot:
         from metajax.experiments import pictures
 
-        pictures.throughput(options.plot, measured)
-        say(f"wrote {options.plot}")
+        try:
+            pictures.throughput(options.plot, measured)
+            say(f"wrote {options.plot}")
+        except OSError as error:
+            code = failed(f"{options.plot} cannot be written ({error.strerror})")
     return code
 
 
 def run_measurement(config: Config, devices: int | None = None, **how: Any) -> dict[str, Any]:
-    """Measures a config in a process of its own, see ``measurement.measure``.
+    """Measures a config in a process of its own, with so many host devices on a CPU.
 
-    Args:
-      config: the config.
-      devices: host devices of a CPU. Default: one for each core.
-      how: ``iterations``, ``repeats``, ``seed`` and the file of a ``yardstick``.
+    ``how`` are arguments of ``measurement.measure``, with the file of the yardstick.
 
     Raises:
       MeasurementError: if the process did not end with a record.
@@ -193,13 +194,7 @@ def _shown(value: float | None, form: str, unit: float = 1) -> str:
 
 def _settings(options: argparse.Namespace) -> list[Config]:
     """Checked configs, one a number of tasks."""
-    chosen = {
-        "num-streams": options.streams,
-        "horizon": options.horizon,
-        "inner-steps": options.inner_steps,
-        "hidden-sizes": options.hidden_sizes,
-        "devices": options.devices,
-    }
+    chosen = {name: getattr(options, name) for name in _OF_ALGORITHM}
     algorithm = {name: value for name, value in chosen.items() if value is not None}
     algorithm["name"] = options.algorithm
     sections = {"family": {"name": options.family}, "algorithm": algorithm}
@@ -207,10 +202,8 @@ def _settings(options: argparse.Namespace) -> list[Config]:
     numbers = options.num_tasks or [40]
     if options.sweep:
         numbers = sorted({*numbers, *(size for size in SWEEP if size > min(numbers))})
-    return [
-        configs.from_dict(sections, [*changes, f"algorithm.num-tasks={number}"])
-        for number in numbers
-    ]
+    sizes = (f"algorithm.num-tasks={number}" for number in numbers)
+    return [configs.from_dict(sections, [*changes, size]) for size in sizes]
 
 
 def _check_writable(options: argparse.Namespace) -> None:

@@ -82,12 +82,8 @@ def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
     Args:
       record: a record; that of a tuned row has ``tuned`` with the option's ``values``, and
         for each value the ``mean`` and ``standard_error`` over tasks ``on_evaluation`` and
-        ``on_separate`` trials.
+        ``on_separate`` trials. A record without it is returned as it is.
       better: "higher" or "lower".
-
-    Returns:
-      The record with ``mean``, ``standard_error``, ``interval``, ``tuned.value`` and
-      ``tuned.as_published``; the same record where nothing is tuned.
     """
     if not (tuned := record.get("tuned")):
         return record

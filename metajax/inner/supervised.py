@@ -1,9 +1,11 @@
 """Adaptation by gradient steps on labelled examples."""
 
+from collections.abc import Callable
+
 import optax
 
 from metajax import losses
-from metajax.core.family import DataSpec
+from metajax.core.family import DataSpec, Key, Tree
 from metajax.core.types import Learner
 from metajax.inner.descent import Rule, as_rule, descent
 from metajax.inner.partition import EVERYTHING, Partition
@@ -15,6 +17,7 @@ def supervised(
     network: Predictor,
     inner: optax.GradientTransformation | Rule,
     *,
+    init: Callable[[Key], Tree] | None = None,
     partition: Partition = EVERYTHING,
     updates: int = 1,
 ) -> Learner:
@@ -24,6 +27,7 @@ def supervised(
       spec: Description of the family.
       network: Predictions ``[n, outputs]`` from inputs ``[n, ...]``.
       inner: An optax transformation, or a function of theta that gives one.
+      init: ``(key) -> theta``. Default: the network's initial weights.
       partition: The part of theta that adapts. Default: all of it.
       updates: Gradient steps on each chunk.
 
@@ -31,7 +35,7 @@ def supervised(
       OptionError: for an ``inner`` of neither kind.
     """
     return descent(
-        network.init,
+        network.init if init is None else init,
         lambda weights, examples: network.apply(weights, examples.inputs),
         losses.term(losses.prediction_loss(spec)),
         as_rule(inner),

@@ -15,12 +15,24 @@ class Predictor(NamedTuple):
     """A network from inputs to outputs, as pure functions of its weights.
 
     Attributes:
-      init: ``(key) -> weights``, a dict of flax parameters.
+      init: ``(key) -> weights``, flax parameters ``{"predictor": {"torso": ..., "output": ...}}``.
       apply: ``(weights, inputs [n, ...]) -> [n, outputs]``.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
+
+
+class _Output(nn.Module):
+    torso: nn.Module
+    size: int
+    bias: bool
+
+    @nn.compact
+    def __call__(self, inputs):
+        initial = nn.initializers.glorot_uniform()
+        output = nn.Dense(self.size, use_bias=self.bias, kernel_init=initial, name="output")
+        return output(self.torso(inputs))
 
 
 def predictor(
@@ -39,13 +51,12 @@ def predictor(
     """
     check_network(network, spec)
     size = spec.num_outputs if num_outputs is None else num_outputs
-    output = nn.Dense(size, use_bias=bias, kernel_init=nn.initializers.glorot_uniform())
-    module = nn.Sequential([network, output])
+    module = _Output(network, size, bias)
 
     def init(key):
-        return module.init(key, jnp.zeros((1, *spec.input_shape)))["params"]
+        return {"predictor": module.init(key, jnp.zeros((1, *spec.input_shape)))["params"]}
 
     def apply(weights: Any, inputs: jax.Array) -> Any:
-        return module.apply({"params": weights}, inputs)
+        return module.apply({"params": weights["predictor"]}, inputs)
 
     return Predictor(init, apply)

@@ -183,7 +183,8 @@ def _bench(one: Parser) -> None:
     add("--algorithm", metavar="NAME", default="maml", help="default: %(default)s")
     add("--family", metavar="NAME", default="point-navigation", help="default: %(default)s")
     add("--num-tasks", metavar="N", type=_count, nargs="+", help="one or more; default: 40")
-    add("--streams", metavar="E", type=_count, help="episodes per task and adaptation")
+    text = "episodes per task and adaptation"
+    add("--streams", metavar="E", type=_count, dest="num_streams", help=text)
     add("--horizon", metavar="T", type=_count, help="steps per episode")
     add("--inner-steps", metavar="K", type=int, help="adaptations per task")
     add("--hidden-sizes", metavar="UNITS", type=_count, nargs="+", help="layers of the MLP")

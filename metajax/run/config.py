@@ -134,11 +134,13 @@ class Config:
         Raises:
           OptionError: for settings that do not fit each other.
         """
+        from metajax.algorithms import built
+
         family = _build_section("family", self.family.options.build)
         held_out = family
         if self.held_out != self.family:
             held_out = _build_section("evaluate.family", self.held_out.options.build)
-        algorithm = _build_section("algorithm", lambda: self.algorithm.options.build(family))
+        algorithm = _build_section("algorithm", lambda: built(self.algorithm.options, family))
         return algorithm, held_out
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -163,8 +165,13 @@ class Config:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that differ where any setting differs."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(self.to_dict())
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that differ where any setting differs."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:

@@ -139,12 +139,9 @@ def learning_curves(
 ) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
-    Args:
-      path: the picture.
-      runs: by label, for each seed the records of its run (with ``iteration`` and
-        ``returns``, ``[K + 1]``). Several seeds are drawn as mean and range.
-      axis: axis of the returns, see ``Evaluation``.
-      score: Name of the returns, likewise.
+    ``runs`` are by label, for each seed the records of its run (with ``iteration`` and
+    ``returns``, ``[K + 1]`` along the axis), called ``score``. Several seeds are drawn as mean
+    and range.
     """
     words, adapts = AXES[axis], False
     with figure(path, (6.4, 4.0)) as whole:
@@ -169,11 +166,8 @@ def learning_curves(
 def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]]]]) -> None:
     """Draws settings that were learned over meta-iterations, a panel each.
 
-    Args:
-      path: the picture.
-      runs: by label, for each seed ``iteration`` and the settings by name, a number or an
-        array at each iteration. Several seeds are drawn as mean and range, the elements of
-        an array as lines.
+    ``runs`` are by label, for each seed ``iteration`` and the settings by name, a number or an
+    array at each iteration. Several seeds are drawn as mean and range, elements as lines.
     """
     learned = (name for seeds in runs.values() for name in seeds[0] if name != "iteration")
     names = list(dict.fromkeys(learned))

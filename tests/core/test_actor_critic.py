@@ -13,7 +13,7 @@ from metajax import inner, networks
 from metajax.algorithms import ALGORITHMS
 from metajax.core.family import Discrete, Spec
 from metajax.core.types import Chunk
-from metajax.inner.actor_critic import loss_of
+from metajax.data.acting import actor_of
 
 NUM_STEPS, NUM_STREAMS = 6, 2
 SPEC = Spec("toy", (3,), Discrete(2), episode_length=5)
@@ -23,7 +23,7 @@ POLICY = networks.policy(SPEC, networks.MLP((4,), "tanh"), value_network=network
 def _learner(**numbers):
     now = inner.ActorCriticSettings(**{"learning_rate": 0.1, **numbers})
     return inner.actor_critic_learner(
-        POLICY, optimizer=optax.identity(), settings=lambda theta, env_steps: now
+        POLICY, optimizer=optax.identity(), settings=lambda theta: now
     )
 
 
@@ -50,7 +50,6 @@ def _chunk(seed=0, terminated=(), truncated=()):
         truncated=ends(truncated),
         mask=jnp.ones(shape, bool),
         log_prob=jnp.zeros(shape),
-        last_observation=following[-1],
         next_observation=following,
     )
 
@@ -63,9 +62,9 @@ def _annotated(chunk, **numbers):
     def value(observation):
         assert POLICY.value is not None
         flat = observation.reshape(-1, 3)
-        return np.asarray(POLICY.value(phi.weights, flat)).reshape(observation.shape[:2])
+        return np.asarray(POLICY.value(phi.fast, flat)).reshape(observation.shape[:2])
 
-    annotated = learner.annotate(theta, phi, chunk)
+    annotated = actor_of(learner).annotate(theta, phi, chunk)
     return annotated, value(chunk.observation), value(chunk.next_observation)
 
 
@@ -120,10 +119,10 @@ def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
     learner, chunk = _learner(**numbers), _chunk(3)
     theta = learner.init(jax.random.key(0))
     phi = learner.begin(jax.random.key(1), theta)
-    fixed = learner.annotate(theta, phi, chunk)
+    fixed = actor_of(learner).annotate(theta, phi, chunk)
 
     def loss(weights):
-        outputs = learner.predict(theta, phi._replace(weights=weights), fixed)
+        outputs = learner.predict(theta, phi._replace(fast=weights), fixed)
         policy_loss = -jnp.mean(outputs.log_prob * fixed.advantage)
         error = jnp.mean((fixed.target - outputs.value) ** 2)
         return policy_loss + 0.7 * error / 2 - 0.2 * jnp.mean(outputs.entropy)
@@ -132,13 +131,12 @@ def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
     after = learner.adapt(jax.random.key(2), theta, phi, chunk)
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6),
-        after.weights,
+        after.fast,
         expected,
     )
-    assert after.env_steps == NUM_STEPS * NUM_STREAMS
     outputs = learner.predict(theta, phi, fixed)
     now = inner.ActorCriticSettings(**numbers)
-    np.testing.assert_allclose(loss_of(now)(outputs, fixed), loss(theta), rtol=1e-5)
+    np.testing.assert_allclose(now.loss(outputs, fixed), loss(theta), rtol=1e-5)
 
 
 def test_a_policy_without_a_value_is_refused():
@@ -147,7 +145,7 @@ def test_a_policy_without_a_value_is_refused():
         inner.actor_critic_learner(
             policy,
             optimizer=optax.identity(),
-            settings=lambda theta, env_steps: inner.ActorCriticSettings(),
+            settings=lambda theta: inner.ActorCriticSettings(),
         )
 
 
@@ -176,7 +174,7 @@ def test_what_cannot_be_learned_is_refused(options, message):
         metajax.make("meta-gradient-actor-critic", toys.arms(), **{**SMALL, **options})
 
 
-def test_only_what_is_learned_moves_and_the_schedule_is_recorded(quick_compilation):
+def test_only_what_is_learned_moves_and_the_schedule_is_recorded():
     every = ("inner_lr", "discount", "gae_lambda", "value_coefficient", "entropy_coefficient")
     family = toys.arms()
     algorithm = metajax.make("meta-gradient-actor-critic", family, **SMALL, learned=every)
@@ -196,7 +194,7 @@ def test_discounts_of_states_start_from_the_option():
     options = ALGORITHMS.get("meta-gradient-actor-critic")(**options)
     theta = options.initial(toys.arms())
     observation = jnp.arange(6.0).reshape(2, 3, *toys.arms().spec.observation_shape)
-    discount = options.settings(theta, 0).discount
+    discount = options.settings(theta).discount
     np.testing.assert_allclose(discount(observation), np.full((2, 3), 0.9), rtol=1e-6)
     np.testing.assert_allclose(options.record(theta)["discount"], 0.9, rtol=1e-6)
 

@@ -11,9 +11,10 @@ import toys
 import metajax
 from metajax import inner, networks, outer
 from metajax.core.family import Box, Discrete, Spec, TaskFamily, TimeStep
-from metajax.core.layout import TaskMap
-from metajax.core.types import ActorOutput, Chunk, Learner, Outputs
-from metajax.data.rollout import fresh_episodes
+from metajax.core.layout import Layout
+from metajax.core.types import Actor, ActorOutput, Chunk, Learner
+from metajax.data.fresh import fresh
+from metajax.inner.q.exploration import largest, rate_features
 from metajax.tasks import with_auto_reset
 
 STRATEGIES = ("cma-es", "open-es", "pgpe", "snes")
@@ -46,32 +47,20 @@ def _proposer(noise: float = 0.0, uses_theta: bool = True) -> Learner:
         action = action + noise * jax.random.normal(key, (2,))
         return ActorOutput(action, action, jnp.zeros(())), memory
 
-    def unroll(theta, phi, memory, chunk):
-        zeros = jnp.zeros(chunk.mask.shape)
-        return Outputs((), zeros, zeros)
-
     return Learner(
         init=lambda key: {"x": jnp.zeros(1), "y": jnp.zeros(())},
         begin=lambda key, theta: (),
-        memory=lambda theta: (),
-        act=act,
-        unroll=unroll,
-        annotate=lambda theta, phi, chunk: chunk,
         adapt=lambda key, theta, phi, chunk: phi,
-        weights=lambda phi: phi,
-        divergence=lambda old, new: jnp.zeros(()),
+        predict=lambda theta, phi, chunk: (),
+        actor=Actor(lambda theta: (), act, divergence=lambda old, new: jnp.zeros(())),
     )
 
 
 def _rule(learner: Learner, strategy: str = "snes", learning_rate: float | None = None):
-    family = _bowl()
     return outer.evolution(
-        learner,
-        fresh_episodes(family, learner, 1, 1),
-        family,
-        TaskMap.build(NUM_TASKS * POPULATION),
+        fresh(_bowl(), learner, num_adaptations=0, num_streams=1),
+        Layout.build(NUM_TASKS * POPULATION),
         outer.evosax_search(strategy, POPULATION, std=0.5, learning_rate=learning_rate),
-        num_adaptations=0,
         fitness=outer.FITNESS["last"],
     )
 
@@ -241,11 +230,22 @@ def test_rates_depend_on_order_and_scale_of_values_as_they_should():
     assert np.abs(rates(values, time=90)[0] - epsilon).max() > 0.01
 
 
+def test_features_of_a_rate_by_hand():
+    """A quarter of a lifetime of 99 transitions, and 9 visits: half of the logarithm of 100."""
+    values = jnp.array([[1.0, 4.0, -8.0], [0.0, 0.0, 0.0]])
+    scale = largest(values)
+    np.testing.assert_allclose(scale, [[8], [1e-6]])
+    features = rate_features(jnp.float32(24.75), jnp.array([9, 0]), values, scale, 99)
+    np.testing.assert_allclose(
+        features, [[0.25, 0.5, 5 / 8, 2 / 8, -7 / 8], [0.25, 0, 0, 0, 0]], atol=1e-6
+    )
+
+
 def test_visits_are_counted_by_the_signs_of_projections():
     _, exploration = _explorer()
     hashed = inner.visit_hash((2,), 4)
     observation = jax.random.normal(jax.random.key(0), (5, 3, 2))
-    chunk = Chunk(observation, *[None] * 4, jnp.ones((5, 3), bool), None, None)  # type: ignore[arg-type]
+    chunk = Chunk(observation, *[None] * 4, jnp.ones((5, 3), bool), None)  # type: ignore[arg-type]
     visits = exploration.add(exploration.add(exploration.init(), chunk), chunk)
     buckets = np.asarray(hashed(observation.reshape(-1, 2)))
     assert len(np.unique(buckets)) == 3
@@ -277,7 +277,7 @@ def test_a_chunk_is_as_probable_as_when_it_was_collected(exploration):
     theta["architecture"] = (jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]))
     trial = algorithm.adapt(jax.random.key(1), theta, jnp.int32(1))
     assert trial.phi.visits.sum() == 12
-    weights = algorithm.learner.weights(trial.phi)
+    weights = trial.phi.weights
     assert weights["torso"]["num_units"] == 4
     assert weights["torso"]["num_layers"] == 1
     outputs = algorithm.learner.predict(theta, trial.phi, trial.query)

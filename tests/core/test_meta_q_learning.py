@@ -10,8 +10,12 @@ import metajax
 from metajax import inner, losses, networks
 from metajax.core.family import Discrete, Spec
 from metajax.core.types import Chunk
+from metajax.data.acting import actor_of
+from metajax.data.buffer import Transition
+from metajax.inner.q.context_replay import inputs_after
+from metajax.inner.q.meta_q import pulled
+from metajax.inner.q.propensity import balanced, standardized
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
 SHIFT = np.array([0.5, -0.5], np.float32)
 MEMORY_SIZE = 12
@@ -86,16 +90,32 @@ def test_the_effective_sample_size_by_hand(ratio, expected):
     np.testing.assert_allclose(inner.effective_sample_size(ratio, jnp.ones(4)), expected)
 
 
+def test_weights_and_features_of_the_fit_by_hand():
+    weight = balanced(jnp.array([1.0, 0.0]), jnp.ones(4))
+    np.testing.assert_array_equal(weight, [0.5, 0, 0.125, 0.125, 0.125, 0.125])
+    np.testing.assert_array_equal(balanced(jnp.ones(2), jnp.zeros(3)), [0.25, 0.25, 0, 0, 0])
+    features = jnp.array([[0.0, 3.0], [4.0, 3.0], [10.0, 4.0]])
+    scaled = standardized(features, jnp.array([0.5, 0.5, 0.0]))
+    np.testing.assert_allclose(scaled[:, 0], [-1, 1, 4], rtol=1e-6)
+    np.testing.assert_allclose(scaled[:, 1], [0, 0, 1e6], rtol=1e-6)
+
+
 # --- The update ---------------------------------------------------------------------------
+
+
+def test_the_pull_by_hand():
+    found = pulled(2.0, {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([1.5, 0.0])})
+    np.testing.assert_array_equal(found["w"], [1, -2])
 
 
 def test_a_weighted_loss_by_hand():
     """Values are weights themselves; errors 1, 2 and -4, of which the last is beyond delta."""
     values = {"q": jnp.array([1.0, 2.0, 3.0])}
     network = networks.QNetwork(lambda key: values, lambda w, o: jnp.tile(w["q"], (len(o), 1)), 3)
-    update = inner.q_update(network, optax.identity(), target_period=1)
+    update = inner.QUpdate(network, optax.identity())
     zeros, no = jnp.zeros((1, 3)), jnp.zeros((1, 3), bool)
-    batch = Transition(jnp.zeros((1, 3, 2)), jnp.array([[0, 1, 2]]), zeros, no, no, None)
+    seen = jnp.zeros((1, 3, 2))
+    batch = Transition(seen, jnp.array([[0, 1, 2]]), zeros, no, no, seen)
     target, now = jnp.array([0.0, 0.0, 7.0]), inner.QSettings(learning_rate=0.5, huber_delta=2.0)
     loss = update.loss(values, target, batch, now)
     np.testing.assert_allclose(loss, (0.5 + 2 + (2 * 4 - 2)) / 3)
@@ -103,9 +123,7 @@ def test_a_weighted_loss_by_hand():
     np.testing.assert_allclose(update.loss(values, target, weighted, now), (2 + 3) / 3)
 
     # All terminal: targets are the rewards, and the gradient is weight times error over three.
-    ended = weighted._replace(
-        reward=target[None], terminated=~no, next_observation=jnp.zeros((1, 3, 2))
-    )
+    ended = weighted._replace(reward=target[None], terminated=~no)
     zero = jnp.zeros((), jnp.int32)
     state = inner.QState(values, values, optax.EmptyState(), (), zero, zero)
     pulled = update.step(state, ended, now, lambda w: {"q": 0.1 * w["q"]})
@@ -135,6 +153,22 @@ def _windows_by_hand(chunk, length=LENGTH):
     return windows
 
 
+def test_inputs_of_a_chunk_follow_the_stored_steps():
+    """Stream 0 begins a trial behind a blank; stream 1 goes on behind the end of an episode."""
+    no, zeros = jnp.zeros((2, 2), bool), jnp.zeros((2, 2))
+    seen = jnp.arange(4.0).reshape(2, 2, 1)
+    action, reward = jnp.array([[0, 1], [1, 1]]), jnp.array([[3.0, 4.0], [5.0, 6.0]])
+    ends = no.at[0, 0].set(True)
+    chunk = Chunk(seen, action, reward, ends, no, ~no, zeros, next_observation=seen)
+    stored = jnp.array([[0.0, 0.0], [8.0, 1.0]])
+    last = Transition(stored, jnp.array([1, 1]), jnp.array([9.0, 7.0]), ~no[0], no[0], stored)
+    found = inputs_after(last, chunk)
+    np.testing.assert_array_equal(found.observation, seen)
+    np.testing.assert_array_equal(found.last_action, [[-1, 1], [0, 1]])
+    np.testing.assert_array_equal(found.last_reward, [[0, 7], [3, 4]])
+    np.testing.assert_array_equal(found.start, [[True, True], [True, False]])
+
+
 def _cartpole(**options):
     sizes = {"num_tasks": 3, "num_streams": NUM_STREAMS, "num_steps": NUM_STEPS, "batch_size": 8}
     sizes |= {"lifetime": 24, "learning_starts": 6, "hidden_sizes": (4,), "num_points": 1}
@@ -152,19 +186,15 @@ def trial():
     task = algorithm.family.sample(jax.random.key(2))
     found = jax.jit(algorithm.adapt)(jax.random.key(1), theta, task)
     steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found.support)
-    everything = jax.tree.map(
-        lambda one, other: np.concatenate([one, other]),
-        steps._replace(last_observation=()),
-        found.query._replace(last_observation=()),
-    )
+    everything = jax.tree.map(lambda *parts: np.concatenate(parts), steps, found.query)
     return algorithm, theta, found, everything
 
 
 def test_the_memory_is_kept_over_episodes_and_blank_before_a_trial(trial):
     algorithm, theta, found, everything = trial
     windows = _windows_by_hand(everything)
-    np.testing.assert_allclose(found.source.memory, windows[-1], rtol=1e-6)
-    np.testing.assert_array_equal(algorithm.learner.memory(theta), 0)
+    np.testing.assert_allclose(found.source.streams.memory, windows[-1], rtol=1e-6)
+    np.testing.assert_array_equal(actor_of(algorithm.learner).memory(theta), 0)
     # An episode started inside the last window, whose steps are all real all the same.
     assert windows[-1][:, 1:, -2].any()
     np.testing.assert_array_equal(windows[-1][..., -1], 1)
@@ -176,13 +206,13 @@ def test_replay_has_the_windows_that_were_acted_on(trial):
     replay = inner.context_replay(windows, num_streams=NUM_STREAMS, capacity=2000, batch_size=1)
     expected = _windows_by_hand(everything)[:12]
     every = jnp.stack(jnp.meshgrid((jnp.arange(2) + 0.5) / 2, (jnp.arange(12) + 0.5) / 12))
-    draws = every.reshape(2, -1)
+    noise = every.reshape(2, -1)
     # The buffer of the trial is of another size, but holds as many steps as windows.
     buffer = replay.replay.init()
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
         buffer = replay.replay.add(buffer, chunk)
-    drawn = replay.replay.sample(draws, buffer)
+    drawn = replay.replay.sample(noise, buffer)
     np.testing.assert_allclose(
         drawn.observation[0].reshape(12, NUM_STREAMS, *expected.shape[2:]), expected, rtol=1e-6
     )
@@ -210,15 +240,23 @@ def test_a_trial_of_training_begins_behind_blanks():
     step = jax.jit(algorithm.step)
     for index in range(2):
         state, _ = step(jax.random.key(index), state)
-    stored = state.carry.buffer.experience
+    stored = state.carry.phi.buffer.experience
     blanks = LENGTH - 1
     real = np.repeat([0, 1, 0, 1, 0], [blanks, 6, blanks, 6, 2])
     np.testing.assert_array_equal(stored.observation[:, : len(real), -1], real[None].repeat(3, 0))
     first = np.asarray(stored.observation[:, [blanks, 2 * blanks + 6]])
     np.testing.assert_array_equal(first[..., 4:7], 0)
     np.testing.assert_array_equal(first[..., 7], 1)
-    weight = np.asarray(state.theta.experience.weight)
-    assert set(weight) == {0.0, 1.0}
+    # Experience is drawn for a meta-test alone.
+    assert set(np.asarray(state.theta.experience.weight)) == {0.0}
+    deployed = jax.jit(algorithm.deploy)(state)
+    assert set(np.asarray(deployed.experience.weight)) == {0.0, 1.0}
+    columns = np.moveaxis(np.asarray(deployed.experience.observation), 1, 0)
+    rows = np.asarray(stored.observation)
+    for column, weight in zip(columns, np.asarray(deployed.experience.weight), strict=True):
+        starts = range(rows.shape[1] - LENGTH + 1)
+        assert any((rows[:, at : at + LENGTH] == column).all((1, 2)).any() for at in starts)
+        assert weight == column[-1, -1]
 
 
 def _one_by_one(first: float, reward: float) -> Chunk:
@@ -226,7 +264,7 @@ def _one_by_one(first: float, reward: float) -> Chunk:
     at = first + jnp.arange(3.0)[:, None, None]
     zeros, no = jnp.zeros((3, 1)), jnp.zeros((3, 1), bool)
     actions = jnp.ones((3, 1), jnp.int32)
-    return Chunk(at, actions, zeros + reward, no, no, ~no, zeros, (), next_observation=at + 1)
+    return Chunk(at, actions, zeros + reward, no, no, ~no, zeros, next_observation=at + 1)
 
 
 @pytest.mark.parametrize(("length", "num_steps"), [(3, 3), (3, 1), (1, 1), (1, 2)])
@@ -242,8 +280,8 @@ def test_targets_end_where_a_trial_does(length, num_steps):
     found = {}
     starts = int(buffer.current_index) - (length - 1 + num_steps) + 1
     for start in range(starts):
-        draw = jnp.array([[0.0], [(start + 0.5) / starts]])
-        drawn = made.replay.sample(draw, buffer)
+        noise = jnp.array([[0.0], [(start + 0.5) / starts]])
+        drawn = made.replay.sample(noise, buffer)
         if drawn.weight[0]:
             # Values are where a step led, times 100.
             led = 100 * drawn.next_observation[:, :, -1, 0]
@@ -263,24 +301,24 @@ def test_targets_end_where_a_trial_does(length, num_steps):
 # --- Adaptation -----------------------------------------------------------------------------
 
 
-def _adapted(algorithm, theta, draws, found):
+def _adapted(algorithm, theta, noise, found):
     learner = algorithm.learner
-    phi = learner.begin(jax.random.key(0), theta)
+    phi, adapt = learner.begin(jax.random.key(0), theta), jax.jit(learner.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        phi = learner.adapt(draws, theta, phi, chunk)
+        phi = adapt(noise, theta, phi, chunk)
     return phi
 
 
 @pytest.mark.parametrize("there", [False, True])
 def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
-    """The same steps as a ``q_learner`` on windows takes with the same draws."""
+    """The same steps as a ``q_learner`` on windows takes with the same noise."""
     _, theta, found, _ = trial
     options = {"old_updates": 0, "proximal": 0.0} if there else {}
     algorithm = _cartpole(updates=3, **options)
     if there:
         theta = theta._replace(experience=theta.experience._replace(weight=jnp.ones(MEMORY_SIZE)))
-    draws = algorithm.learner.noise(jax.random.key(5))
+    noise = algorithm.learner.noise(jax.random.key(5))
     chosen = metajax.algorithms.ALGORITHMS.get("meta-q-learning")(
         num_streams=NUM_STREAMS,
         num_steps=NUM_STEPS,
@@ -303,11 +341,11 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
         ),
         chosen.windows(family),
     )
-    phi = _adapted(algorithm, theta, draws, found)
-    expected = plain.begin(jax.random.key(0), theta.weights)
+    phi = _adapted(algorithm, theta, noise, found)
+    expected, adapt = plain.begin(jax.random.key(0), theta.weights), jax.jit(plain.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        expected = plain.adapt(draws.new, theta.weights, expected, chunk)
+        expected = adapt(noise.new, theta.weights, expected, chunk)
     assert phi.updates == expected.updates == 12
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7),
@@ -328,8 +366,8 @@ def test_the_pull_holds_the_weights_back(trial):
 
     def distance(**options):
         algorithm = _cartpole(updates=3, inner_optimizer="sgd", inner_lr=0.01, **options)
-        draws = algorithm.learner.noise(jax.random.key(5))
-        phi = _adapted(algorithm, theta, draws, found)
+        noise = algorithm.learner.noise(jax.random.key(5))
+        phi = _adapted(algorithm, theta, noise, found)
         return optax.tree.norm(jax.tree.map(jnp.subtract, phi.weights, theta.weights))
 
     free, held = distance(proximal=0.0), distance(proximal=50.0)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 import metajax
-from metajax.data.rollout import fresh_episodes
+from metajax.data.acting import actor_of
+from metajax.data.fresh import fresh_episodes
 
 NUM_TASKS, NUM_EPISODES, LENGTH = 40, 4, 100
 
@@ -32,9 +33,10 @@ def test_the_context_finds_out_which_action_is_which():
     )
     state, _ = metajax.train(algorithm, jax.random.key(0), 25, block_size=25)
     learner = algorithm.learner
+    actor = actor_of(learner)
 
     def blanked(noise, theta, phi, memory, seen):
-        return learner.act(noise, theta, phi, learner.memory(theta), seen)
+        return actor.act(noise, theta, phi, actor.memory(theta), seen)
 
     def mean_return(learner):
         source = fresh_episodes(family, learner, NUM_EPISODES, LENGTH, explore=False)
@@ -46,6 +48,9 @@ def test_the_context_finds_out_which_action_is_which():
 
         return jnp.mean(jax.jit(jax.vmap(of_task))(jax.random.split(jax.random.key(1), NUM_TASKS)))
 
-    with_context, without = mean_return(learner), mean_return(learner._replace(act=blanked))
+    with_context, without = (
+        mean_return(learner),
+        mean_return(learner._replace(actor=actor._replace(act=blanked))),
+    )
     assert with_context > 0.7 * LENGTH
     assert with_context > 2 * without

@@ -20,6 +20,8 @@ def _kind(name: str) -> str:
     options = ALGORITHMS.get(name)
     if issubclass(options, GradientBased):
         return "fresh"
+    if getattr(options, "labelled", False):
+        return "few-shot"
     return "lifetime" if "lifetime" in option_names(options) else "continuing"
 
 
@@ -32,8 +34,9 @@ _KINDS = {name: _kind(name) for name in metajax.list_algorithms()}
 GRADIENT_BASED = tuple(name for name, kind in _KINDS.items() if kind == "fresh")
 CONTINUING = tuple(name for name, kind in _KINDS.items() if kind == "continuing")
 LIFETIMES = tuple(name for name, kind in _KINDS.items() if kind == "lifetime")
+FEW_SHOT = tuple(name for name, kind in _KINDS.items() if kind == "few-shot")
 """Registered algorithms: with chunks of fresh episodes, with trials of many episodes, with
-streams that go on from chunk to chunk."""
+streams that go on from chunk to chunk, with labelled examples alone."""
 
 
 def _timestep(observation, reward, terminated, truncated):

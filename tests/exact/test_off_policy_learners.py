@@ -16,6 +16,7 @@ from metajax import inner, losses, networks
 from metajax.core.family import Discrete, Spec
 from metajax.core.replay import replay
 from metajax.core.types import ActorInput, Chunk
+from metajax.data.acting import actor_of
 from metajax.inner.q.off_policy_actor import with_estimates
 from metajax.inner.q.value_learner import Estimates
 
@@ -265,14 +266,15 @@ def test_the_actor_is_noisy_and_its_mode_is_not(kind):
     """Without noise of the sampler the most probable action of the mixture is taken."""
     learner = _learner("vtrace", epsilon=0.4) if kind == "values" else _actor("vtrace", epsilon=0.4)
     theta = _initial(learner)
-    phi, actor = learner.begin(jax.random.key(0), theta), learner.actor
-    assert actor is not None
+    phi, actor = learner.begin(jax.random.key(0), theta), actor_of(learner)
     assert actor.records == ("next_observation",)
     for state, row in enumerate(np.eye(S)):
         seen = ActorInput(jnp.asarray(row), jnp.int32(-1), jnp.zeros(()), jnp.ones((), bool))
-        policy = PI[state]
+        policy: Any = PI[state]
         if kind == "actor":
-            policy = jax.nn.softmax(networks.policy(SPEC, Table()).apply(theta, row[None])[0])
+            policy = jax.nn.softmax(
+                networks.policy(SPEC, Table()).apply(theta, jnp.asarray(row)[None])[0]
+            )
         for action in range(A):
             noise = 100.0 * jnp.eye(A)[action]
             output, memory = actor.act(noise, theta, phi, (), seen)

@@ -7,11 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from metajax import inner, networks, outer
-from metajax.core.layout import TaskMap
-from metajax.core.problem import run_trial
-from metajax.data.rollout import lifetime
-from metajax.outer.gradient import objectives
+from metajax import inner, losses, networks, outer
+from metajax.core.layout import Layout
+from metajax.core.problem import Problem
+from metajax.data.buffer import uniform_replay
+from metajax.data.lifetime import lifetime
 
 NUM_TASKS, NUM_STREAMS, NUM_STEPS, WINDOW, LIFE = 4, 2, 3, 2, 9
 THETA = {"discount": 1.0, "epsilon": -1.0, "mix": 0.3, "rate": -1.5, "target_rate": -0.5}
@@ -58,19 +58,15 @@ def _judge(family):
 
 FAMILY = mdp.family_of(mdp.STOCHASTIC)
 LEARNER, JUDGE = _learner(FAMILY), _judge(FAMILY)
-SOURCE = lifetime(FAMILY, LEARNER, NUM_STREAMS, NUM_STEPS)
+PROBLEM = lifetime(
+    FAMILY, LEARNER, num_adaptations=LIFE, num_streams=NUM_STREAMS, num_steps=NUM_STEPS
+)
 
 
-def _estimator(num_tasks=NUM_TASKS, microbatch=None, learner=LEARNER, **options):
-    options = {"num_adaptations": LIFE, "window": WINDOW, "judge": JUDGE, **options}
-    return outer.truncated(
-        learner,
-        SOURCE,
-        FAMILY,
-        TaskMap.build(num_tasks, microbatch, num_devices=1, whole=True),
-        loss=objectives.temporal_difference_loss,
-        **options,
-    )
+def _estimator(num_tasks=NUM_TASKS, microbatch=None, problem=PROBLEM, **options):
+    layout = Layout.build(num_tasks, microbatch, num_devices=1, whole=True)
+    options = {"window": WINDOW, "judge": JUDGE, **options}
+    return outer.truncated(problem, layout, losses.temporal_difference_loss, **options)
 
 
 def _theta():
@@ -99,15 +95,14 @@ def _row(tree, index):
 def _window(key, theta, life):
     """The chunks of the window that a lifetime has next, and the keys of its updates."""
     key_trial, key_query, _ = jax.random.split(key, 3)
-    trial = run_trial(
+    resumed = Problem(
+        FAMILY,
         LEARNER._replace(begin=lambda key, theta: life.phi),
-        SOURCE._replace(open=lambda key, theta, task: life.source),
-        key_trial,
-        theta,
-        life.task,
+        PROBLEM.source._replace(open=lambda key, theta, task: life.source),
         num_adaptations=WINDOW,
     )
-    keys = jax.random.split(trial.key[1], WINDOW)
+    trial = resumed.run(key_trial, theta, life.task)
+    keys = jax.random.split(trial.keys.adapt, WINDOW)
     return trial.support, trial.query, keys, key_query
 
 
@@ -136,7 +131,7 @@ def test_the_gradient_is_that_of_finite_differences_of_the_window(run):
             target = JUDGE.predict(_theta(), base, query).target
             return _query_loss(theta, _adapted(theta, life.phi, support, keys), query, target)
 
-        return jnp.mean(jax.vmap(of_task)(keys, lives))
+        return jnp.mean(jax.vmap(of_task)(keys, lives.life))
 
     np.testing.assert_allclose(infos[1]["loss"], loss_at(_theta()), rtol=1e-10)
     for name in THETA:
@@ -159,18 +154,19 @@ def test_lifetimes_go_on_from_where_they_are(run):
     def by_hand(key, life):
         support, query, keys, key_query = _window(key, _theta(), life)
         phi = _adapted(_theta(), life.phi, support, keys)
-        return LEARNER.adapt(LEARNER.noise(key_query), _theta(), phi, query), query.last_observation
+        return LEARNER.adapt(LEARNER.noise(key_query), _theta(), phi, query), query.next_observation
 
     goes_on = [i for i in range(NUM_TASKS) if carries[2].age[i] > 0]
     assert goes_on
     for index in goes_on:
-        phi, last = by_hand(keys[index], _row(carries[1], index))
+        phi, reached = by_hand(keys[index], _row(carries[1].life, index))
         for one, other in zip(
-            *map(jax.tree.leaves, (phi, _row(carries[2].phi, index))), strict=True
+            *map(jax.tree.leaves, (phi, _row(carries[2].life.phi, index))), strict=True
         ):
             np.testing.assert_allclose(one, other, rtol=1e-10)
-        np.testing.assert_array_equal(last, carries[2].source.seen.observation[index])
-        steps = carries[2].phi.env_steps[index] - carries[1].phi.env_steps[index]
+        seen = carries[2].life.source.streams.seen
+        np.testing.assert_array_equal(reached[-1], seen.observation[index])
+        steps = phi.env_steps - carries[1].life.phi.env_steps[index]
         assert steps == (WINDOW + 1) * NUM_STEPS * NUM_STREAMS
         assert carries[2].age[index] == carries[1].age[index] + WINDOW + 1
 
@@ -181,36 +177,29 @@ def test_ages_are_staggered_and_old_lifetimes_give_way(run):
     ages = np.stack([carry.age for carry in carries])
     assert set(ages[0]) == {0, 3, 6}
     np.testing.assert_array_equal(ages[1:], (ages[:-1] + WINDOW + 1) % LIFE)
-    steps = np.stack([carry.phi.env_steps for carry in carries])
+    steps = np.stack([carry.life.phi.env_steps for carry in carries])
     # The first lifetimes are as new as the others, and end as early as their age says.
     started = (ages == 0).cumsum(axis=0) > 0
     np.testing.assert_array_equal(steps[started], ages[started] * NUM_STEPS * NUM_STREAMS)
     born = (ages[1:] == 0).nonzero()
     assert len(born[0]) >= NUM_TASKS, "each has begun anew"
     for step, index in zip(*born, strict=True):
-        new, old = _row(carries[step + 1], index), _row(carries[step], index)
+        new, old = _row(carries[step + 1].life, index), _row(carries[step].life, index)
         assert new.phi.updates == 0
-        assert new.earned.latest.sum() == 0
+        assert new.source.earned.latest.sum() == 0
         kernels = [jax.tree.leaves(life.phi.weights)[1] for life in (new, old)]
         assert not np.allclose(*kernels)
 
 
 def test_a_new_lifetime_has_a_new_task():
     numbered = FAMILY._replace(sample=jax.random.uniform)
-    estimator = outer.truncated(
-        LEARNER,
-        SOURCE,
-        numbered,
-        TaskMap.build(3, num_devices=1, whole=True),
-        num_adaptations=3 * (WINDOW + 1),
-        window=WINDOW,
-        loss=objectives.temporal_difference_loss,
-    )
+    problem = PROBLEM._replace(family=numbered, num_adaptations=3 * (WINDOW + 1))
+    estimator = _estimator(3, problem=problem, judge=None)
     estimate = jax.jit(estimator.estimate)
     before = estimator.init(jax.random.key(0), _theta())
     for step in range(3):
         _, after, _ = estimate(jax.random.key(step), _theta(), before)
-        same = np.asarray(before.task == after.task)
+        same = np.asarray(before.life.task == after.life.task)
         np.testing.assert_array_equal(same, np.asarray(after.age) > 0)
         before = after
 
@@ -227,7 +216,7 @@ def test_layout_and_recomputation_change_rounding_only(run, options):
 
 def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
     carries, _, _ = run
-    estimator = _estimator(behaviour_loss=objectives.behaviour_loss(REFERENCE))
+    estimator = _estimator(behaviour_loss=losses.behaviour_loss(REFERENCE))
     gradient, _, _ = jax.jit(estimator.estimate)(jax.random.key(1), _theta(), carries[1])
     keys = jax.random.split(jax.random.key(1), NUM_TASKS)
 
@@ -239,9 +228,7 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
             chunk = query if index == WINDOW else _row(support, index)
             outputs = JUDGE.predict(_theta(), phi, chunk)
             every = [
-                JUDGE.unroll(
-                    _theta(), phi, (), chunk._replace(action=jnp.full_like(chunk.action, a))
-                )
+                JUDGE.predict(_theta(), phi, chunk._replace(action=jnp.full_like(chunk.action, a)))
                 for a in range(mdp.NUM_ACTIONS)
             ]
             values = jnp.stack([one.value for one in every], axis=-1)
@@ -253,7 +240,7 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
     epsilon = 1 / (1 + np.exp(-THETA["epsilon"]))
     scores = []
     for index in range(NUM_TASKS):
-        row = jax.device_get(chunks_and_values(keys[index], _row(carries[1], index)))
+        row = jax.device_get(chunks_and_values(keys[index], _row(carries[1].life, index)))
         action, reward, truncated, target, values = row
         num_steps = len(action)
         assert num_steps == (WINDOW + 1) * NUM_STEPS
@@ -298,13 +285,14 @@ def test_adam_with_a_floor_has_finite_meta_gradients_where_nothing_moves():
 def _window_chunk():
     theta = _theta()
     phi = LEARNER.begin(jax.random.key(0), theta)
-    state = SOURCE.open(jax.random.key(1), theta, FAMILY.sample(jax.random.key(2)))
-    return SOURCE.next(SOURCE.draw(jax.random.key(3), ()), theta, phi, (), state)[1]
+    source = PROBLEM.source
+    state = source.open(jax.random.key(1), theta, ())
+    return source.next(source.noise(jax.random.key(3), ()), theta, phi, (), state)[1]
 
 
-def test_separate_copies_are_runs_of_their_own(quick_compilation):
+def test_separate_copies_are_runs_of_their_own():
     rule = outer.once(_estimator(num_tasks=1), optax.sgd(0.1))
-    apart = outer.separate(rule, TaskMap.build(3, num_devices=1, whole=True))
+    apart = outer.separate(rule, Layout.build(3, num_devices=1, whole=True))
     thetas = jax.tree.map(lambda value: value + jnp.arange(3) / 10, _theta())
     carry = apart.init(jax.random.key(0), thetas)
     after, _, info = jax.jit(apart.update)(jax.random.key(1), thetas, carry)
@@ -314,3 +302,6 @@ def test_separate_copies_are_runs_of_their_own(quick_compilation):
     for name in THETA:
         np.testing.assert_allclose(after[name][2], one[name], rtol=1e-9)
     assert info["env_steps"] == 3 * info_one["env_steps"]
+    deployed = apart.deploy(thetas, carry)
+    for name in THETA:
+        np.testing.assert_allclose(deployed[name], thetas[name][1], rtol=1e-12)

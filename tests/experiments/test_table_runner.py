@@ -14,6 +14,7 @@ import table_toys
 from metajax.cli import main
 from metajax.experiments import table_cells, table_runner, tuning
 from metajax.run import checkpoints, loop, records
+from metajax.run.config import digest
 from metajax.run.directory import RunDirectory
 from metajax.run.meta_test import evaluation_key
 
@@ -49,7 +50,7 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert (trained["row"], trained["column"], trained["seed"]) == ("trained", "two", 0)
     assert (trained["iterations"], trained["env_steps"], trained["num_tasks"]) == (4, 40, 6)
     assert trained["settings"]["train"] == {"num-iterations": 4}
-    assert trained["digest"] == table_cells.digest(trained["settings"])
+    assert trained["digest"] == digest(trained["settings"])
     assert "trained, A paper 2016 (published)" in shown.out
     for ending in ("md", "tex", "png"):
         assert (project / "runs" / "tables" / "toys" / f"toys-quick.{ending}").stat().st_size > 99

@@ -51,11 +51,13 @@ def test_json_has_one_object_a_line(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_script_prints_a_table(repository):
-    script = repository / "benchmarks" / "throughput.py"
+def test_the_command_prints_a_table():
     arguments = ["--algorithm", "reptile", "--num-tasks", "2", "--set", "inner-steps=1", *SMALL]
     done = subprocess.run(
-        [sys.executable, script, *arguments], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "metajax", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("reptile, family point-navigation, num-streams 3")
@@ -70,22 +72,12 @@ def test_the_script_prints_a_table(repository):
         (["--set", "inner-step=1"], "did you mean inner-steps?"),
         (["--set", "family.episode-length=0"], "family.episode-length: 0 is not possible"),
         (["--inner-steps", "-1"], "algorithm.inner-steps: -1 is not possible"),
-    ],
-)
-def test_mistakes_in_settings(capsys, arguments, message):
-    assert main(["bench", *arguments]) == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         (["--num-tasks", "0"], "allowed: at least 1"),
         (["--repeats", "many"], "--repeats"),
         (["--nonsense"], "--nonsense"),
     ],
 )
-def test_mistakes_in_arguments(capsys, arguments, message):
+def test_mistakes(capsys, arguments, message):
     assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 

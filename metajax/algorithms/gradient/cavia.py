@@ -13,8 +13,8 @@ from metajax.core.options import Count, NonNegative
 class CAVIA(MAML):
     """CAVIA (Zintgraf et al. 2019): fast adaptation of a context, an input of the network.
 
-    The context starts each task at zero. Policy and value network read it behind the flattened
-    observation; theta are their weights alone.
+    The context starts each task at zero. Policy and value network, or the predictor of labelled
+    examples, read it behind the flattened observation; theta are their weights alone.
 
     Source: Zintgraf et al. (2019), "Fast context adaptation via meta-learning", section 3.2.
 
@@ -27,12 +27,18 @@ class CAVIA(MAML):
     context_size: Count = 5
     inner_lr: NonNegative | tuple[NonNegative, ...] = 1.0
 
-    def policy(self, family):
+    def outer_products(self, each, updates):
+        return None  # others than those of MAML, which are counted
+
+    def model(self, family):
         import jax.numpy as jnp
 
-        size = math.prod(family.spec.observation_shape) + self.context_size
-        spec = dataclasses.replace(family.spec, observation_shape=(size,))
-        policy = super().policy(family._replace(spec=spec))
+        from metajax.core.family import DataFamily
+
+        field = "input_shape" if isinstance(family, DataFamily) else "observation_shape"
+        size = math.prod(getattr(family.spec, field)) + self.context_size
+        spec = dataclasses.replace(family.spec, **{field: (size,)})
+        model = super().model(family._replace(spec=spec))
 
         def reading(network):
             def of_observation(weights, observation):
@@ -40,9 +46,10 @@ class CAVIA(MAML):
                 context = jnp.broadcast_to(weights["context"], (len(rows), self.context_size))
                 return network(weights, jnp.concatenate([rows, context], axis=1))
 
-            return None if network is None else of_observation
+            return of_observation
 
-        return policy._replace(apply=reading(policy.apply), value=reading(policy.value))
+        networks = {name: getattr(model, name, None) for name in ("apply", "value")}
+        return model._replace(**{name: reading(one) for name, one in networks.items() if one})
 
     def learner(self, family, **changes):
         import jax.numpy as jnp

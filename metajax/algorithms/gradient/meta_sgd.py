@@ -51,10 +51,10 @@ class MetaSGD(MAML):
 
         from metajax import inner
 
-        policy = self.policy(family)
+        model = self.model(family)
 
         def init(key):
-            weights = policy.init(key)
+            weights = model.init(key)
             rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.inner_lr), weights)
             return {"weights": weights, "rates": rates}
 

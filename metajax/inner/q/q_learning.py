@@ -59,27 +59,16 @@ def q_learner(
     """
     policy = ValuePolicy(network, settings, boltzmann, exploration)
     update = QUpdate(network, optimizer, double, target_period)
+    replayed = ReplayedSteps(replay, update, updates)
 
     def begin(key, theta):
         visits = None if exploration is None else exploration.init()
         weights, zero = start(key, theta), jnp.zeros((), jnp.int32)
         return QState(weights, weights, optimizer.init(weights), replay.init(), zero, zero, visits)
 
-    def noise(key):
-        if updates == 1:
-            return replay.noise(key)
-        return jax.vmap(replay.noise)(jax.random.split(key, updates))
-
     def adapt(noise, theta, phi, chunk):
         def learn(learning, buffer, env_steps):
-            now = settings(theta, env_steps)
-
-            def step(learning, noise):
-                return update.step(learning, replay.sample(noise, buffer), now), None
-
-            if updates == 1:
-                return step(learning, noise)[0]
-            return jax.lax.scan(step, learning, noise)[0]
+            return replayed.learn(noise, learning, buffer, settings(theta, env_steps))
 
         after = after_chunk(replay, phi, chunk, learn)
         if exploration is None:
@@ -99,7 +88,7 @@ def q_learner(
         predict=predict,
         weights=lambda theta, phi: phi.weights,
         actor=policy.actor(),
-        noise=noise,
+        noise=replayed.noise,
         singly=False,
     )
 
@@ -182,6 +171,37 @@ def exploring_logits(values: jax.Array, now: QSettings, boltzmann: bool) -> jax.
     else:
         greedy = jax.nn.one_hot(jnp.argmax(values, -1), values.shape[-1])
     return exploring(greedy, now.epsilon)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReplayedSteps:
+    """Gradient steps on samples of a buffer.
+
+    Attributes:
+      replay: The replay of the buffer.
+      update: The gradient step.
+      number: Number of steps in an adaptation.
+    """
+
+    replay: Replay
+    update: QUpdate
+    number: int
+
+    def noise(self, key: Key) -> Tree:
+        """Noise of the samples of one adaptation."""
+        if self.number == 1:
+            return self.replay.noise(key)
+        return jax.vmap(self.replay.noise)(jax.random.split(key, self.number))
+
+    def learn(self, noise: Tree, phi: QState, buffer: Tree, now: QSettings) -> QState:
+        """The state after the steps of one adaptation."""
+
+        def step(phi, noise):
+            return self.update.step(phi, self.replay.sample(noise, buffer), now), None
+
+        if self.number == 1:
+            return step(phi, noise)[0]
+        return jax.lax.scan(step, phi, noise)[0]
 
 
 def after_chunk(
