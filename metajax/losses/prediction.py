@@ -1,4 +1,4 @@
-"""Losses of predictions for labelled examples."""
+"""Losses of predictions on labelled examples."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ def squared_error(predicted: jax.Array, examples: Examples) -> jax.Array:
 
 
 def cross_entropy(logits: jax.Array, examples: Examples) -> jax.Array:
-    """Mean cross-entropy of the softmax of logits ``[n, classes]``, nats."""
+    """Mean softmax cross-entropy of logits ``[n, classes]``, in nats."""
     errors = optax.softmax_cross_entropy_with_integer_labels(logits, examples.targets)
     return jnp.mean(errors)
 
 
 def prediction_loss(spec: DataSpec) -> Loss:
-    """The loss that fits a family: ``cross_entropy`` for classes, else ``squared_error``."""
+    """The loss of a family: ``cross_entropy`` for classification, else ``squared_error``."""
     return cross_entropy if spec.classes else squared_error

@@ -1,4 +1,4 @@
-"""Predictions for labelled examples: a torso and a linear output."""
+"""Predictors for labelled examples: a torso and a linear output layer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,12 +42,12 @@ def predictor(
 
     Args:
       spec: Description of the family, with the input shape.
-      network: Flax module from inputs ``[n, ...]`` to features ``[n, F]``.
+      network: Torso, any flax module from inputs ``[n, ...]`` to features ``[n, F]``.
       num_outputs: Number of outputs. Default: that of the family.
-      bias: Whether the outputs have a bias.
+      bias: Add a bias to the outputs.
 
     Raises:
-      OptionError: for a network that gives something else.
+      OptionError: If ``network`` is not such a module.
     """
     check_network(network, spec)
     size = spec.num_outputs if num_outputs is None else num_outputs

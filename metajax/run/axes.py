@@ -1,4 +1,4 @@
-"""What returns of a trial count, in words: one place for lines, tables and pictures."""
+"""Axes of the returns of a trial, in words for progress lines, tables and pictures."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,9 @@ class Axis(NamedTuple):
     """Words for ``Evaluation.axis``.
 
     Attributes:
-      unit: a column of a table.
-      label: the axis of a picture.
-      first: the first return of a trial.
-      last: the last one.
+      unit: Header of a table column.
+      label: Label of a picture axis.
+      first, last: Names of the first and the last return of a trial.
     """
 
     unit: str
@@ -31,5 +30,5 @@ AXES = {
 
 
 def score_label(score: str) -> str:
-    """The name of a score with its unit, for the axis of a picture."""
+    """The label of a picture axis for a score."""
     return "return (undiscounted)" if score == "return" else score

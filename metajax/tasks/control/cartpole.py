@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import TYPE_CHECKING, Annotated
+from typing import Any, ClassVar
 
-from metajax.core.options import Above, Below, Count, Options, check
-
-if TYPE_CHECKING:
-    from metajax.core.family import TaskFamily
+from metajax.tasks.control.scaled_physics import ScaledPhysics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CartPole(Options):
+class CartPole(ScaledPhysics):
     """CartPole (Barto et al. 1983) with randomised physics: masses, length, gravity, force.
 
     gymnax's CartPole-v1. Each task scales gravity, the masses of cart and pole, the length
@@ -21,49 +17,29 @@ class CartPole(Options):
     of the pole follow from these.
 
     Attributes:
-      scale_range: Lowest and highest factor.
       mirrored: Also draw the sign of the force per task. The two actions then swap in half
         of the tasks, and no policy is good before it has inferred the task.
-      episode_length: Time limit in steps.
     """
 
-    scale_range: Annotated[tuple[float, float], Above(0), Below(math.inf)] = (0.5, 1.5)
+    env_id: ClassVar[str] = "CartPole-v1"
+    name: ClassVar[str] = "cartpole"
+
     mirrored: bool = False
-    episode_length: Count = 200
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        low, high = self.scale_range
-        check(low <= high, "scale_range", self.scale_range, "the lower factor first")
-
-    def build(self) -> TaskFamily:
-        """The family; ``task.params`` are the ``EnvParams`` of gymnax."""
+    def _sample(self, key: Any, default: Any) -> Any:
         import jax
 
-        from metajax.tasks.adapters.gymnax import default_params, from_gymnax
-
-        default = default_params("CartPole-v1")
-        low, high = self.scale_range
-
-        def sample_params(key):
-            key_scale, key_sign = jax.random.split(key)
-            scale = jax.random.uniform(key_scale, (5,), minval=low, maxval=high)
-            sign = jax.random.rademacher(key_sign, (), float) if self.mirrored else 1.0
-            masscart, masspole = default.masscart * scale[1], default.masspole * scale[2]
-            length = default.length * scale[3]
-            return default.replace(
-                gravity=default.gravity * scale[0],
-                masscart=masscart,
-                masspole=masspole,
-                total_mass=masscart + masspole,
-                length=length,
-                polemass_length=masspole * length,
-                force_mag=default.force_mag * scale[4] * sign,
-            )
-
-        return from_gymnax(
-            "CartPole-v1",
-            sample_params=sample_params,
-            episode_length=self.episode_length,
-            name="cartpole",
+        key_scale, key_sign = jax.random.split(key)
+        scale = self._factors(key_scale, 5)
+        sign = jax.random.rademacher(key_sign, (), float) if self.mirrored else 1.0
+        masscart, masspole = default.masscart * scale[1], default.masspole * scale[2]
+        length = default.length * scale[3]
+        return default.replace(
+            gravity=default.gravity * scale[0],
+            masscart=masscart,
+            masspole=masspole,
+            total_mass=masscart + masspole,
+            length=length,
+            polemass_length=masspole * length,
+            force_mag=default.force_mag * scale[4] * sign,
         )

@@ -1,4 +1,4 @@
-"""Classes of normally distributed points, to be told apart from a few of each."""
+"""Few-shot classification of Gaussian classes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GaussianBlobs(Options):
-    """Options of ``gaussian-blobs``.
+    """Gaussian blobs: few-shot classification of points from Gaussian classes.
 
-    Each task draws the means of its classes from a normal distribution. The points of a class
-    are its mean plus normal noise of deviation 1 in each coordinate.
+    Each task draws the means of its classes from a Gaussian. The points of a class are its
+    mean plus Gaussian noise with standard deviation 1 in each coordinate.
 
     Attributes:
       num_classes: Number of classes.
-      num_features: Number of coordinates of a point.
+      num_features: Coordinates of a point.
       spread: Standard deviation of each coordinate of the means.
     """
 
@@ -52,13 +52,13 @@ class GaussianBlobs(Options):
 
 
 def bayes_accuracy(key: Key, family: DataFamily, task: jax.Array, num_examples: int) -> jax.Array:
-    """Accuracy of the best classifier that knows the task: the class of the nearest mean.
+    """Accuracy of the optimal classifier that knows the task: the class of the nearest mean.
 
-    ``Phi(|m_0 - m_1| / 2)`` for two classes; there is no closed form for more, so it is
-    measured on drawn examples.
+    A Monte-Carlo estimate; the closed form ``Phi(|m_0 - m_1| / 2)`` exists for two classes
+    only.
 
     Args:
-      key: Randomness of the examples.
+      key: Random key of the examples.
       family: A family of ``GaussianBlobs``.
       task: Means of the classes, ``[num_classes, num_features]``.
       num_examples: Number of examples to draw.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Quadratic(NamedTuple):
-    """A task: the loss ``|W theta - y|^2 / size`` of a linear model without a bias.
+    """The loss ``|W theta - y|^2 / size`` of a linear model without bias.
 
     Attributes:
       inputs: W, ``[size, size]``; each row is one example.
@@ -27,13 +27,13 @@ class Quadratic(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quadratics(Options):
-    """Options of ``quadratics``.
+    """Random quadratics (Andrychowicz et al. 2016): least-squares problems for optimisers.
 
     All entries of W and y are standard normal. The examples of a task are its rows, drawn
-    without replacement, so that ``size`` of them are the whole loss.
+    without replacement, so that ``size`` examples give the whole loss.
 
     Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
-    descent", section 3.1. Deviation: the mean over rows, where they take the sum.
+    descent", section 3.1. Deviation: the mean over rows instead of the sum.
 
     Attributes:
       size: Number of rows, and of coordinates of theta.

@@ -1,4 +1,4 @@
-"""Sine waves to be recognised from a few points."""
+"""Few-shot regression of sine waves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_INPUT = 5.0
 
 
 class Wave(NamedTuple):
-    """A task: ``amplitude * sin(x - phase)``, both scalars."""
+    """The function ``amplitude * sin(x - phase)``, with two scalars."""
 
     amplitude: jax.Array
     phase: jax.Array
@@ -25,7 +25,7 @@ class Wave(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sinusoid(Options):
-    """Options of ``sinusoid``.
+    """Sinusoid (Finn et al. 2017): few-shot regression of sine waves.
 
     Amplitudes are uniform in [0.1, 5], phases in [0, pi] and inputs in [-5, 5].
 
