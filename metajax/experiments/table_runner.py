@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm
-from metajax.core.family import Spec
+from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
@@ -117,7 +117,7 @@ def measure(
     trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
         outcome = _train(cell, runs, progress)
-        theta = outcome.state.theta
+        theta = cell.config.build()[0].deploy(outcome.state)
         trained = {"iterations": outcome.iteration, "env_steps": outcome.env_steps}
         trained |= {"seconds": round(outcome.seconds, 2), **_schedules(cell, runs)}
     start = time.monotonic()
@@ -195,7 +195,7 @@ def _check(cell: Cell) -> None:
         check_meta_test(cell.measured, algorithm, held_out)
 
 
-def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
+def _check_metric(cell: Cell, axis: str, spec: Spec | DataSpec) -> None:
     metric, name = cell.metric, cell.measured.algorithm.name
     if metric == "learning-curve" and axis != "points":
         problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'
@@ -211,7 +211,7 @@ def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
 
 def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
     def shapes(one):
-        theta = jax.eval_shape(one.init, jax.random.key(0)).theta
+        theta = jax.eval_shape(lambda key: one.deploy(one.init(key)), jax.random.key(0))
         return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), theta)
 
     if shapes(cell.config.build()[0]) != shapes(algorithm):
@@ -225,7 +225,8 @@ def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
 def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
     """The metric over the tasks of the evaluation; theta None stands for initial weights."""
     if theta is None:
-        theta = initial_state(cell.config.build()[0], loop.run_key(cell.config)).theta
+        untrained = cell.config.build()[0]
+        theta = untrained.deploy(initial_state(untrained, loop.run_key(cell.config)))
     algorithm, held_out = cell.measured.build()
     evaluation, streams = meta_test(cell.measured, algorithm, held_out, theta), 1
     if evaluation.axis == "adaptations":  # episodes side by side before each of them

@@ -39,7 +39,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
 
     def build(value):
         one = options_with(config, option, value).build(algorithm.family)
-        return one, one.init(jax.random.key(config.train.seed)).theta
+        return one, one.deploy(one.init(jax.random.key(config.train.seed)))
 
     def one_by_one(key):
         of_values = (

@@ -40,7 +40,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
                 print(json.dumps(_summary(run, outcome)))
             return outcome.exit_code
         say(f"training finished; meta-test on {config.evaluate.num_tasks} held-out tasks")
-        theta = outcome.state.theta
+        theta = algorithm.deploy(outcome.state)
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except checkpoints.CheckpointError as error:
         return failed(_unusable(error))
@@ -79,7 +79,8 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         state = loop.restore_state(run, algorithm, checkpoint)
         if options.output is not None:
             run = run.reporting_to(options.output)
-        measured = _measure(run, config, algorithm, held_out, state.theta, checkpoint)
+        theta = algorithm.deploy(state)
+        measured = _measure(run, config, algorithm, held_out, theta, checkpoint)
     except checkpoints.CheckpointError as error:
         return failed(_unusable(error))
     except _EXPECTED as error:
@@ -102,7 +103,8 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     algorithm, held_out = config.build()
     try:
         state = loop.restore_state(run, algorithm, checkpoint)
-        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, state.theta)
+        theta = algorithm.deploy(state)
+        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
     except _EXPECTED as error:
         return _failed(run, error, "fewer streams or steps")
     if options.json:

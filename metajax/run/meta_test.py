@@ -60,15 +60,14 @@ def meta_test(
 def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
     """Traces the meta-test of one task without running it.
 
-    Raises:
-      OptionError: For settings in ``[evaluate]`` that do not fit the algorithm.
+    Raises OptionError for settings in ``[evaluate]`` that do not fit the algorithm.
     """
     options = config.evaluate
 
     def of_task(key):
         return algorithm.adapt(
             key,
-            algorithm.init(key).theta,
+            algorithm.deploy(algorithm.init(key)),
             held_out.sample(key),
             family=held_out,
             num_adaptations=options.num_adaptations,
@@ -90,8 +89,8 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) 
 def from_random(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> Evaluation:
     """The meta-test of untrained weights: the part of the curve not due to training."""
     key = jax.random.fold_in(evaluation_key(config), 2)
-    # jit drops all parts of the initial state except theta.
-    theta = jax.jit(lambda key: algorithm.init(key).theta)(key)
+    # jit drops all parts of the initial state but those that are deployed.
+    theta = jax.jit(lambda key: algorithm.deploy(algorithm.init(key)))(key)
     return meta_test(config, algorithm, held_out, theta)
 
 

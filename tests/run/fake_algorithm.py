@@ -70,6 +70,7 @@ class Fake(Options):
       rate: step size.
       kind: of guess.
       sizes: of nothing.
+      deployed: added to the guess for a meta-test.
       nan_at: the iteration in which something is not a number.
       nan_in: what.
       network: (Python only).
@@ -79,6 +80,7 @@ class Fake(Options):
     rate: Positive = 0.1
     kind: Literal["good", "bad"] = "good"
     sizes: tuple[Count, ...] = (2, 2)
+    deployed: float = 0.0
     nan_at: int | None = None
     nan_in: Literal["theta", "loss"] = "theta"
     network: Any = dataclasses.field(default=None, metadata={"api": True})
@@ -117,7 +119,11 @@ class Fake(Options):
             return Trial(returns, jnp.int32(10), theta, nothing, nothing, nothing)
 
         nobody: Any = None
-        return MetaAlgorithm(Problem(family, nobody, nobody), init, step, adapt)
+
+        def deploy(state):
+            return {"w": state.theta["w"] + self.deployed}
+
+        return MetaAlgorithm(Problem(family, nobody, nobody), init, step, adapt, deploy)
 
 
 def register() -> None:

@@ -95,6 +95,14 @@ def test_json_is_one_object(command):
     assert json.loads(command("plot", "run", "--json").out)["files"]
 
 
+def test_a_meta_test_gets_what_the_outer_rule_deploys(command):
+    """After training and in an evaluation; from trained and from random weights."""
+    for arguments in ((*TRAIN, "--set", "algorithm.deployed=1000.0"), ("evaluate", "run")):
+        record = json.loads(command(*arguments, "--json").out)["evaluation"]
+        assert record["mean"][0] < -1e6
+        assert record["from_random"][0] < -1e6
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

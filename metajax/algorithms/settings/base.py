@@ -8,15 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
-from metajax.core.options import (
-    Above,
-    Below,
-    Count,
-    Fraction,
-    NonNegative,
-    check,
-    check_number,
-)
+from metajax.core.options import Above, Below, Count, Fraction, NonNegative, check, check_number
 
 if TYPE_CHECKING:
     import jax
@@ -95,12 +87,8 @@ class MetaGradients(MetaOptimized):
         """Raises OptionError for settings and windows that cannot be learned by meta-gradients."""
         check(self.learned, "learned", (), f"names among {', '.join(self.learnable)}")
         check_learned(self.learned, self.learnable, starts)
-        check(
-            self.window < num_adaptations,
-            "window",
-            self.window,
-            f"fewer than the adaptations of a lifetime ({num_adaptations})",
-        )
+        allowed = f"fewer than the adaptations of a lifetime ({num_adaptations})"
+        check(self.window < num_adaptations, "window", self.window, allowed)
 
 
 def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
