@@ -119,6 +119,7 @@ class Fake(Options):
             return Trial(returns, jnp.int32(10), theta, nothing, nothing, nothing)
 
         nobody: Any = None
+
         def deploy(state):
             return {"w": state.theta["w"] + self.deployed}
 

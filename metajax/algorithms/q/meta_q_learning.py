@@ -133,7 +133,7 @@ class MetaQLearning(JointlyTrained):
         replay = self.training_replay(training, family, num_trials=num_trials)
         one_for_all = inner.q_learner(
             self.context_values(family).values,
-            replay.replay._replace(init=replay.empty),  # every iteration opens it
+            replay.replay._replace(init=replay.steps.init),  # every iteration opens it
             **{**training.arguments(), "updates": self.training_updates},
         )
         alone = dataclasses.replace(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.core.options import Above, Below, Count, Fraction, NonNegative, check, check_number
 
 if TYPE_CHECKING:
+    import jax
+
     from metajax.core.algorithm import Outer
 
 # Learned by their logits; all other settings are positive and learned by their logarithms.
@@ -33,6 +35,25 @@ def setting(name: str, raw: Any) -> Any:
 def settings(theta: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a theta of logits and logarithms, by name."""
     return {name: setting(name, value) for name, value in theta.items()}
+
+
+def initial(learned: Iterable[str], starts: Mapping[str, float]) -> dict[str, jax.Array]:
+    """Theta at the start: logits and logarithms of the learned settings, float32."""
+    import jax.numpy as jnp
+
+    return {name: jnp.asarray(raw(name, starts[name]), jnp.float32) for name in learned}
+
+
+def check_learned(
+    learned: tuple[str, ...], learnable: tuple[str, ...], starts: Mapping[str, float]
+) -> None:
+    """Raises OptionError for settings that cannot be learned from their values at the start."""
+    allowed = f"names among {', '.join(learnable)}, each once"
+    each_once = len(set(learned)) == len(learned)
+    check(set(learned) <= set(learnable) and each_once, "learned", learned, allowed)
+    for name in learned:
+        below = (Below(1),) if name in _PROBABILITIES else ()
+        check_number(name, starts[name], Above(0), *below)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,14 +84,9 @@ class MetaGradients(MetaOptimized):
         return self.learned
 
     def check_meta(self, starts: Mapping[str, Any], num_adaptations: int) -> None:
-        """Raises OptionError for settings that cannot be learned from their values at the start."""
-        allowed = f"names among {', '.join(self.learnable)}, each once"
-        known = set(self.learned) <= set(self.learnable)
-        once = len(set(self.learned)) == len(self.learned) > 0
-        check(known and once, "learned", self.learned, allowed)
-        for name in self.learned:
-            below = (Below(1),) if name in _PROBABILITIES else ()
-            check_number(name, starts[name], Above(0), *below)
+        """Raises OptionError for settings and windows that cannot be learned by meta-gradients."""
+        check(self.learned, "learned", (), f"names among {', '.join(self.learnable)}")
+        check_learned(self.learned, self.learnable, starts)
         allowed = f"fewer than the adaptations of a lifetime ({num_adaptations})"
         check(self.window < num_adaptations, "window", self.window, allowed)
 

@@ -6,17 +6,14 @@ import dataclasses
 from typing import Annotated, ClassVar, Literal
 
 from metajax.algorithms.q.base import QBased
-from metajax.algorithms.settings.base import raw, recorded, settings
+from metajax.algorithms.settings.base import check_learned, initial, recorded, settings
 from metajax.core.options import (
-    Above,
     AtLeast,
-    Below,
     Count,
     Fraction,
     NonNegative,
     Positive,
     check,
-    check_number,
 )
 
 
@@ -80,12 +77,7 @@ class ESDQN(QBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = set(self.learned) <= set(self.learnable)
-        allowed = f"names among {', '.join(self.learnable)}, each once"
-        once = len(set(self.learned)) == len(self.learned)
-        check(known and once, "learned", self.learned, allowed)
-        for name in set(self.learned) - {"learning_rate", "huber_delta"}:
-            check_number(name, self._start(name), Above(0), Below(1))
+        check_learned(self.learned, self.learnable, self._starts())
         fits = self.explorer_sizes is None or "epsilon" not in self.learned
         allowed = 'no epsilon, as the exploration network gives it; or explorer_sizes = "none"'
         check(fits, "learned", self.learned, allowed)
@@ -101,10 +93,9 @@ class ESDQN(QBased):
     def num_trials(self):
         return self.num_tasks * self.population_size
 
-    def _start(self, name):
-        if name == "epsilon":
-            return self.epsilon[1]
-        return self.inner_lr if name == "learning_rate" else getattr(self, name)
+    def _starts(self):
+        starts = {name: getattr(self, name) for name in self.learnable}
+        return {**starts, "learning_rate": self.inner_lr, "epsilon": self.epsilon[1]}
 
     @property
     def schedules(self):
@@ -157,9 +148,8 @@ class ESDQN(QBased):
         choices = () if self.widths is None else (self.widths, self.depths)
 
         def init(key):
-            starts = {name: raw(name, self._start(name)) for name in self.learned}
             return {
-                "settings": {name: jnp.float32(start) for name, start in starts.items()},
+                "settings": initial(self.learned, self._starts()),
                 "exploration": init_explorer(key),
                 "architecture": tuple(jnp.zeros(len(sizes)) for sizes in choices),
             }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
+from metajax.algorithms.settings.base import MetaGradients, initial, raw, recorded, settings
 from metajax.core.options import Count, Fraction, NonNegative, Positive, check
 
 if TYPE_CHECKING:
@@ -82,11 +82,13 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        starts = {name: getattr(self, name) for name in self.learnable}
-        self.check_meta(starts, self.num_adaptations)
+        self.check_meta(self._starts(), self.num_adaptations)
         possible = "discount" in self.learned or not self.state_discount
         allowed = "discount among them, where it is one of the state"
         check(possible, "learned", self.learned, allowed)
+
+    def _starts(self):
+        return {name: getattr(self, name) for name in self.learnable}
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family; raises OptionError for sizes that do not fit."""
@@ -127,8 +129,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         """Theta at the start: logits, logarithms, and for a discount of the state its weights."""
         import jax.numpy as jnp
 
-        starts = {name: raw(name, getattr(self, name)) for name in self.learned}
-        theta = {name: jnp.asarray(start, jnp.float32) for name, start in starts.items()}
+        theta = initial(self.learned, self._starts())
         if self.state_discount:
             theta["discount"] = jnp.zeros(family.spec.observation_shape, jnp.float32)
         return theta
@@ -146,7 +147,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
 
         from metajax.inner import ActorCriticSettings
 
-        now = {name: getattr(self, name) for name in self.learnable} | settings(theta)
+        now = self._starts() | settings(theta)
         if self.state_discount and theta:
             start, table = raw("discount", self.discount), theta["discount"]
 

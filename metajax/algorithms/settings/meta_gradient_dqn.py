@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import ADAM_FLOOR
 from metajax.algorithms.q.base import QBased
-from metajax.algorithms.settings.base import MetaGradients, raw, recorded, settings
+from metajax.algorithms.settings.base import MetaGradients, initial, recorded, settings
 from metajax.core.options import Count, Fraction, check
 
 
@@ -72,9 +72,10 @@ class MetaGradientDQN(MetaGradients, QBased):
         import jax.numpy as jnp
 
         del key
-        shape = (self.num_tasks,) if self.per_task else ()
-        starts = {name: raw(name, self._starts()[name]) for name in self.learned}
-        return {name: jnp.full(shape, start, jnp.float32) for name, start in starts.items()}
+        theta = initial(self.learned, self._starts())
+        if self.per_task:
+            return {name: jnp.full(self.num_tasks, start) for name, start in theta.items()}
+        return theta
 
     def settings(self, theta, env_steps):
         now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}

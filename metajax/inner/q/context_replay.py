@@ -16,7 +16,8 @@ class ContextReplay(NamedTuple):
 
     Attributes:
       windows: The windows of the family.
-      steps: Replay of single steps ``[F]``, in stretches of C - 1 + n.
+      steps: Replay of single steps ``[F]``, in stretches of C - 1 + n; its empty buffers are to be
+        opened.
     """
 
     windows: Windows
@@ -30,19 +31,15 @@ class ContextReplay(NamedTuple):
         that begin with a blank.
         """
         return self.steps._replace(
-            init=lambda: self.open(self.empty()),
+            init=lambda: self.open(self.steps.init()),
             add=self.add,
-            sample=lambda noise, buffer: self.in_windows(self.stretches(noise, buffer)),
+            sample=lambda noise, buffer: self.in_windows(self.steps.sample(noise, buffer)),
         )
 
     @property
     def num_bytes(self) -> int:
         """Size of one buffer in bytes."""
         return self.steps.num_bytes
-
-    def empty(self) -> Tree:
-        """A buffer without a trial, to be opened."""
-        return self.steps.init()
 
     def open(self, buffer: Tree) -> Tree:
         """The buffer at the start of a new trial in every stream."""
@@ -63,15 +60,6 @@ class ContextReplay(NamedTuple):
         seen = self.windows.steps(inputs_after(last, chunk))
         reached = self.windows.reached(chunk)
         return self.steps.add(buffer, chunk._replace(observation=seen, next_observation=reached))
-
-    def stretches(self, noise: jax.Array, buffer: Tree) -> Transition:
-        """Stored steps as they are, ``[C - 1 + n, B, ...]``.
-
-        Args:
-          noise: ``[2, B]`` for any B, uniform in [0, 1).
-          buffer: The buffer.
-        """
-        return self.steps.sample(noise, buffer)
 
     def in_windows(self, stretches: Transition) -> Transition:
         """Stretches ``[C - 1 + n, B, ...]`` as n transitions between windows."""

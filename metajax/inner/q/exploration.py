@@ -95,36 +95,29 @@ def learned_exploration(
         return visits.at[hashed(flat)].add(chunk.mask.reshape(-1).astype(visits.dtype))
 
     def rates(theta, visits, env_steps, observation, values):
-        scale = largest(values)
-        features = rate_features(env_steps, visits[hashed(observation)], values, scale, lifetime)
+        scale = jnp.maximum(jnp.max(jnp.abs(values), axis=-1, keepdims=True), 1e-6)
+        familiar = jnp.log1p(visits[hashed(observation)]) / np.log1p(lifetime)
+        features = rate_features(env_steps / lifetime, familiar, values, scale)
         output: Any = network.apply({"params": parameters(theta)}, features)
         return jax.nn.sigmoid(output[:, 0]), jnp.exp(output[:, 1]) * scale[:, 0]
 
     return init, Exploration(lambda: jnp.zeros(2**num_bits, jnp.int32), add, rates)
 
 
-def largest(values: jax.Array) -> jax.Array:
-    """``[B, 1]``, the largest absolute value of ``[B, A]``, at least 1e-6."""
-    return jnp.maximum(jnp.max(jnp.abs(values), axis=-1, keepdims=True), 1e-6)
-
-
 def rate_features(
-    env_steps: jax.Array, count: jax.Array, values: jax.Array, scale: jax.Array, lifetime: int
+    time: jax.Array, familiar: jax.Array, values: jax.Array, scale: jax.Array
 ) -> jax.Array:
-    """``[B, 2 + A]``, numbers between -2 and 2 to choose the randomness of decisions by.
+    """``[B, 2 + A]``, numbers between -2 and 2 that the randomness of decisions depends on.
 
-    The part of the lifetime that has passed, the logarithm of the visits of the observation's
-    bucket divided by that of the lifetime, and the action values in falling order, less their mean
-    and divided by ``scale``: neither the names of the actions nor the scale of the rewards matter.
+    Neither the names of the actions nor the scale of the rewards matter: the action values are
+    in falling order, less their mean and divided by the largest absolute one.
 
     Args:
-      env_steps, lifetime: Transitions so far and in a trial.
-      count: ``[B]``, visits of the buckets.
-      values, scale: ``[B, A]``, and ``largest`` of them, ``[B, 1]``.
+      time: Part of the lifetime that has passed.
+      familiar: ``[B]``, logarithm of visits over that of the lifetime.
+      values: ``[B, A]``, action values.
+      scale: ``[B, 1]``, the largest absolute value of each row.
     """
     centred = (values - jnp.mean(values, axis=-1, keepdims=True)) / scale
-    familiar = jnp.log1p(count) / np.log1p(lifetime)
-    time = jnp.broadcast_to(env_steps / lifetime, familiar.shape)
-    return jnp.concatenate(
-        [jnp.stack([time, familiar], axis=-1), -jnp.sort(-centred, axis=-1)], axis=-1
-    )
+    known = jnp.stack([jnp.broadcast_to(time, familiar.shape), familiar], axis=-1)
+    return jnp.concatenate([known, -jnp.sort(-centred, axis=-1)], axis=-1)

@@ -153,7 +153,7 @@ class Recycling:
     def compared(self, noise: jax.Array, theta: MetaQ, buffer: Tree) -> Propensity:
         """The worth of theta's experience in the task of a buffer."""
         old = self.replay.in_windows(theta.experience)
-        new = self.replay.in_windows(self.replay.stretches(noise, buffer))
+        new = self.replay.in_windows(self.replay.steps.sample(noise, buffer))
         return propensity(
             self.network.context(theta.weights, new.observation[0]),
             self.network.context(theta.weights, old.observation[0]),
@@ -194,8 +194,7 @@ def pulled(strength: float | jax.Array, centre: Tree, weights: Tree) -> Tree:
 
 def drawn_experience(key: Key, replay: ContextReplay, buffer: Tree, memory_size: int) -> Transition:
     """``MetaQ.experience`` of a buffer, drawn uniformly; of weight 0 before it is ready."""
-    noise = jax.random.uniform(key, (2, memory_size))
-    stretches = replay.stretches(noise, buffer)
+    stretches = replay.steps.sample(jax.random.uniform(key, (2, memory_size)), buffer)
     weight = replay.in_windows(stretches).weight * replay.steps.ready(buffer)
     return stretches._replace(weight=weight)
 

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import optax
 
 from metajax.core.family import Key, Tree
-from metajax.core.types import Actor, ActorInput, ActorOutput, Chunk, Learner, Outputs
+from metajax.core.types import ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.buffer import Replay
 from metajax.inner.policy import memoryless
 from metajax.inner.q.exploration import Exploration
 from metajax.inner.q.q_update import QSettings, QState, QUpdate, flat
 from metajax.networks import QNetwork, categorical, exploring
+from metajax.networks.distributions import Distribution
 
 Settings = Callable[[Tree, jax.Array], QSettings]
 """``(theta, env_steps) -> QSettings``."""
@@ -58,7 +59,8 @@ def q_learner(
     Source: Mnih et al. (2015). The uncorrected n-step targets are those of Hessel et al.
     (2018), "Rainbow", section 3.
     """
-    policy = ValuePolicy(network, settings, boltzmann, exploration)
+    choice = categorical(network.num_actions)
+    policy = ValuePolicy(network, choice, settings, boltzmann, exploration)
     update = QUpdate(network, optimizer, double, target_period)
     replayed = ReplayedSteps(replay, update, updates)
 
@@ -88,7 +90,7 @@ def q_learner(
         adapt=adapt,
         predict=predict,
         weights=lambda theta, phi: phi.weights,
-        actor=policy.actor(),
+        actor=memoryless(policy.act, choice, records=("next_observation",)),
         noise=replayed.noise,
         singly=False,
     )
@@ -99,10 +101,12 @@ class ValuePolicy:
     """A policy that acts on action values.
 
     Attributes:
+      choice: The distribution of actions.
       network, settings, boltzmann, exploration: See ``q_learner``.
     """
 
     network: QNetwork
+    choice: Distribution
     settings: Settings
     boltzmann: bool = False
     exploration: Exploration | None = None
@@ -122,17 +126,15 @@ class ValuePolicy:
         self, noise: Tree, theta: Tree, phi: QState, memory: Tree, seen: ActorInput
     ) -> tuple[ActorOutput, Tree]:
         """One decision of one stream."""
-        choice = categorical(self.network.num_actions)
         observation = seen.observation[None]
         values = self.network.apply(phi.weights, observation)
         logits, values = self.logits(theta, phi, observation, values)[0], values[0]
-        action = choice.sample(noise, logits)
+        action = self.choice.sample(noise, logits)
         mode = jnp.argmax(values).astype(jnp.int32)
-        return ActorOutput(action, mode, choice.log_prob(logits, action)), memory
+        return ActorOutput(action, mode, self.choice.log_prob(logits, action)), memory
 
     def outputs(self, theta: Tree, phi: QState, chunk: Chunk) -> Outputs:
         """Predictions for a chunk, without targets."""
-        choice = categorical(self.network.num_actions)
         observation = flat(chunk.observation)
         values = self.network.apply(phi.weights, observation)
         shape = chunk.mask.shape
@@ -140,16 +142,11 @@ class ValuePolicy:
         values = values.reshape(*shape, -1)
         return Outputs(
             distribution=logits,
-            log_prob=choice.log_prob(logits, chunk.action),
-            entropy=choice.entropy(logits),
+            log_prob=self.choice.log_prob(logits, chunk.action),
+            entropy=self.choice.entropy(logits),
             value=jnp.take_along_axis(values, chunk.action[..., None], -1)[..., 0],
             expected_value=jnp.sum(jnp.exp(logits) * values, axis=-1),
         )
-
-    def actor(self) -> Actor:
-        """The actor, which records the observation that each step led to."""
-        choice = categorical(self.network.num_actions)
-        return memoryless(self.act, choice, records=("next_observation",))
 
 
 def exploring_logits(values: jax.Array, now: QSettings, boltzmann: bool) -> jax.Array:
