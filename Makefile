@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11 python3.13 python
 
 .DEFAULT_GOAL := help
-.PHONY: extras help install install-dev quickstart test lint format bench tables clean
+.PHONY: extras help install install-dev quickstart test test-slow test-all lint format bench tables clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,13 @@ install-dev: $(VENV)/.installed-dev ## The same with the tools for development
 quickstart: install ## Meta-train MAML on 2D navigation and show how it adapts
 	$(BIN)/metajax train configs/quickstart.toml --run-dir runs/quickstart --overwrite
 
-test: install-dev ## Run all tests; PYTEST_ARGS="-m 'not slow'" leaves out the long ones
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+test: install-dev ## Run the tests in some minutes, all but those that train; PYTEST_ARGS=-x adds -x
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+test-slow: install-dev ## Run the tests that train
+	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+
+test-all: test test-slow ## Run every test
 
 lint: install-dev ## Check style and types
 	$(BIN)/ruff check .
@@ -37,9 +42,10 @@ bench: install ## Measure environment steps a second of MAML on this machine
 tables: install ## Write the tables of README.md and docs/ from benchmarks/results/
 	$(BIN)/python benchmarks/tables.py
 
-clean: ## Remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .cache .hypothesis .pytest_cache .ruff_cache
+clean: ## Remove .venv and caches; runs/ and compiled programs of the user's cache stay
+	rm -rf $(VENV) .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "left: runs/, and compiled programs in $${XDG_CACHE_HOME:-$$HOME/.cache}/metajax"
 
 extras: # installs them even where the rest is there
 

@@ -1,8 +1,8 @@
 """What every test runs under, and the fixtures that they share.
 
-Set before jax is first imported: the CPU, with two host devices so that tasks are
-spread over devices as the command line does it, and compiled programs kept between
-runs in ``.cache/`` of the repository.
+Set before jax is first imported: the CPU, with two host devices so that tasks are spread
+over devices as the command line does it; quick compilation, since most programs here run
+once; and compiled programs kept between runs, in the cache directory of the user.
 """
 
 from __future__ import annotations
@@ -14,11 +14,21 @@ from collections.abc import Iterator
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
+
+def _user_cache() -> str:
+    """The cache directory of the user; "" for a user without a home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    found = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+    return found if os.path.isabs(found) else ""
+
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+if cache := _user_cache():
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "metajax", "jax"))
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -28,6 +38,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pin", action="store_true", help="write tests/core/pinned_numbers.json anew (without -n)"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fixtures and programs are those of a module, so its tests run in one process.
+
+    Tests of one algorithm in several modules name it as their group.
+    """
+    for item in items:
+        if not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,6 +62,17 @@ def few_programs() -> Iterator[None]:
     if regions.exists() and regions.read_bytes().count(b"\n") > 10_000:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def optimized(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The compiler's optimizations, for tests that train: their programs run for long."""
+    if not request.node.get_closest_marker("slow"):
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

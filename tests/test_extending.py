@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.experiments import table_cells, table_definition
 from metajax.run import config, extensions
@@ -48,13 +49,9 @@ def page() -> Iterator[types.ModuleType]:
         patch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
         patch.setattr(ALGORITHMS, "_entries", dict(ALGORITHMS._entries))
         patch.setitem(sys.modules, "extending", module)
-        jax.config.update("jax_disable_most_optimizations", True)
-        try:
-            for block in _blocks("python"):
-                text = "\n" * block.lines_before + block.text
-                exec(compile(text, str(PAGE), "exec"), vars(module))
-        finally:
-            jax.config.update("jax_disable_most_optimizations", False)
+        for block in _blocks("python"):
+            text = "\n" * block.lines_before + block.text
+            exec(compile(text, str(PAGE), "exec"), vars(module))
         yield module
 
 
@@ -154,6 +151,7 @@ def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
         algorithm, held_out = config.load(tmp_path / "mine.toml").build()
     finally:
         sys.modules.pop("my_tasks", None)
+    assert isinstance(held_out, metajax.TaskFamily)
     assert held_out.spec.name == "line"
     assert held_out.spec.episode_length == 5
     assert set(jax.eval_shape(algorithm.init, jax.random.key(0)).theta) == {"weights", "rates"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from metajax.core.family import Family, Key, Tree
+from metajax.core.family import Key, Tree
 from metajax.core.problem import Problem
 from metajax.core.types import Learner, Term, Trial
 
@@ -127,7 +127,7 @@ class MetaAlgorithm(NamedTuple):
     schedules: tuple[str, ...] = ()
 
     @property
-    def family(self) -> Family:
+    def family(self) -> Any:
         """The family to train on."""
         return self.problem.family
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     ``few_shot`` one for labelled examples.
 
     Attributes:
-      family: Where tasks come from.
+      family: Where tasks come from: a ``TaskFamily`` or a ``DataFamily``.
       learner: The learner that adapts.
       source: Where the chunks it adapts to come from.
       num_adaptations: K, adaptations of a whole trial.
@@ -58,7 +58,7 @@ class Problem(NamedTuple):
         the same kind.
     """
 
-    family: Family
+    family: Any
     learner: Learner
     source: Source
     num_adaptations: int = 1

@@ -132,7 +132,7 @@ def resolved_setting(config: Config, family: Any) -> dict[str, Any]:
     """The algorithm's options with what it chooses by itself filled in, and the family's name."""
     setting = {**config.to_dict()["algorithm"], "family": config.family.name}
     if "horizon" in setting:
-        setting["horizon"] = setting["horizon"] or family.spec.episode_length
+        setting["horizon"] = setting["horizon"] or getattr(family.spec, "episode_length", None)
     if isinstance(config.algorithm.options, GradientBased):
         layout = config.algorithm.options.layout()
         setting["microbatch"] = layout.microbatch

@@ -203,7 +203,7 @@ def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
     if metric not in VECTORS and axis == "points":
         problem = f'"{metric}" is of whole trials, and "{name}" has lifetimes'
         raise OptionError("metric", f"{problem}; allowed: learning-curve")
-    if metric in _AGAINST_OPTIMUM and spec.optimal_return is None:
+    if metric in _AGAINST_OPTIMUM and getattr(spec, "optimal_return", None) is None:
         raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
     if cell.row.tune and axis != "episodes":
         raise OptionError("tune", "only methods whose trials are continuing can be tuned")
@@ -252,7 +252,7 @@ def _reference(cell: Cell) -> np.ndarray:
     """
     family, chosen = cell.config.held_out.options.build(), cell.config.evaluate
     spec, optimal = family.spec, cell.row.reference == "optimal-policy"
-    exact, per_episode = spec.oracle_return if optimal else spec.random_return, None
+    exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
     if cell.metric == "learning-curve":
         raise OptionError("reference", "has no learning curve; remove the row")
     # Regret and ratios are of tasks, an expectation over tasks is not enough for them.

@@ -1,7 +1,6 @@
 """Fixtures of the tests of the core."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,14 +10,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import toys
-
-
-@pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """For programs that run once: compiling them is most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Every registered algorithm in a small size, with the runs that its tests share.
 
-Compiling costs more than all the rest, so each program is compiled once in a process.
+Compiling costs more than all the rest, so each program is compiled once in a process: one
+block of training, one meta-test, and one trial alone.
 """
 
 import functools
@@ -9,20 +10,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 import toys
 
 import metajax
 from metajax.algorithms import ALGORITHMS
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import DataFamily, Family, TaskFamily
+from metajax.core.types import Key, Tree, Trial
 from metajax.evaluation import Evaluation
 
 KEY, TEST_KEY = 0, 1
 NUM_TEST_TASKS = 5
-NUM_EPISODES = 3
+NUM_EPISODES, NUM_STREAMS = 3, 2
 LIFETIME_SIZES = {
     "num_tasks": 4,
-    "num_streams": 2,
+    "num_streams": NUM_STREAMS,
     "num_steps": 3,
     "lifetime": 24,  # four chunks
     "num_points": 2,
@@ -33,6 +37,7 @@ LIFETIME_SIZES = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "rl2": {"hidden_size": 3},
+    "rl2-reward-prediction": {"hidden_size": 3},
     "snail": {"input_size": 3, "filters": 2, "attention_size": 2},
     "transformer": {"num_layers": 1, "num_heads": 1, "size": 4, "mlp_size": 4},
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
@@ -41,6 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
 }
+FAMILIES = {"arms": toys.arms, "sinusoid": functools.partial(metajax.tasks.make, "sinusoid")}
+"""Families beside ``line``, for names such as "maml on arms"."""
 
 
 def _few_shot_families() -> list[DataFamily]:
@@ -70,6 +77,13 @@ def _on_the_first(families: Sequence[Family], name: str, **sizes: Any) -> MetaAl
     raise AssertionError(f"no family fits {name}: {problems}")
 
 
+def lifetime_sizes(name: str) -> dict[str, Any]:
+    """Those of ``LIFETIME_SIZES`` that the algorithm has, and its own."""
+    known = toys.option_names(ALGORITHMS.get(name))
+    sizes = {option: size for option, size in LIFETIME_SIZES.items() if option in known}
+    return {**sizes, **OPTIONS.get(name, {})}
+
+
 def make(name: str) -> MetaAlgorithm:
     """An algorithm of the registry, or a rule of ``toys.OUTER_RULES``, in its small size."""
     if name in toys.CONTINUING:
@@ -77,11 +91,10 @@ def make(name: str) -> MetaAlgorithm:
     if name in toys.FEW_SHOT:
         return _on_the_first(_few_shot_families(), name, num_tasks=4, num_streams=3)
     if name in toys.LIFETIMES:
-        known = toys.option_names(ALGORITHMS.get(name))
-        sizes = {option: size for option, size in LIFETIME_SIZES.items() if option in known}
-        return metajax.make(name, toys.arms(), **sizes, **OPTIONS.get(name, {}))
-    registered, options = toys.OUTER_RULES.get(name, (name, {}))
-    return toys.make(registered, toys.line(), **options)
+        return metajax.make(name, toys.arms(), **lifetime_sizes(name))
+    registered, _, family = name.partition(" on ")
+    registered, options = toys.OUTER_RULES.get(registered, (registered, {}))
+    return toys.make(registered, FAMILIES.get(family, toys.line)(), **options)
 
 
 class Run:
@@ -90,29 +103,93 @@ class Run:
     def __init__(self, algorithm: MetaAlgorithm) -> None:
         self.algorithm = algorithm
 
-    @functools.cached_property
-    def training(self) -> tuple[dict[int, MetaState], dict[str, Any]]:
-        """Two meta-iterations in blocks of one: the state after each, and the history."""
+    def train(self, key: Key, **options: Any) -> tuple[dict[int, MetaState], dict[str, Any]]:
+        """Up to two meta-iterations in blocks of one: the state after each, and the history."""
         states: dict[int, MetaState] = {}
 
         def keep(reached: int, state: MetaState, infos: dict[str, Any]) -> None:
             del infos
             states[reached] = jax.tree.map(jnp.copy, state)
 
-        _, history = metajax.train(
-            self.algorithm, jax.random.key(KEY), 2, block_size=1, on_block=keep
-        )
+        _, history = metajax.train(self.algorithm, key, 2, block_size=1, on_block=keep, **options)
         return states, history
 
     @functools.cached_property
+    def training(self) -> tuple[dict[int, MetaState], dict[str, Any]]:
+        """A whole run with the key ``KEY``."""
+        return self.train(jax.random.key(KEY))
+
+    @functools.cached_property
+    def theta(self) -> Tree:
+        """Of a meta-test after training."""
+        return jax.jit(self.algorithm.deploy)(self.training[0][2])
+
+    @functools.cached_property
     def meta_test(self) -> Evaluation:
-        """Of the trained theta, on tasks of the same family."""
-        theta = self.training[0][2].theta
+        """After training, on tasks of the same family."""
         key = jax.random.key(TEST_KEY)
-        return metajax.evaluate(self.algorithm, key, theta, num_tasks=NUM_TEST_TASKS)
+        return metajax.evaluate(self.algorithm, key, self.theta, num_tasks=NUM_TEST_TASKS)
+
+    @functools.cached_property
+    def alone(self) -> list[Trial]:
+        """The trials of the meta-test one after the other.
+
+        Of environments with returns of the mode, and ``NUM_STREAMS`` where streams are no part
+        of the learner.
+        """
+        options: dict[str, Any] = {"explore": self.algorithm.axis == "adaptations"}
+        if self.algorithm.axis == "episodes":
+            options["num_streams"] = NUM_STREAMS
+        trial = jax.jit(functools.partial(self.algorithm.adapt, **options))
+        _, tasks, keys = of_rows(self.algorithm.family, jax.random.key(TEST_KEY), NUM_TEST_TASKS)
+        rows = [jax.tree.map(lambda leaf, i=i: leaf[i], tasks) for i in range(NUM_TEST_TASKS)]
+        found = [trial(key, self.theta, row) for key, row in zip(keys, rows, strict=True)]
+        return jax.device_get(found)
+
+
+def of_rows(family: Family, key: Key, number: int) -> tuple[Key, Tree, Key]:
+    """The keys, tasks and keys of trials that a batch of tasks draws from its key."""
+    keys = jax.random.split(key, number)
+    pairs = jax.vmap(jax.random.split)(keys)
+    return keys, jax.vmap(family.sample)(pairs[:, 0]), pairs[:, 1]
+
+
+def iteration_key(key: Key, iteration: int) -> Key:
+    """What ``train`` gives to ``step``."""
+    return jax.random.fold_in(jax.random.split(key)[1], iteration)
 
 
 @functools.cache
 def run(name: str) -> Run:
     """The shared ``Run`` of a name that ``make`` knows."""
     return Run(make(name))
+
+
+def every(*names: str) -> pytest.MarkDecorator:
+    """Parametrizes ``name``, with all tests of a name in one process."""
+    marked = (pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names)
+    return pytest.mark.parametrize("name", list(marked))
+
+
+def episode_returns_at(reward: np.ndarray, done: np.ndarray, points: list[int]) -> np.ndarray:
+    """Returns of a lifetime by hand.
+
+    Args:
+      reward, done: ``[K + 1, T, E]``, of its chunks.
+      points: chunks after which to measure.
+
+    Returns:
+      ``[points]``, the mean over streams of the return of the episode that ended last, or
+      of the first one so far.
+    """
+    num_chunks, num_steps, num_streams = reward.shape
+    found = np.zeros((num_chunks, num_streams))
+    for stream in range(num_streams):
+        running, latest = 0.0, None
+        for time in range(num_chunks * num_steps):
+            chunk, step = divmod(time, num_steps)
+            running += reward[chunk, step, stream]
+            if done[chunk, step, stream]:
+                running, latest = 0.0, running
+            found[chunk, stream] = running if latest is None else latest
+    return found.mean(axis=1)[points]

@@ -174,7 +174,7 @@ def test_what_cannot_be_learned_is_refused(options, message):
         metajax.make("meta-gradient-actor-critic", toys.arms(), **{**SMALL, **options})
 
 
-def test_only_what_is_learned_moves_and_the_schedule_is_recorded(quick_compilation):
+def test_only_what_is_learned_moves_and_the_schedule_is_recorded():
     every = ("inner_lr", "discount", "gae_lambda", "value_coefficient", "entropy_coefficient")
     family = toys.arms()
     algorithm = metajax.make("meta-gradient-actor-critic", family, **SMALL, learned=every)

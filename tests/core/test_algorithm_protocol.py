@@ -1,85 +1,48 @@
-"""What every gradient-based algorithm must keep to, on discrete and continuous actions."""
+"""What gradient-based algorithms must keep to, beside ``test_protocol.py``."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import protocol
 import pytest
 import toys
 
 import metajax
 from metajax import losses, outer, training
+from metajax.algorithms import ALGORITHMS
 from metajax.core.family import Box
 from metajax.core.layout import Layout
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-ALGORITHMS = toys.GRADIENT_BASED
 
-
-def _num_adaptations(name):
-    return {"joint": 0, "reptile": 3}.get(name, 1)
-
-
-def _steps(tasks):
-    """Transitions of one chunk, summed over tasks."""
-    lengths = tasks.lifetime if isinstance(tasks, toys.Walk) else 2 * np.ones(len(tasks), int)
-    return toys.NUM_STREAMS * int(np.sum(lengths))
-
-
-@pytest.fixture(params=["arms", "line"])
-def family(request):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_meta_iteration(name, family):
-    algorithm = toys.make(name, family)
-    assert algorithm.family is family
-    state = algorithm.init(jax.random.key(0))
-    key = jax.random.key(1)
-    after, info = jax.jit(algorithm.step)(key, state)
-
-    signature = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == signature
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, info)))
-    assert info["returns"].shape == (_num_adaptations(name) + 1,)
-    assert all(value.shape == () for field, value in info.items() if field != "returns")
-    # The tasks that a meta-batch of this key is made of, and so its transitions.
-    keys = jax.random.split(key, toys.NUM_TASKS)
-    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
-    assert info["env_steps"] == (_num_adaptations(name) + 1) * _steps(tasks)
-
-
-@pytest.mark.parametrize("options", [{"outer": "ppo"}, {"outer": "trpo"}], ids=str)
-def test_joint_training_under_collected_outer_rules(options, line):
+def test_joint_training_under_a_trust_region(line):
     """Trials without adaptation have support chunks of length zero."""
-    algorithm = toys.make("joint", line, **options)
+    algorithm = toys.make("joint", line, outer="trpo")
     state, history = metajax.train(algorithm, jax.random.key(0), 1)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, history)))
     assert history["returns"].shape == (1, 1)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_many_seeds_and_learning_rates_at_once(name, line, assert_same):
+@protocol.every(*toys.GRADIENT_BASED)
+def test_many_seeds_and_learning_rates_at_once(name, assert_same):
     """A sweep is a ``vmap`` inside one program; each row is the run by itself."""
-
-    def build(inner_lr, learning_rate):
-        return toys.make(
-            name, line, inner_lr=inner_lr, learning_rate=learning_rate, optimizer="sgd"
-        )
+    one = protocol.run(name)
+    states, history = one.training
 
     def run(seed, inner_lr, learning_rate):
-        algorithm = build(inner_lr, learning_rate)
+        rates = {"inner_lr": inner_lr, "learning_rate": learning_rate}
+        algorithm = toys.make(name, one.algorithm.family, **rates)
         state, history = metajax.train(algorithm, jax.random.key(seed), 2)
         return state.theta, history["returns"]
 
-    sweep = (jnp.array([3, 4]), jnp.array([0.1, 0.3]), jnp.array([0.05, 0.2]))
-    rows = jax.jit(jax.vmap(run))(*sweep)
-    state, history = metajax.train(build(0.3, 0.2), jax.random.key(4), 2)
-    expected = (state.theta, history["returns"])
+    options = ALGORITHMS.get(name)()
+    sweep = ([3, protocol.KEY], [0.3, options.inner_lr], [0.2, options.learning_rate])
+    rows = jax.jit(jax.vmap(run))(*map(jnp.array, sweep))
+    expected = (states[2].theta, history["returns"])
     assert_same(expected, jax.tree.map(lambda leaf: leaf[1], rows), rtol=1e-4, atol=1e-5)
 
 
@@ -137,61 +100,47 @@ def test_a_spec_of_lists_and_arrays_has_a_hash():
     hash(other)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_evaluation(name, family):
-    algorithm = toys.make(name, family)
-    theta = algorithm.init(jax.random.key(0)).theta
-    more = _num_adaptations(name) + 2
-    key = jax.random.key(1)
-    evaluation = metajax.evaluate(algorithm, key, theta, num_tasks=5, num_adaptations=more)
-    assert evaluation.returns.shape == (5, more + 1)
-    assert evaluation.num_adaptations == more
-    assert evaluation.axis == "adaptations"
-    assert np.isfinite(evaluation.returns).all()
-    keys = jax.random.split(key, 5)
-    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
-    assert evaluation.env_steps == (more + 1) * _steps(tasks)
-
-
 # --- Protocol of the meta-test -----------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def maml():
-    algorithm = toys.make("maml", toys.arms())
-    return algorithm, algorithm.init(jax.random.key(0)).theta
+    one = protocol.run("maml on arms")
+    return one.algorithm, metajax.initial_state(one.algorithm, jax.random.key(0)).theta
 
 
-def test_evaluation_of_the_mode(maml):
+def test_evaluation_of_the_mode_after_more_adaptations(maml):
     """Nothing is to be seen, so a policy without exploration always does the same."""
     algorithm, theta = maml
     key = jax.random.key(1)
-    evaluation = metajax.evaluate(algorithm, key, theta, num_tasks=30, explore=False)
+    options: dict[str, Any] = {"num_tasks": 30, "num_adaptations": 3}
+    evaluation = metajax.evaluate(algorithm, key, theta, **options, explore=False)
     assert not evaluation.explore
+    assert evaluation.returns.shape == (30, 4)
     assert set(np.unique(evaluation.returns)) <= {0, 2}
     assert 0 < evaluation.returns[:, 0].mean() < 2, "one arm is right in some tasks only"
-    sampled = metajax.evaluate(algorithm, key, theta, num_tasks=30)
+    sampled = metajax.evaluate(algorithm, key, theta, **options)
     assert sampled.explore
+    assert sampled.num_adaptations == 3
+    assert sampled.env_steps == 30 * 4 * toys.NUM_STREAMS * 2
     assert not set(np.unique(sampled.returns)) <= {0, 2}
 
 
-def test_evaluation_defaults_and_statistics(maml):
-    algorithm, theta = maml
-    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=8, num_streams=2)
+def test_evaluation_defaults_and_statistics():
+    evaluation = protocol.run("maml on arms").meta_test
     returns = evaluation.returns
-    assert returns.shape == (8, 2)
-    assert evaluation.env_steps == 8 * 2 * 2 * 2
+    assert returns.shape == (5, 2)
+    assert evaluation.env_steps == 5 * 2 * toys.NUM_STREAMS * 2
     np.testing.assert_allclose(evaluation.mean(), returns.mean(axis=0))
-    half = 1.96 * returns.std(axis=0, ddof=1) / np.sqrt(8)
+    half = 1.96 * returns.std(axis=0, ddof=1) / np.sqrt(5)
     np.testing.assert_allclose(
         evaluation.interval(), [returns.mean(0) - half, returns.mean(0) + half]
     )
 
 
 @pytest.mark.filterwarnings("error")
-def test_one_task_has_no_interval(maml):
-    algorithm, theta = maml
-    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=1)
+def test_one_task_has_no_interval():
+    evaluation = metajax.Evaluation(np.ones((1, 2), np.float32), "adaptations", True, 12)
     assert np.isnan(evaluation.interval()).all()
     assert evaluation.interval().shape == (2, 2)
 
@@ -243,12 +192,12 @@ def test_on_block_can_stop_a_run(maml):
     def stop(iteration, state, infos):
         del state
         reached.append(iteration)
-        assert infos["returns"].shape == (2, 2)
-        return iteration >= 4
+        assert infos["returns"].shape == (1, 2)
+        return iteration >= 2
 
-    _, history = metajax.train(algorithm, jax.random.key(0), 8, block_size=2, on_block=stop)
-    assert reached == [2, 4]
-    assert history["returns"].shape == (4, 2)
+    _, history = metajax.train(algorithm, jax.random.key(0), 8, block_size=1, on_block=stop)
+    assert reached == [1, 2]
+    assert history["returns"].shape == (2, 2)
 
 
 # --- What a user brings along --------------------------------------------------------------
@@ -262,17 +211,17 @@ class Torso(nn.Module):
 
 def test_a_network_of_the_users_own(line):
     algorithm = toys.make("maml", line, network=Torso())
-    state, _ = metajax.train(algorithm, jax.random.key(0), 1)
+    state, _ = jax.eval_shape(lambda: metajax.train(algorithm, jax.random.key(0), 1))
     assert state.theta["policy"]["torso"]["mine"]["kernel"].shape == (2, 3)
 
 
-def test_an_inner_rule_from_optax(line, assert_same):
+@pytest.mark.xdist_group("maml")
+def test_an_inner_rule_from_optax(assert_same):
     """``optax.sgd`` by hand is the default."""
-    thetas = [
-        metajax.train(toys.make("maml", line, **options), jax.random.key(0), 1)[0].theta
-        for options in ({"inner_lr": 0.2}, {"inner": optax.sgd(0.2)})
-    ]
-    assert_same(*thetas, rtol=1e-6)
+    default = protocol.run("maml")
+    rule = optax.sgd(ALGORITHMS.get("maml")().inner_lr)
+    mine = protocol.Run(toys.make("maml", default.algorithm.family, inner=rule))
+    assert_same(mine.training[0][1].theta, default.training[0][1].theta, rtol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [{"inner_steps": 2}, {"inner_steps": 1, "updates_per_step": 2}])
@@ -282,11 +231,11 @@ def test_an_inner_rule_as_a_function(line, steps):
     def halve(theta):
         del theta
 
-        def update(gradients, state, weights=None):
+        def update(gradients, weights):
             del gradients
-            return jax.tree.map(lambda leaf: -leaf / 2, weights), state
+            return jax.tree.map(lambda leaf: -leaf / 2, weights)
 
-        return optax.GradientTransformation(lambda weights: optax.EmptyState(), update)
+        return optax.stateless(update)
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
@@ -350,22 +299,25 @@ def test_an_inner_rule_that_is_none_is_refused(line):
         toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi)
 
 
-def test_a_name_is_no_family():
+def test_a_name_is_no_family(line):
+    assert toys.make("maml", line).family is line
     with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):
         metajax.make("maml", "cartpole")  # type: ignore[arg-type]
 
 
-def test_a_composition_equals_the_recipe(line, assert_same):
+@pytest.mark.xdist_group("fomaml")
+def test_a_composition_equals_the_recipe(assert_same):
     """FOMAML put together by hand is the registry's, bit for bit."""
-    recipe = toys.make("fomaml", line, inner_lr=0.2)
-    problem = metajax.fresh(line, recipe.learner, num_streams=toys.NUM_STREAMS)
+    recipe = protocol.run("fomaml")
+    problem = metajax.fresh(
+        recipe.algorithm.family, recipe.algorithm.learner, num_streams=toys.NUM_STREAMS
+    )
     terms = {"entropy": (0.0, losses.term(losses.entropy))}
     objective = outer.post_adaptation(problem, terms=terms, derivative="first-order")
     layout = metajax.Layout.build(toys.NUM_TASKS)
     rule = outer.once(outer.backprop(objective, layout), optax.adam(1e-3))
     mine = metajax.compose(problem, rule)
-    key = jax.random.key(0)
-    assert_same(metajax.train(mine, key, 2), metajax.train(recipe, key, 2))
+    assert_same(protocol.Run(mine).training, recipe.training)
 
 
 def test_a_horizon_that_never_happens(line):
@@ -397,6 +349,7 @@ def test_a_run_is_continued_from_a_state_only(line):
         metajax.train(toys.make("maml", line), jax.random.key(0), 4, start=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outer", ["policy-gradient", "ppo"])
 def test_a_value_baseline_is_learned(outer, line):
     """The values that training ends with predict the returns of its policy, the first do not."""
@@ -422,7 +375,9 @@ def test_the_rate_of_several_passes_falls_over_iterations(line, assert_same):
     algorithm = toys.make("joint", line, **options)
     start = algorithm.init(jax.random.key(0))
     step = jax.jit(algorithm.step)
-    first, _ = step(jax.random.key(1), start)
+    first, info = step(jax.random.key(1), start)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, info)))
+    assert info["returns"].shape == (1,), "support chunks of length zero"
     second, _ = step(jax.random.key(2), first)
     third, _ = step(jax.random.key(3), second)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first.theta, second.theta)

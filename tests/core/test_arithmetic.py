@@ -96,10 +96,9 @@ def test_products_of_the_whole_meta_gradient(key):
     """The package's own objective, tasks side by side, so that one pass is all there is."""
     options = metajax.algorithms.ALGORITHMS.get("maml")(num_tasks=4, horizon=25)
     family = metajax.tasks.make("point-navigation")
-    learner = options.learner(family)
-    problem = metajax.fresh(family, learner, num_streams=options.num_streams, horizon=25)
+    problem = options.problem(family)
     objective = metajax.outer.post_adaptation(problem)
-    theta = learner.init(key)
+    theta = problem.learner.init(key)
     keys = jax.random.split(key, 4)
     items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])
     gradient = jax.vmap(jax.grad(objective.loss, has_aux=True), (None, 0))
@@ -179,6 +178,12 @@ def test_rl2_by_hand():
     assert counted.meta_gradient == expected[2] / 4
     for option in ("hidden-sizes=[4]", "readout-size=4"):
         assert _counted(*overrides, f"algorithm.{option}")[0] is None
+
+
+@pytest.mark.parametrize("name", ["anil", "cavia", "rl2-reward-prediction"])
+def test_a_count_is_not_inherited_where_it_is_another(name):
+    assert _counted(f"algorithm.name={name}")[0] is None
+    assert _counted("algorithm.name=meta-sgd")[0] == _counted()[0]
 
 
 def test_devices_are_those_of_the_program():

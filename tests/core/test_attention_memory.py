@@ -99,7 +99,9 @@ def test_the_future_changes_nothing_and_the_past_does(module):
     assert np.all(np.max(np.abs(before - after)[3:6], axis=(1, 2)) > 1e-3)
 
 
-def test_a_stream_alone_equals_the_same_stream_among_others(module):
+@pytest.mark.parametrize("name", ["snail", "transformer-rotary"])
+def test_a_stream_alone_equals_the_same_stream_among_others(name):
+    module = MODULES[name]
     parameters, xs = _with_parameters(module, jnp.float32)
     whole = _whole(module, parameters, xs)
     np.testing.assert_allclose(

@@ -1,121 +1,35 @@
-"""One device against eight: the same meta-iteration within float32 rounding."""
+"""One device against eight, and blocks of tasks: the same meta-iteration within rounding."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = """
-import jax
-import numpy as np
-import toys
+import pytest
 
-import metajax
-
-jax.config.update("jax_disable_most_optimizations", True)
-assert jax.local_device_count() == 8
-family = toys.line()
+HERE = Path(__file__).parent
 
 
-def rules(devices):
-    for rule, (name, options) in toys.OUTER_RULES.items():
-        if rule != "emaml":  # laid out like backprop
-            options = {**options, "optimizer": "sgd", "learning_rate": 0.1}
-            one = {"num_minibatches": 1} if rule == "epochs" else {}
-            yield rule, toys.make(name, family, num_tasks=8, devices=devices, **{**options, **one})
-            # Minibatches and Fisher tasks that eight devices cannot share evenly.
-            few = {
-                "epochs": {"num_minibatches": 2, "devices": None if devices > 1 else 1},
-                "trust region": {"fisher_tasks": 2},
-            }.get(rule)
-            if few:
-                options = {"devices": devices, **options, **few}
-                yield f"{rule}, few", toys.make(name, family, num_tasks=8, **options)
-
-
-def close(one, other, what):
-    for first, second in zip(*map(jax.tree.leaves, (one, other)), strict=True):
-        np.testing.assert_allclose(first, second, rtol=2e-5, atol=2e-6, err_msg=what)
-
-
-for (rule, alone), (_, shared) in zip(rules(1), rules(8), strict=True):
-    state = alone.init(jax.random.key(0))
-    # A trust region solves equations, which make much of every rounding: in float64.
-    with jax.enable_x64(rule.startswith("trust region")):
-        if rule.startswith("trust region"):
-            state = state._replace(theta=jax.tree.map(np.float64, state.theta))
-        one, eight = (jax.jit(rule.step)(jax.random.key(1), state) for rule in (alone, shared))
-    close(one, eight, rule)
-    pairs = zip(*map(jax.tree.leaves, (one[0].theta, state.theta)), strict=True)
-    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-3, rule
-    print("same:", rule)
-
-# By default all devices are used: with seeds side by side, and in a meta-test.
-algorithm = toys.make("reptile", family, num_tasks=8)
-
-
-def run(seed):
-    return metajax.train(algorithm, jax.random.key(seed), 2)[0].theta
-
-
-rows = jax.jit(jax.vmap(run))(np.arange(2))
-close(jax.tree.map(lambda leaf: leaf[1], rows), run(1), "seeds")
-evaluation = metajax.evaluate(algorithm, jax.random.key(1), run(1), num_tasks=16)
-assert np.isfinite(evaluation.returns).all() and evaluation.returns.shape == (16, 4)
-
-# Trained on five of the devices, tested on eight and on three, and gone on with on eight.
-five = toys.make("reptile", family, num_tasks=5)
-state, _ = metajax.train(five, jax.random.key(0), 1, on_block=lambda *_: None)
-assert len(jax.tree.leaves(state.theta)[0].sharding.device_set) == 5
-on_host = jax.device_get(state.theta)
-for number in (16, 3):
-    here, there = (
-        metajax.evaluate(five, jax.random.key(1), theta, num_tasks=number)
-        for theta in (state.theta, on_host)
-    )
-    np.testing.assert_array_equal(here.returns, there.returns)
-more, _ = metajax.train(
-    algorithm, jax.random.key(0), 2, state=state, start=1, on_block=lambda *_: None
-)
-assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(more.theta))
-
-# Minibatches: as many devices as share each of them, and no others.
-bandit = metajax.tasks.make("bernoulli-bandit", num_arms=2, num_pulls=3)
-options = {"num_minibatches": 8, "num_epochs": 1, "hidden_size": 2}
-rl2 = metajax.make("rl2", bandit, num_tasks=24, **options)
-text = jax.jit(rl2.step).lower(jax.random.key(0), rl2.init(jax.random.key(0))).as_text()
-assert "num_partitions = 3" in text
-assert metajax.Layout.build(1000, num_minibatches=8).num_devices == 5
-
-# A block that is given leaves some of the devices out, where it must.
-assert metajax.Layout.build(40, microbatch=20).num_devices == 2
-layout = metajax.Layout.build(40, gradient_microbatch=8)
-assert (layout.microbatch, layout.num_devices) == (8, 5), layout
-layout = metajax.Layout.build(80, gradient_microbatch=40)
-assert (layout.microbatch, layout.num_devices) == (40, 2), layout
-layout = metajax.Layout.build(512, gradient_microbatch=8, num_devices=4)
-assert (layout.microbatch, layout.gradient_microbatch) == (32, 8), layout
-try:
-    metajax.make("rl2", bandit, num_tasks=24, devices=8, **options)
-except metajax.OptionError as error:
-    assert str(error).startswith("devices: 8 is not possible; allowed: a divisor of"), error
-else:
-    raise AssertionError("eight devices shared three tasks")
-print("done")
-"""
-
-
-def test_eight_devices_give_the_gradients_of_one():
-    here = Path(__file__).parent
+@pytest.fixture(scope="module")
+def said() -> str:
+    """What ``eight_devices.py`` printed, which checks what it says."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, HERE / "eight_devices.py"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("same:") == 6
-    assert result.stdout.endswith("done\n")
+    return result.stdout
+
+
+def test_eight_devices_give_the_gradients_of_one(said):
+    assert said.count("same:") == 6
+    assert "layouts: as they should be\n" in said
+
+
+def test_a_population_on_eight_devices_is_that_on_one(said):
+    """Four members, each with its tasks on two devices."""
+    assert said.endswith("population: the same\n")

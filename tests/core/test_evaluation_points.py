@@ -8,8 +8,6 @@ import toys
 import metajax
 from metajax.run import meta_test
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_points_are_after_a_whole_number_of_adaptations():
     family = toys.arms(episode_length=2)

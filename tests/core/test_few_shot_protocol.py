@@ -1,8 +1,7 @@
-"""What every algorithm that learns from labelled examples must keep to, and what some learn."""
+"""Algorithms that learn from labelled examples, beside those of ``test_protocol.py``."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import protocol
 import pytest
@@ -11,42 +10,6 @@ import toys
 import metajax
 from metajax import inner
 from metajax.tasks.supervised.gaussian_blobs import bayes_accuracy
-
-NAMES = (*toys.FEW_SHOT, *toys.GRADIENT_BASED)
-NUM_TASKS = 3
-
-
-def _make(name):
-    if name in toys.FEW_SHOT:
-        return protocol.make(name)
-    return toys.make(name, metajax.tasks.make("sinusoid"))
-
-
-def _signature(tree):
-    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), tree)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_meta_iterations_and_a_meta_test(name, quick_compilation):
-    algorithm = _make(name)
-    state = algorithm.init(jax.random.key(0))
-    after, info = jax.jit(algorithm.step)(jax.random.key(1), state)
-    assert _signature(state) == _signature(after), "the next one would be compiled anew"
-    floats = [x for x in jax.tree.leaves((after, info)) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    assert all(np.isfinite(leaf).all() for leaf in floats)
-    assert info["env_steps"] % (toys.NUM_TASKS * toys.NUM_STREAMS) == 0
-
-    key = jax.random.key(3)
-    evaluation = metajax.evaluate(algorithm, key, after, num_tasks=NUM_TASKS, num_adaptations=2)
-    assert evaluation.returns.shape == (NUM_TASKS, 3)
-    assert evaluation.score == ("accuracy" if name == "prototypical" else "negative squared error")
-    assert evaluation.axis == "adaptations"
-    assert evaluation.env_steps == NUM_TASKS * 3 * toys.NUM_STREAMS
-    # One task alone is the same task inside a batch.
-    key_task, key_trial = jax.random.split(jax.random.split(key, NUM_TASKS)[1])
-    task = algorithm.family.sample(key_task)
-    trial = algorithm.adapt(key_trial, algorithm.deploy(after), task, num_adaptations=2)
-    np.testing.assert_allclose(trial.returns, evaluation.returns[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +32,9 @@ def test_what_does_not_fit_is_named(name, family, options, words):
         assert word in str(error.value)
 
 
-def test_evaluation_on_more_shots_and_other_tasks(quick_compilation):
-    algorithm = _make("maml")
+@pytest.mark.xdist_group("maml on sinusoid")
+def test_evaluation_on_more_shots_and_other_tasks():
+    algorithm = protocol.run("maml on sinusoid").algorithm
     theta, key = algorithm.init(jax.random.key(0)).theta, jax.random.key(1)
     evaluation = metajax.evaluate(algorithm, key, theta, num_tasks=2, num_streams=11)
     assert evaluation.env_steps == 2 * (11 + toys.NUM_STREAMS), "the query set stays as it is"

@@ -254,49 +254,41 @@ def test_trial_advantages_are_those_of_rlax(key):
 SMALL = {"num_tasks": 8, "hidden_size": 4, "num_minibatches": 2, "num_epochs": 2}
 
 
-@pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("options", [{}, {"outer": "a2c"}, {"advantages": "episode"}])
-def test_blocks_and_devices_change_rounding_only(options, assert_same):
-    family = _early_ends()
-    states = []
-    for layout in ({"devices": 1}, {"devices": 2}, {"devices": 1, "microbatch": 2}):
-        algorithm = metajax.make("rl2", family, **SMALL, **options, **layout)
-        states.append(metajax.train(algorithm, jax.random.key(0), 2)[0].theta)
-    assert_same(states[0], states[1], rtol=1e-3, atol=1e-5)
-    assert_same(states[0], states[2], rtol=1e-3, atol=1e-5)
+def _trained(family=None, **options):
+    algorithm = metajax.make("rl2", family or _early_ends(), **SMALL, **options)
+    return metajax.train(algorithm, jax.random.key(0), 2)
 
 
-def test_evaluation_measures_the_episodes_of_a_trial():
-    family = _early_ends()
-    algorithm = metajax.make("rl2", family, **SMALL)
-    theta = algorithm.init(jax.random.key(0)).theta
-    evaluation = metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=4)
-    assert evaluation.axis == "episodes"
-    assert evaluation.returns.shape == (4, NUM_EPISODES)
-    longer = metajax.evaluate(
-        algorithm, jax.random.key(1), theta, _early_ends(num_episodes=5), num_tasks=4
+@pytest.fixture(scope="module")
+def trained():
+    """A state and a history, from two devices."""
+    return _trained()
+
+
+def test_blocks_and_devices_change_rounding_only(trained, assert_same):
+    blocks, _ = _trained(devices=1, microbatch=2)
+    assert_same(trained[0].theta, blocks.theta, rtol=1e-3, atol=1e-5)
+
+
+def test_blocks_and_devices_change_rounding_only_without_epochs(assert_same):
+    options = {"outer": "a2c", "advantages": "episode"}
+    (spread, _), (blocks, _) = (
+        _trained(**options, **layout) for layout in ({}, {"devices": 1, "microbatch": 2})
     )
-    assert longer.returns.shape == (4, 5)
+    assert_same(spread.theta, blocks.theta, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("explore", [True, False])
-def test_the_convention_of_advantages_does_not_change_a_measurement(explore):
+def test_the_convention_of_advantages_does_not_change_a_measurement_of_longer_trials():
     found = []
     for advantages in ("trial", "episode"):
         algorithm = metajax.make("rl2", _early_ends(), **SMALL, advantages=advantages)
         theta = algorithm.init(jax.random.key(0)).theta
-        measured = metajax.evaluate(
-            algorithm, jax.random.key(1), theta, num_tasks=4, explore=explore
-        )
+        longer = _early_ends(num_episodes=5)
+        measured = metajax.evaluate(algorithm, jax.random.key(1), theta, longer, num_tasks=4)
+        assert measured.axis == "episodes"
         found.append(measured.returns)
     np.testing.assert_array_equal(*found)
-
-
-@pytest.mark.parametrize("advantages", ["trial", "episode"])
-def test_a_discount_of_zero_is_finite(advantages):
-    algorithm = metajax.make("rl2", _early_ends(), **SMALL, discount=0.0, advantages=advantages)
-    _, history = metajax.train(algorithm, jax.random.key(0), 1)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(history))
+    assert found[0].shape == (4, 5)
 
 
 class _LastInput(nn.Module):
@@ -330,23 +322,36 @@ class _Untidy(_LastInput):
         return (xs, ()) if self.where == "call" else xs
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
-    "memory",
+    ("memory", "advantages"),
     [
-        networks.LSTM(5),
-        lambda length: networks.SNAIL(length, 4),
-        functools.partial(networks.SNAIL, input_size=4),
-        _LastInput(),
+        (networks.LSTM(5), "trial"),
+        (lambda length: networks.SNAIL(length, 4), "trial"),
+        (_LastInput(), "episode"),
     ],
 )
-def test_a_memory_of_ones_own(memory):
-    algorithm = metajax.make("rl2", _early_ends(), **SMALL, memory=memory)
-    own = metajax.make("rl2", _early_ends(), **SMALL)
-    theta, other = (one.init(jax.random.key(0)).theta["memory"] for one in (algorithm, own))
-    assert jax.tree.map(jnp.shape, theta) != jax.tree.map(jnp.shape, other)
+def test_a_memory_of_ones_own_and_a_discount_of_zero(memory, advantages):
+    options = {"memory": memory, "advantages": advantages, "discount": 0.0}
+    algorithm = metajax.make("rl2", _early_ends(), **SMALL, **options)
+    assert _memory_shapes(algorithm) != _memory_shapes(metajax.make("rl2", _early_ends(), **SMALL))
     _, history = metajax.train(algorithm, jax.random.key(0), 1)
-    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(history))
+
+
+def _memory_shapes(algorithm):
+    theta = jax.eval_shape(algorithm.init, jax.random.key(0)).theta
+    return jax.tree.map(jnp.shape, theta["memory"])
+
+
+def test_a_memory_is_made_for_the_length_of_a_trial():
+    makers = (
+        lambda length: networks.SNAIL(length, 4),
+        functools.partial(networks.SNAIL, input_size=4),
+    )
+    one, other = (metajax.make("rl2", _early_ends(), **SMALL, memory=make) for make in makers)
+    assert _memory_shapes(one) == _memory_shapes(other)
+    state = jax.eval_shape(other.init, jax.random.key(0))
+    jax.eval_shape(other.step, jax.random.key(0), state)
 
 
 @pytest.mark.parametrize(
@@ -371,15 +376,10 @@ def test_a_memory_that_is_none(memory, said):
     assert str(caught.value).startswith(said)
 
 
-@pytest.mark.usefixtures("quick_compilation")
-def test_rewards_may_be_integers():
+def test_rewards_may_be_integers(trained):
     """Of steps alone, where a reset pays a float."""
-    families = _early_ends(), _early_ends(reward_type=jnp.int32)
-    histories = [
-        metajax.train(metajax.make("rl2", family, **SMALL), jax.random.key(0), 2)[1]
-        for family in families
-    ]
-    jax.tree.map(np.testing.assert_array_equal, *histories)
+    _, history = _trained(_early_ends(reward_type=jnp.int32))
+    jax.tree.map(np.testing.assert_array_equal, history, trained[1])
 
 
 def test_a_convention_of_advantages_that_does_not_exist():

@@ -16,7 +16,6 @@ from metajax.inner.q.context_replay import inputs_after
 from metajax.inner.q.meta_q import pulled
 from metajax.inner.q.propensity import balanced, standardized
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
 SHIFT = np.array([0.5, -0.5], np.float32)
 MEMORY_SIZE = 12
@@ -304,10 +303,10 @@ def test_targets_end_where_a_trial_does(length, num_steps):
 
 def _adapted(algorithm, theta, noise, found):
     learner = algorithm.learner
-    phi = learner.begin(jax.random.key(0), theta)
+    phi, adapt = learner.begin(jax.random.key(0), theta), jax.jit(learner.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        phi = learner.adapt(noise, theta, phi, chunk)
+        phi = adapt(noise, theta, phi, chunk)
     return phi
 
 
@@ -343,10 +342,10 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
         chosen.windows(family),
     )
     phi = _adapted(algorithm, theta, noise, found)
-    expected = plain.begin(jax.random.key(0), theta.weights)
+    expected, adapt = plain.begin(jax.random.key(0), theta.weights), jax.jit(plain.adapt)
     for index in range(4):
         chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        expected = plain.adapt(noise.new, theta.weights, expected, chunk)
+        expected = adapt(noise.new, theta.weights, expected, chunk)
     assert phi.updates == expected.updates == 12
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7),

@@ -10,7 +10,6 @@ from metajax import outer
 from metajax.algorithms.gradient.maml import MAML
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("num_adaptations", [0, 2])
 def test_multi_step_loss_is_a_mean_over_the_steps(num_adaptations, line, key):
     learner = MAML(hidden_sizes=(4,)).learner(line)

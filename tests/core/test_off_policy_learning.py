@@ -7,7 +7,6 @@ import toys
 
 import metajax
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 GAMMA = 0.5
 TARGET = (0.8, 0.2)
 SIZES = {
@@ -42,6 +41,7 @@ def _errors(algorithm, num_tasks=64):
     return jax.jit(lambda theta: jnp.mean(jax.vmap(of_task, (None, 0))(theta, keys), 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", ["per-decision", "vtrace"])
 def test_values_of_another_policy_are_known_after_a_few_transitions(correction):
     """The uniform policy acts; what the target policy is worth is 1.6 or 0.4, by task."""
@@ -65,6 +65,7 @@ def test_values_of_another_policy_are_known_after_a_few_transitions(correction):
     assert after < 0.5 * untrained
 
 
+@pytest.mark.slow
 def test_an_actor_finds_the_arm_that_pays():
     algorithm = metajax.make(
         "meta-policy", toys.arms(), **SIZES, epsilon=0.2, inner_lr=0.3, learning_rate=0.01

@@ -12,12 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 import protocol
-import pytest
 import toys
 
 import metajax
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 PINNED = Path(__file__).parent / "pinned_numbers.json"
 OUTER_RULES = tuple(rule for rule in toys.OUTER_RULES if rule not in ("backprop", "displacement"))
 
@@ -41,7 +39,7 @@ def _lists(numbers: dict[str, Any]) -> dict[str, Any]:
     return {name: np.asarray(value, np.float64).tolist() for name, value in numbers.items()}
 
 
-@pytest.mark.parametrize("name", [*metajax.list_algorithms(), *OUTER_RULES])
+@protocol.every(*metajax.list_algorithms(), *OUTER_RULES)
 def test_the_numbers_are_as_they_were(name, pytestconfig):
     pinned = json.loads(PINNED.read_text()) if PINNED.exists() else {}
     numbers = _numbers(name)

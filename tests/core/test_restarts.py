@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
+from metajax.core.family import Discrete, Restarts, Spec, TaskFamily, TimeStep
 from metajax.core.types import Actor, ActorOutput, Learner
 from metajax.data.continuing import continuing
 from metajax.data.fresh import fresh
@@ -16,7 +16,7 @@ LENGTH, NUM_STREAMS, NUM_STEPS, NUM_CHUNKS = 2, 3, 5, 4
 EPISODES = 4
 
 
-def _numbers(restarts="step") -> TaskFamily:
+def _numbers(restarts: Restarts = "step") -> TaskFamily:
     """Episodes of two steps; each shows the number that its reset has drawn."""
     spec = Spec("numbers", (), Discrete(2), LENGTH, episodes_per_trial=EPISODES)
     no, zero = jnp.zeros((), bool), jnp.zeros(())

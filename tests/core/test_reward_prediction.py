@@ -40,7 +40,6 @@ def test_by_hand():
     assert _error(kernel, bias, features, box) == (5**2 + 3**2) / 4
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", ["arms", "line"])
 def test_its_gradient_reaches_the_memory(name, request):
     family = request.getfixturevalue(name)
@@ -60,7 +59,6 @@ def test_its_gradient_reaches_the_memory(name, request):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient[part]))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_without_weight_it_is_rl2(line, assert_same):
     key = jax.random.key(0)
     auxiliary = metajax.make("rl2-reward-prediction", line, **SMALL, reward_coefficient=0.0)

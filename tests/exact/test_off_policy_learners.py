@@ -270,9 +270,11 @@ def test_the_actor_is_noisy_and_its_mode_is_not(kind):
     assert actor.records == ("next_observation",)
     for state, row in enumerate(np.eye(S)):
         seen = ActorInput(jnp.asarray(row), jnp.int32(-1), jnp.zeros(()), jnp.ones((), bool))
-        policy = PI[state]
+        policy: Any = PI[state]
         if kind == "actor":
-            policy = jax.nn.softmax(networks.policy(SPEC, Table()).apply(theta, row[None])[0])
+            policy = jax.nn.softmax(
+                networks.policy(SPEC, Table()).apply(theta, jnp.asarray(row)[None])[0]
+            )
         for action in range(A):
             noise = 100.0 * jnp.eye(A)[action]
             output, memory = actor.act(noise, theta, phi, (), seen)

@@ -392,8 +392,8 @@ def test_returns_of_a_lifetime_by_hand():
     for steps in (slice(time, time + 2) for time in range(0, 8, 2)):
         chunk = _chunk(jax.random.key(0), 2)._replace(reward=jnp.asarray(reward[steps]))
         earned = jax.vmap(Earned.after, (0, 1, 1))(earned, chunk.reward, jnp.asarray(done[steps]))
-        measured = source.measure(Living(None, earned), chunk)
-        assert measured.count == 4
+        measured = source.measure(Living(None, earned), chunk)  # type: ignore[arg-type]
+        assert measured.steps == 4
         scores.append(measured.score)
     # Stream 0 ends episodes of 1 + 2 and 3 + 4 + 5; stream 1 has not ended its first one.
     points = np.array(scores)[even_points(3, 2)]

@@ -290,7 +290,7 @@ def _window_chunk():
     return source.next(source.noise(jax.random.key(3), ()), theta, phi, (), state)[1]
 
 
-def test_separate_copies_are_runs_of_their_own(quick_compilation):
+def test_separate_copies_are_runs_of_their_own():
     rule = outer.once(_estimator(num_tasks=1), optax.sgd(0.1))
     apart = outer.separate(rule, Layout.build(3, num_devices=1, whole=True))
     thetas = jax.tree.map(lambda value: value + jnp.arange(3) / 10, _theta())

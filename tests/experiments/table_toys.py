@@ -116,6 +116,7 @@ class Mover:
         import jax.numpy as jnp
 
         from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.problem import Problem
         from metajax.core.types import Trial
 
         nothing: Any = ()
@@ -134,10 +135,11 @@ class Mover:
             number = self.steps + 1 if self.steps else number
             w = theta["w"] + 0 * jnp.sum(jnp.zeros(self.size))
             returns = jnp.full(number, w * (1 - w) + self.tilt * w * task)
-            return Trial(returns, jnp.int32(number), nothing, nothing, nothing, key)
+            return Trial(returns, jnp.int32(number), nothing, nothing, nothing, nothing)
 
         axis = "adaptations" if self.steps else "points" if self.lives else "episodes"
-        return MetaAlgorithm(family, nothing, init, step, adapt, axis)
+        problem = Problem(family, nothing, nothing, axis=axis)
+        return MetaAlgorithm(problem, init, step, adapt)
 
 
 def write(root: pathlib.Path, text: str = TABLE, name: str = "toys") -> pathlib.Path:

@@ -72,22 +72,12 @@ def test_the_command_prints_a_table():
         (["--set", "inner-step=1"], "did you mean inner-steps?"),
         (["--set", "family.episode-length=0"], "family.episode-length: 0 is not possible"),
         (["--inner-steps", "-1"], "algorithm.inner-steps: -1 is not possible"),
-    ],
-)
-def test_mistakes_in_settings(capsys, arguments, message):
-    assert main(["bench", *arguments]) == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         (["--num-tasks", "0"], "allowed: at least 1"),
         (["--repeats", "many"], "--repeats"),
         (["--nonsense"], "--nonsense"),
     ],
 )
-def test_mistakes_in_arguments(capsys, arguments, message):
+def test_mistakes(capsys, arguments, message):
     assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 

@@ -89,6 +89,7 @@ class Fake(Options):
         import jax.numpy as jnp
 
         from metajax.core.algorithm import MetaAlgorithm, MetaState
+        from metajax.core.problem import Problem
         from metajax.core.types import Trial
 
         def init(key):
@@ -113,10 +114,10 @@ class Fake(Options):
             left = (1 - self.rate) ** jnp.arange(k + 1)
             returns = -jnp.sum((theta["w"] - task) ** 2) * left
             nothing: Any = ()
-            return Trial(returns, jnp.int32(10), theta, nothing, nothing, key)
+            return Trial(returns, jnp.int32(10), theta, nothing, nothing, nothing)
 
-        learner: Any = None
-        return MetaAlgorithm(family, learner, init, step, adapt)
+        nobody: Any = None
+        return MetaAlgorithm(Problem(family, nobody, nobody), init, step, adapt)
 
 
 def register() -> None:

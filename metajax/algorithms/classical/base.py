@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from metajax.core.options import Count, OptionError, Options, Positive
+from metajax.algorithms.common.layouts import InBlocks
+from metajax.core.options import Count, OptionError, Positive
 
 if TYPE_CHECKING:
     import jax
@@ -20,7 +21,7 @@ Ties = Literal["first", "random"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classical(Options):
+class Classical(InBlocks):
     """Options of every method that is not trained.
 
     Theta is ``()``. ``metajax.train`` leaves it so and reports returns of fresh trials.
@@ -32,16 +33,10 @@ class Classical(Options):
         arms that pay 1 or nothing; "random" for all other methods that plan.
       num_tasks: Number of fresh tasks N that an iteration of ``train`` reports on.
       num_episodes: Number of episodes in a trial. Default: the family's.
-      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     ties: Ties | None = None
-    num_tasks: Count = 100
     num_episodes: Count | None = None
-    microbatch: Count | None = None
-    devices: Count | None = None
 
     learns: ClassVar[bool] = False
     name: ClassVar[str]
@@ -72,7 +67,6 @@ class Classical(Options):
         """
         from metajax import inner, outer
         from metajax.composition import compose
-        from metajax.core.layout import Layout
         from metajax.data.continuing import continuing
 
         learner = inner.scoring_learner(
@@ -82,8 +76,7 @@ class Classical(Options):
             ties=self.tie_rule(family.spec),
         )
         problem = continuing(family, learner, num_episodes=self.num_episodes)
-        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices)
-        rule = outer.untrained(problem, layout)
+        rule = outer.untrained(problem, self.layout())
         algorithm = compose(problem, rule, microbatch=self.microbatch)
 
         def adapt(key, theta, task, *, family=None, **options):

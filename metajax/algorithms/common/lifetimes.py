@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from metajax.core.options import Count, Options, check
+from metajax.algorithms.common.layouts import InBlocks
+from metajax.core.options import Count, check
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
@@ -15,20 +16,16 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LifetimeOptions(Options):
+class LifetimeOptions(InBlocks):
     """Options of every algorithm whose trials are lifetimes.
 
     Attributes:
-      num_tasks: Number of tasks N in a meta-batch.
       num_streams: Number of environments E that run side by side in a task.
       num_steps: Number of steps T of each environment between two adaptations.
       lifetime: Length of a trial in transitions, all environments together; a multiple of
         ``num_steps * num_streams``.
       num_points: Number of measurements of a trial after the first, evenly spaced over its
         lifetime.
-      microbatch: Number of tasks in one block of the program. Default: chosen automatically.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     num_tasks: Count = 64
@@ -36,8 +33,6 @@ class LifetimeOptions(Options):
     num_steps: Count = 1
     lifetime: Count = 10_000
     num_points: Count = 10
-    microbatch: Count | None = None
-    devices: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

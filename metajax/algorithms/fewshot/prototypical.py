@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import Count, OptionError, check
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Prototypical(MetaOptimized, WithTorso):
+class Prototypical(MetaOptimized, WithTorso, InGradientBlocks):
     """A learned space in which each class lies around the mean of its few examples.
 
     One adaptation averages the embeddings of the support examples of each class; theta
@@ -26,15 +27,9 @@ class Prototypical(MetaOptimized, WithTorso):
     Deviations: several tasks a meta-update; any embedding network.
 
     Attributes:
-      num_tasks: Number of tasks N in a meta-batch.
       num_streams: Number of support examples of a task: ways times shots.
       num_query: Number of query examples of a task. Default: ``num_streams``.
       embedding_size: Number of outputs F of the embedding network.
-      microbatch: Number of tasks that run as one block. Default: chosen automatically.
-      gradient_microbatch: Number of tasks whose gradients run as one block. Default: chosen
-        automatically.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     labelled: ClassVar[bool] = True
@@ -43,9 +38,6 @@ class Prototypical(MetaOptimized, WithTorso):
     num_streams: Count = 25
     num_query: Count | None = None
     embedding_size: Count = 64
-    microbatch: Count | None = None
-    gradient_microbatch: Count | None = None
-    devices: Count | None = None
 
     def build(self, family: Family) -> MetaAlgorithm:
         """The algorithm on a family of labelled examples with classes.
@@ -56,7 +48,6 @@ class Prototypical(MetaOptimized, WithTorso):
         from metajax import inner, losses, networks, outer
         from metajax.composition import compose
         from metajax.core.family import DataFamily
-        from metajax.core.layout import Layout
         from metajax.data.few_shot import few_shot
 
         if not isinstance(family, DataFamily) or not family.spec.classes:
@@ -72,9 +63,6 @@ class Prototypical(MetaOptimized, WithTorso):
             num_streams=self.num_streams,
             num_query=self.num_query or self.num_streams,
         )
-        layout = Layout.build(
-            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
-        )
         objective = outer.post_adaptation(problem, losses.cross_entropy)
-        rule = outer.once(outer.backprop(objective, layout), self.meta_optimizer())
+        rule = outer.once(outer.backprop(objective, self.layout()), self.meta_optimizer())
         return compose(problem, rule, microbatch=self.microbatch)

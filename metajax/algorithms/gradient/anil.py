@@ -18,6 +18,9 @@ class ANIL(MAML):
     effectiveness of MAML", section 4.
     """
 
+    def outer_products(self, each, updates):
+        return None  # fewer than those of MAML, which are counted
+
     def learner(self, family, **changes):
         from metajax import inner
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import (
@@ -24,7 +25,7 @@ from metajax.core.options import (
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
     from metajax.core.arithmetic import Arithmetic, LayerProducts
-    from metajax.core.family import Family, Spec
+    from metajax.core.family import DataSpec, Family, Spec
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientBased(MetaOptimized, WithTorso):
+class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
     """Options of every algorithm that adapts by gradient steps.
 
     In an environment these are policy-gradient steps on episodes; on labelled examples they
@@ -41,7 +42,6 @@ class GradientBased(MetaOptimized, WithTorso):
     adapted weights are judged on a query set.
 
     Attributes:
-      num_tasks: Number of tasks N in a meta-batch.
       num_streams: Number of episodes E collected in a task before each adaptation, or of
         labelled examples in its support set (ways times shots for classes).
       num_query: Number of labelled examples in the query set. Default: ``num_streams``.
@@ -63,11 +63,6 @@ class GradientBased(MetaOptimized, WithTorso):
       discount: Discount per step.
       gae_lambda: Lambda of generalised advantage estimation; 1 is Monte Carlo.
       normalize_advantages: Whether advantages are normalised within each task.
-      microbatch: Number of tasks whose rollouts run as one block. Default: chosen automatically.
-      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
-        automatically.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     labelled: ClassVar[bool] = True
@@ -89,9 +84,6 @@ class GradientBased(MetaOptimized, WithTorso):
     discount: Fraction = 0.99
     gae_lambda: Fraction = 1.0
     normalize_advantages: bool = True
-    microbatch: Count | None = None
-    gradient_microbatch: Count | None = None
-    devices: Count | None = None
 
     acting: ClassVar[tuple[str, ...]] = (
         *("horizon", "head_scale", "initial_std", "min_std", "baseline", "discount"),
@@ -119,7 +111,11 @@ class GradientBased(MetaOptimized, WithTorso):
         from metajax.composition import compose
 
         problem = self.problem(family)
-        return compose(problem, self.outer_rule(problem, self.layout()), microbatch=self.microbatch)
+        return compose(
+            problem,
+            self.outer_rule(problem, self.layout(num_minibatches=self.minibatches)),
+            microbatch=self.microbatch,
+        )
 
     def problem(self, family: Family) -> Problem:
         """The learner of these options in its trials."""
@@ -147,28 +143,19 @@ class GradientBased(MetaOptimized, WithTorso):
             horizon=self.horizon,
         )
 
-    def layout(self) -> Layout:
-        """Blocks and devices of the tasks."""
-        from metajax.core.layout import Layout
-
-        return Layout.build(
-            self.num_tasks,
-            self.microbatch,
-            self.gradient_microbatch,
-            self.devices,
-            num_minibatches=self.minibatches,
-        )
-
-    def arithmetic(self, spec: Spec) -> Arithmetic | None:
+    def arithmetic(self, spec: Spec | DataSpec) -> Arithmetic | None:
         """Matrix products of one meta-iteration on a family of this spec.
 
         With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
         ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
         ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
-        counted: a network or an inner rule in Python, a value network.
+        counted: a network or an inner rule in Python, a value network, labelled examples.
         """
         from metajax.core.arithmetic import Arithmetic, layer_products, sizes
+        from metajax.core.family import Spec
 
+        if not isinstance(spec, Spec):
+            return None
         inputs, outputs = sizes(spec)
         each = layer_products([inputs, *self.hidden_sizes, outputs])
         updates = self.inner_steps * self.updates_per_step
@@ -231,7 +218,7 @@ class GradientBased(MetaOptimized, WithTorso):
         clip = inner.clip_by_global_norm(self.inner_clip)
         return lambda theta: optax.chain(clip, rule(theta))
 
-    def learner(self, family: Family, **changes: Any) -> Learner:
+    def learner(self, family: Any, **changes: Any) -> Learner:
         """The network of these options, adapted by gradient steps.
 
         Args:

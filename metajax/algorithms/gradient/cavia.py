@@ -27,6 +27,9 @@ class CAVIA(MAML):
     context_size: Count = 5
     inner_lr: NonNegative | tuple[NonNegative, ...] = 1.0
 
+    def outer_products(self, each, updates):
+        return None  # others than those of MAML, which are counted
+
     def model(self, family):
         import jax.numpy as jnp
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from metajax.algorithms.common.layouts import InPasses
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import Count, NonNegative, OptionError, Positive
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MAML(GradientBased):
+class MAML(InPasses, GradientBased):
     """MAML (Finn et al. 2017): initial weights from which a few gradient steps adapt.
 
     Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of
@@ -36,8 +37,6 @@ class MAML(GradientBased):
         grow with ``inner_steps``.
       entropy_coefficient: Weight of the adapted policy's entropy.
       clip: Clipping range of the ratio in "ppo".
-      num_epochs: Number of passes over the trials in "ppo".
-      num_minibatches: Number of meta-updates in each pass of "ppo".
       max_divergence: Radius of the trust region of "trpo", KL in nats.
       cg_iterations: Number of conjugate-gradient iterations of "trpo".
       fisher_tasks: Number of tasks on which "trpo" estimates its Fisher matrix. Default: all.
@@ -49,7 +48,6 @@ class MAML(GradientBased):
     remat: bool = False
     entropy_coefficient: NonNegative = 0.0
     clip: Positive = 0.2
-    num_epochs: Count = 4
     num_minibatches: Count = 1
     max_divergence: Positive = 0.01
     cg_iterations: Count = 10
@@ -113,13 +111,7 @@ class MAML(GradientBased):
             every_step=self.every_step,
         )
         if self.outer == "ppo":
-            return outer.epochs(
-                objective,
-                self.meta_optimizer(self.num_epochs * self.num_minibatches),
-                layout,
-                num_epochs=self.num_epochs,
-                num_minibatches=self.num_minibatches,
-            )
+            return self.passes(objective, layout)
         if self.outer == "trpo":
             return outer.trust_region(
                 objective,

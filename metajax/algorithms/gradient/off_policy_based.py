@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
+class OffPolicyBased(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions):
     """Options of every algorithm whose inner targets are corrected for another policy.
 
     Attributes:
@@ -45,8 +46,6 @@ class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
         adaptations recomputed in the backward pass; or "first-order", without the Hessian.
       every_step: Whether to train for the mean loss after 0 to K adaptations, not after the
         last alone.
-      gradient_microbatch: Number of tasks whose meta-gradients run as one block. Default: chosen
-        automatically.
     """
 
     num_tasks: Count = 32
@@ -67,7 +66,6 @@ class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
     max_grad_norm: Positive | None = 10.0
-    gradient_microbatch: Count | None = None
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
@@ -77,20 +75,16 @@ class OffPolicyBased(MetaOptimized, WithTorso, LifetimeOptions):
         """
         from metajax import outer
         from metajax.core.family import Discrete
-        from metajax.core.layout import Layout
 
         space = family.spec.action_space
         if not isinstance(space, Discrete):
             allowed = "a family with Discrete actions, one of which is taken at random"
             raise OptionError("family", f"{family.spec.name} has {space}; allowed: {allowed}")
-        layout = Layout.build(
-            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
-        )
         problem = self.problem(family, self.learner(family))
         objective = outer.post_adaptation(
             problem, self.query_loss(), derivative=self.derivative, every_step=self.every_step
         )
-        rule = outer.once(outer.backprop(objective, layout), self.meta_optimizer())
+        rule = outer.once(outer.backprop(objective, self.layout()), self.meta_optimizer())
         return self.composed(problem, rule)
 
     def learner(self, family: TaskFamily) -> Learner:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.algorithms.common.optimizers import MetaOptimized
+from metajax.algorithms.common.layouts import InBlocks, InPasses
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import API, Count, Fraction, NonNegative, Positive
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MemoryBased(MetaOptimized, WithTorso):
+class MemoryBased(InPasses, WithTorso, InBlocks):
     """Options of every algorithm whose learner adapts in its memory.
 
     Attributes:
-      num_tasks: Number of tasks N in a meta-batch.
       num_streams: Number of trials E in each task, each with its own memory.
       num_episodes: Number of episodes in a trial. Default: the family's.
       memory: Flax module with ``initial_memory``, ``step`` and ``__call__`` as in
@@ -47,13 +46,8 @@ class MemoryBased(MetaOptimized, WithTorso):
       outer: Meta-update: "ppo", several passes of the clipped surrogate over the trials, or
         "a2c", one step of the policy gradient.
       clip: Clipping range of the ratio in "ppo".
-      num_epochs: Number of passes over the trials in "ppo".
-      num_minibatches: Number of meta-updates in each pass of "ppo".
       value_coefficient: Weight of half the squared error of the value.
       entropy_coefficient: Weight of the policy's entropy.
-      microbatch: Number of tasks in one block of the program. Default: all tasks of a device.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     num_tasks: Count = 256
@@ -70,13 +64,9 @@ class MemoryBased(MetaOptimized, WithTorso):
     normalize_advantages: bool = True
     outer: Literal["ppo", "a2c"] = "ppo"
     clip: Positive = 0.2
-    num_epochs: Count = 4
-    num_minibatches: Count = 4
     value_coefficient: NonNegative = 0.5
     entropy_coefficient: NonNegative = 0.01
     max_grad_norm: Positive | None = 1.0
-    microbatch: Count | None = None
-    devices: Count | None = None
 
     def own_memory(self, num_steps: int) -> nn.Module:
         """The memory of trials of ``num_steps`` steps; each algorithm has its own."""
@@ -90,7 +80,6 @@ class MemoryBased(MetaOptimized, WithTorso):
         """
         from metajax import outer
         from metajax.composition import compose
-        from metajax.core.layout import Layout
         from metajax.data.continuing import continuing
 
         problem = continuing(
@@ -99,25 +88,12 @@ class MemoryBased(MetaOptimized, WithTorso):
             num_streams=self.num_streams,
             num_episodes=self.num_episodes,
         )
-        ppo = self.outer == "ppo"
-        num_epochs, num_minibatches = (self.num_epochs, self.num_minibatches) if ppo else (1, 1)
         objective = outer.whole_trial(
             problem, self.terms(), normalize_advantages=self.normalize_advantages
         )
-        layout = Layout.build(
-            self.num_tasks,
-            self.microbatch,
-            num_devices=self.devices,
-            whole=True,
-            num_minibatches=num_minibatches,
-        )
-        rule = outer.epochs(
-            objective,
-            self.meta_optimizer(num_epochs * num_minibatches),
-            layout,
-            num_epochs=num_epochs,
-            num_minibatches=num_minibatches,
-        )
+        once = self.outer == "a2c"
+        layout = self.layout(whole=True, num_minibatches=1 if once else self.num_minibatches)
+        rule = self.passes(objective, layout, once=once)
         return compose(problem, rule, microbatch=self.microbatch)
 
     def learner(self, family: TaskFamily) -> Learner:

@@ -33,6 +33,9 @@ class RL2RewardPrediction(RL2):
 
     reward_coefficient: NonNegative = 1.0
 
+    def arithmetic(self, spec):
+        return None  # the head is not counted
+
     def learner(self, family):
         import jax.numpy as jnp
 

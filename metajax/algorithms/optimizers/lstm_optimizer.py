@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import Count, OptionError, Positive, check
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LSTMOptimizer(MetaOptimized, WithTorso):
+class LSTMOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
     """An LSTM that trains a network, coordinate by coordinate, and is trained by doing so.
 
     Theta are the weights of the LSTM. The optimisee, a network with random initial weights,
@@ -39,11 +40,6 @@ class LSTMOptimizer(MetaOptimized, WithTorso):
       output_scale: Factor of the LSTM's output.
       hidden_sizes: Units of each hidden layer of the optimisee. Default: a linear model.
       bias: Whether the optimisee's output has a bias.
-      microbatch: Number of tasks that run as one block. Default: chosen automatically.
-      gradient_microbatch: Number of tasks whose gradients run as one block. Default:
-        ``microbatch``, as all tasks share the LSTM.
-      devices: Number of devices to shard tasks over. Default: the largest count that divides
-        ``num_tasks``.
     """
 
     labelled: ClassVar[bool] = True
@@ -58,9 +54,6 @@ class LSTMOptimizer(MetaOptimized, WithTorso):
     output_scale: Positive = 0.1
     hidden_sizes: tuple[Count, ...] = ()
     bias: bool = False
-    microbatch: Count | None = None
-    gradient_microbatch: Count | None = None
-    devices: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +69,6 @@ class LSTMOptimizer(MetaOptimized, WithTorso):
         from metajax import losses, outer
         from metajax.composition import compose
         from metajax.core.family import DataFamily
-        from metajax.core.layout import Layout
         from metajax.data.few_shot import few_shot
 
         if not isinstance(family, DataFamily):
@@ -89,9 +81,7 @@ class LSTMOptimizer(MetaOptimized, WithTorso):
             num_streams=self.num_streams,
             num_query=self.num_streams,
         )
-        layout = Layout.build(
-            self.num_tasks, self.microbatch, self.gradient_microbatch, self.devices
-        )
+        layout = self.layout()
         if self.gradient_microbatch is None:
             layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         estimator = outer.truncated(

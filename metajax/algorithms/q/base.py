@@ -110,14 +110,10 @@ class QBased(WithTorso, LifetimeOptions):
         Raises:
           OptionError: for sizes that do not fit the family, the devices or the budget.
         """
-        from metajax.core.layout import Layout, default_block
+        from metajax.core.layout import default_block
 
-        layout = Layout.build(
-            self.num_trials,
-            self.microbatch,
-            num_devices=self.devices,
-            at_most=_LIFETIMES,
-            num_minibatches=self.minibatches,
+        layout = self.layout(
+            num_tasks=self.num_trials, at_most=_LIFETIMES, num_minibatches=self.minibatches
         )
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
@@ -190,7 +186,11 @@ class QBased(WithTorso, LifetimeOptions):
         """
         from metajax import inner
 
-        arguments = {
+        return inner.q_learner(self.values(family), replay, **{**self.arguments(), **changes})
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``metajax.inner.q_learner``, and of learners that are made of it."""
+        return {
             "optimizer": self.inner_rule(),
             "settings": self.settings,
             "boltzmann": self.exploration == "boltzmann",
@@ -198,7 +198,6 @@ class QBased(WithTorso, LifetimeOptions):
             "updates": self.updates,
             "target_period": self.target_period,
         }
-        return inner.q_learner(self.values(family), replay, **{**arguments, **changes})
 
     def inner_rule(self) -> optax.GradientTransformation:
         """The optimiser of the values, without its learning rate."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, ClassVar, Literal
 
-from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized
+from metajax.algorithms.common.layouts import InPasses
+from metajax.algorithms.common.optimizers import ADAM_FLOOR
 from metajax.algorithms.q.base import QBased
 from metajax.core.options import AtLeast, Count, Fraction, NonNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MAMLDQN(MetaOptimized, QBased):
+class MAMLDQN(InPasses, QBased):
     """MAML (Finn et al. 2017) through Q-learning updates: initial weights of action values.
 
     A trial collects K chunks of support transitions, with updates from replay after each,
@@ -28,8 +29,6 @@ class MAMLDQN(MetaOptimized, QBased):
         adaptations recomputed in the backward pass; or "first-order", without the Hessian.
       every_step: Whether to train for the mean error after 0 to K adaptations, not after the
         last alone.
-      num_epochs: Number of passes over the trials in a meta-iteration.
-      num_minibatches: Number of meta-updates in each pass.
     """
 
     adam_floor: ClassVar[float] = ADAM_FLOOR
@@ -48,8 +47,6 @@ class MAMLDQN(MetaOptimized, QBased):
     epsilon: tuple[Fraction, Fraction] = (0.2, 0.2)
     derivative: Literal["exact", "exact-remat", "first-order"] = "exact"
     every_step: bool = False
-    num_epochs: Count = 4
-    num_minibatches: Count = 4
     max_grad_norm: Positive | None = 10.0
 
     @property
@@ -65,10 +62,4 @@ class MAMLDQN(MetaOptimized, QBased):
             derivative=self.derivative,
             every_step=self.every_step,
         )
-        return outer.epochs(
-            objective,
-            self.meta_optimizer(self.num_epochs * self.num_minibatches),
-            layout,
-            num_epochs=self.num_epochs,
-            num_minibatches=self.num_minibatches,
-        )
+        return self.passes(objective, layout)

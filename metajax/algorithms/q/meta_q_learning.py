@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from metajax.algorithms.q.base import QBased
-from metajax.core.options import AtLeast, AtMost, Count, Fraction, NonNegative, Positive
+from metajax.algorithms.q.joint_training import JointlyTrained
+from metajax.core.options import AtLeast, Count, Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import Outer
     from metajax.core.family import TaskFamily
-    from metajax.core.problem import Problem
     from metajax.core.types import Learner
     from metajax.inner import ContextReplay, Windows
     from metajax.networks import ContextValues
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaQLearning(QBased):
+class MetaQLearning(JointlyTrained):
     """Meta-Q-learning (Fakoor et al. 2020): a DQN that reads a context and recycles old replay.
 
     Values depend on the observation and on a context, what a GRU makes of the last steps
@@ -33,7 +32,6 @@ class MetaQLearning(QBased):
 
     Attributes:
       num_tasks: Number of tasks N trained in side by side, one stream in each.
-      devices: Number of devices in training, where there is one DQN. A meta-test uses all.
       updates: Number of gradient steps of an adaptation on new experience.
       context_length: Number of steps C of a stream, the last ones, that make its context.
       context_size: Size H of a context.
@@ -43,10 +41,6 @@ class MetaQLearning(QBased):
         each of N new tasks.
       training_steps: Number of steps in each task before an adaptation of training.
       training_updates: Number of gradient steps in an adaptation of training.
-      training_buffer_size: Number of transitions in the replay buffer of training.
-      training_epsilon: Probability of a random action in training, at the start and at the end.
-      training_epsilon_steps: Number of transitions over which ``training_epsilon`` changes
-        linearly.
       memory_size: Number of stretches M of the buffer of training that a trial gets.
       old_updates: Number of gradient steps of an adaptation on old experience.
       num_compared: Number of stretches of the task compared with the old ones.
@@ -58,7 +52,6 @@ class MetaQLearning(QBased):
     num_tasks: Count = 80
     num_steps: Count = 10
     lifetime: Count = 2000
-    devices: Annotated[Count, AtMost(1)] | None = None
     updates: Count = 10
     batch_size: Count = 64
     buffer_size: Count = 2000
@@ -72,9 +65,6 @@ class MetaQLearning(QBased):
     adaptations: Count = 200
     training_steps: Count = 1
     training_updates: Count = 4
-    training_buffer_size: Count = 100_000
-    training_epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
-    training_epsilon_steps: Count = 100_000
     memory_size: Count = 1000
     old_updates: Annotated[int, AtLeast(0)] = 10
     num_compared: Count = 200
@@ -120,12 +110,7 @@ class MetaQLearning(QBased):
         from metajax import inner
 
         arguments = {
-            "optimizer": self.inner_rule(),
-            "settings": self.settings,
-            "boltzmann": self.exploration == "boltzmann",
-            "double": self.double,
-            "updates": self.updates,
-            "target_period": self.target_period,
+            **self.arguments(),
             "memory_size": self.memory_size,
             "batch_size": self.batch_size,
             "old_updates": self.old_updates,
@@ -137,63 +122,29 @@ class MetaQLearning(QBased):
         windows, values = self.windows(family), self.context_values(family)
         return inner.meta_q_learner(values, windows, replay, **{**arguments, **changes})
 
-    def buffers_at_once(self, layout):
-        """One of training is checked by itself; those of tasks are in the meta-test alone."""
-        return self.microbatch or 1
-
     def outer_rule(self, problem, layout):
-        from metajax import outer
+        from metajax import inner, outer
         from metajax.data.side_by_side import side_by_side
 
-        training, size = self._training(), "training_buffer_size"
-        replay = training.replay(problem.family, self._trials_in_buffer(), name=size)
-        self.check_budget(replay, 1, size)
+        family = problem.family
+        training = self.training(self.training_steps, inner_lr=self.learning_rate)
+        # Trials of a stream until the buffer is full.
+        num_trials = 1 + self.training_buffer_size // training.lifetime
+        replay = self.training_replay(training, family, num_trials=num_trials)
+        one_for_all = inner.q_learner(
+            self.context_values(family).values,
+            replay.replay._replace(init=replay.empty),  # every iteration opens it
+            **{**training.arguments(), "updates": self.training_updates},
+        )
+        alone = dataclasses.replace(
+            training, num_streams=1, lifetime=self.training_steps * self.adaptations
+        )
+        one_task = alone.problem(family, inner.with_context(one_for_all, self.windows(family)))
         rule = outer.joint(
-            side_by_side(training.one_of_all(problem.family, replay), self.num_tasks),
+            side_by_side(one_task, self.num_tasks),
             renew=lambda phi: phi._replace(buffer=replay.open(phi.buffer)),
         )
         return of_weights(rule, replay, self.memory_size)
-
-    def one_of_all(self, family: TaskFamily, replay: ContextReplay) -> Problem:
-        """One of the tasks of training, where theta is weights."""
-        from metajax import inner
-        from metajax.data.lifetime import lifetime
-
-        learner = inner.q_learner(
-            self.context_values(family).values,
-            replay.replay._replace(init=replay.empty),  # every iteration opens it
-            optimizer=self.inner_rule(),
-            settings=self.settings,
-            boltzmann=self.exploration == "boltzmann",
-            double=self.double,
-            updates=self.training_updates,
-            target_period=self.target_period,
-        )
-        return lifetime(
-            family,
-            inner.with_context(learner, self.windows(family)),
-            num_adaptations=self.adaptations,
-            num_steps=self.training_steps,
-            num_points=self.num_points,
-        )
-
-    def _training(self) -> MetaQLearning:
-        """The options of training as those of a trial, whose streams are the tasks."""
-        return dataclasses.replace(
-            self,
-            num_streams=self.num_tasks,
-            num_steps=1,
-            lifetime=self.num_tasks,
-            buffer_size=self.training_buffer_size,
-            inner_lr=self.learning_rate,
-            epsilon=self.training_epsilon,
-            epsilon_steps=self.training_epsilon_steps,
-        )
-
-    def _trials_in_buffer(self) -> int:
-        """Trials of a stream until the buffer of training is full."""
-        trial = self.num_tasks * self.adaptations * self.training_steps
-        return 1 + self.training_buffer_size // trial
 
 
 def of_weights(rule: Outer, replay: ContextReplay, memory_size: int) -> Outer:

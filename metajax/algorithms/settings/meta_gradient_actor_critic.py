@@ -98,9 +98,8 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
           OptionError: for sizes that do not fit the family or the devices.
         """
         from metajax import outer
-        from metajax.core.layout import Layout
 
-        layout = Layout.build(self.num_tasks, self.microbatch, num_devices=self.devices, whole=True)
+        layout = self.layout(whole=True)
         problem = self.problem(family, self.learner(family, self.settings))
         reference = self.settings({})._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda

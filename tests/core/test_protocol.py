@@ -1,0 +1,217 @@
+"""What every registered algorithm must keep to, each in one small run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import protocol
+import toys
+
+import metajax
+from metajax.run import checkpoints
+
+MEMORY = tuple(name for name in toys.CONTINUING if name in protocol.OPTIONS)
+LABELLED = (*toys.FEW_SHOT, *(f"{name} on sinusoid" for name in toys.GRADIENT_BASED))
+# Actions of other policies than those of ``line``, under two estimators.
+DISCRETE = ("maml on arms", "reptile on arms")
+ALL = (*metajax.list_algorithms(), *LABELLED[len(toys.FEW_SHOT) :], *DISCRETE)
+
+
+def _signature(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), tree)
+
+
+# --- Training ------------------------------------------------------------------------------
+
+
+@protocol.every(*ALL)
+def test_it_trains_and_resumes_bit_for_bit(name, assert_same, tmp_path):
+    run = protocol.run(name)
+    key = jax.random.key(protocol.KEY)
+    states, history = run.training
+    start = metajax.initial_state(run.algorithm, key)
+    assert _signature(states[1]) == _signature(states[2]) == _signature(start)
+    half = states[1]
+    if jax.tree.leaves(half):  # classical methods carry nothing
+        checkpoints.save(tmp_path, 1, half, keep=1)
+        half = checkpoints.restore(tmp_path, 1, jax.eval_shape(run.algorithm.init, key))
+    resumed, rest = run.train(key, state=half, start=1)
+    assert_same((states[2], jax.tree.map(lambda leaf: leaf[1:], history)), (resumed[2], rest))
+
+
+@protocol.every(*ALL)
+def test_what_training_reports(name):
+    algorithm, (states, history) = protocol.run(name).algorithm, protocol.run(name).training
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((states, history)))
+    assert all(value.shape == (2,) for field, value in history.items() if field != "returns")
+    assert set(algorithm.schedules) <= set(history)
+    if algorithm.axis == "points":
+        assert (history["env_steps"] > 0).all()
+        assert (history["returns"] >= 0).all()
+        assert (history["returns"] <= 2).all()
+        return
+    per_trial = _returns_of_a_trial(name)
+    assert history["returns"].shape == (2, per_trial)
+    for iteration, steps in enumerate(history["env_steps"]):
+        key = protocol.iteration_key(jax.random.key(protocol.KEY), iteration)
+        assert steps == per_trial * _steps(name, key, toys.NUM_TASKS)
+
+
+def _returns_of_a_trial(name):
+    if name in toys.CONTINUING:
+        return protocol.NUM_EPISODES
+    if name in toys.LIFETIMES:
+        return protocol.LIFETIME_SIZES["num_points"] + 1
+    return {"joint": 0, "reptile": 3, "lstm-optimizer": 4}.get(name.partition(" on ")[0], 1) + 1
+
+
+def _steps(name, key, num_tasks):
+    """Transitions of one chunk, or one episode, of the tasks that a key draws; or examples."""
+    family = protocol.run(name).algorithm.family
+    if name in toys.CONTINUING:
+        return num_tasks * family.spec.episode_length
+    if name in LABELLED:
+        return num_tasks * toys.NUM_STREAMS
+    _, tasks, _ = protocol.of_rows(family, key, num_tasks)
+    lengths = tasks.lifetime if isinstance(tasks, toys.Walk) else 2 * np.ones(num_tasks, int)
+    return toys.NUM_STREAMS * int(np.sum(lengths))
+
+
+OUTER_RULES = ("maml", "reptile", "emaml", "epochs", "trust region")
+
+
+@protocol.every(*OUTER_RULES)
+def test_every_outer_rule_resumes_and_moves_theta(name, assert_same):
+    run = protocol.run(name)
+    key = jax.random.key(protocol.KEY)
+    states, history = run.training
+    resumed, rest = run.train(key, state=jax.tree.map(jnp.copy, states[1]), start=1)
+    assert_same((states[2], jax.tree.map(lambda leaf: leaf[1:], history)), (resumed[2], rest))
+    start = metajax.initial_state(run.algorithm, key)
+    assert _differ(start.theta, states[2].theta)
+
+
+def _differ(one, other):
+    pairs = zip(*map(jax.tree.leaves, (one, other)), strict=True)
+    return any(not np.array_equal(*pair) for pair in pairs)
+
+
+# Each outer rule, and what carries buffers or lifetimes from block to block.
+@protocol.every(
+    "emaml", "reptile", "rl2", "trust region", "joint-dqn", "meta-gradient-actor-critic"
+)
+def test_one_block_of_two_is_as_good_as_two_of_one(name, assert_same):
+    run = protocol.run(name)
+    states, history = run.training
+    whole = metajax.train(run.algorithm, jax.random.key(protocol.KEY), 2)
+    assert_same((states[2], history), jax.device_get(whole))
+
+
+@protocol.every("maml")
+def test_the_same_seed_gives_the_same_run_and_another_one_does_not(name, assert_same):
+    run = protocol.run(name)
+    assert_same(run.training, run.train(jax.random.key(protocol.KEY)))
+    other, _ = run.train(jax.random.key(protocol.KEY + 1))
+    assert _differ(run.training[0][2].theta, other[2].theta)
+
+
+@protocol.every("es-dqn")
+def test_keys_of_either_kind_train_the_same(name, assert_same):
+    run = protocol.run(name)
+    assert_same(run.training, run.train(jax.random.PRNGKey(protocol.KEY)))
+
+
+@protocol.every(*toys.LIFETIMES, *MEMORY, *LABELLED)
+def test_the_state_keeps_its_types_where_float64_is_allowed(name, x64):
+    algorithm = protocol.make(name)
+    key = jax.random.key(0)
+    state = jax.eval_shape(algorithm.init, key)
+    after, _ = jax.eval_shape(algorithm.step, key, state)
+    assert _signature(state) == _signature(after), "the next one would be compiled anew"
+
+
+# --- Meta-tests ----------------------------------------------------------------------------
+
+
+@protocol.every(*ALL)
+def test_a_meta_test(name):
+    algorithm, found = protocol.run(name).algorithm, protocol.run(name).meta_test
+    assert found.axis == algorithm.axis == _axis(name)
+    per_trial = _returns_of_a_trial(name)
+    assert found.returns.shape == (protocol.NUM_TEST_TASKS, per_trial)
+    assert found.num_adaptations == per_trial - 1
+    assert np.isfinite(found.returns).all()
+    if name in LABELLED:
+        of = "accuracy" if algorithm.family.spec.classes else "negative squared error"
+        assert found.score == of
+    key = jax.random.key(protocol.TEST_KEY)
+    if found.axis == "points":
+        sizes = protocol.LIFETIME_SIZES
+        steps = sizes["lifetime"] + sizes["num_steps"] * sizes["num_streams"]
+        assert found.env_steps == protocol.NUM_TEST_TASKS * steps
+    else:
+        assert found.env_steps == per_trial * _steps(name, key, protocol.NUM_TEST_TASKS)
+
+
+def _axis(name):
+    if name in toys.CONTINUING:
+        return "episodes"
+    return "points" if name in toys.LIFETIMES else "adaptations"
+
+
+@protocol.every(*toys.LIFETIMES)
+def test_a_lifetime_alone_equals_it_in_a_batch(name):
+    """Also where the mode is measured, in episodes of its own: adaptation samples its actions."""
+    together = protocol.run(name).meta_test.returns
+    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
+        reward, done = (
+            np.concatenate([np.asarray(support), np.asarray(query)[None]])
+            for support, query in (
+                (trial.support.reward, trial.query.reward),
+                (
+                    trial.support.terminated | trial.support.truncated,
+                    trial.query.terminated | trial.query.truncated,
+                ),
+            )
+        )
+        # After none, half and all of the four chunks that are adapted to.
+        by_hand = protocol.episode_returns_at(reward, done, [0, 2, 4])
+        np.testing.assert_allclose(by_hand, expected, rtol=1e-5, atol=1e-6)
+        # The best action is the same in every step, so a greedy episode pays all or nothing.
+        assert set(np.unique(trial.returns)) <= {0.0, 2.0}
+
+
+@protocol.every(*LABELLED)
+def test_a_task_of_examples_alone_equals_it_in_a_batch(name):
+    together = protocol.run(name).meta_test.returns
+    for trial, expected in zip(protocol.run(name).alone, together, strict=True):
+        np.testing.assert_allclose(trial.returns, expected, rtol=1e-4, atol=1e-5)
+
+
+@protocol.every(*MEMORY, "thompson-sampling", "psrl")
+def test_a_trial_alone_equals_it_in_a_batch(name):
+    run = protocol.run(name)
+    key = jax.random.key(protocol.TEST_KEY)
+    together = metajax.evaluate(
+        run.algorithm,
+        key,
+        run.theta,
+        num_tasks=protocol.NUM_TEST_TASKS,
+        num_streams=protocol.NUM_STREAMS,
+        explore=False,
+    )
+    assert together.env_steps == protocol.NUM_STREAMS * run.meta_test.env_steps
+    for trial, expected in zip(run.alone, together.returns, strict=True):
+        np.testing.assert_allclose(trial.returns, expected, rtol=1e-5, atol=1e-6)
+
+
+@protocol.every(*toys.CONTINUING)
+def test_the_mode_goes_through_a_trial_of_its_own(name):
+    """What is measured is what is run, and nothing beside it."""
+    run = protocol.run(name)
+    length = run.algorithm.family.spec.episode_length
+    for trial in run.alone:
+        assert np.isfinite(trial.returns).all()
+        shape = protocol.NUM_EPISODES, length, protocol.NUM_STREAMS
+        rewards = trial.query.reward.reshape(shape)
+        np.testing.assert_allclose(trial.returns, rewards.sum(axis=1).mean(axis=1), rtol=1e-5)
+        assert trial.env_steps == np.prod(shape)
