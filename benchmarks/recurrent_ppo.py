@@ -55,7 +55,8 @@ class RecurrentPPO:
     def __post_init__(self) -> None:
         spec, options = self.family.spec, self.options
         self.num_steps = spec.episodes_per_trial * spec.episode_length
-        self.network = ActorCritic(options.hidden_size, spec.action_space.num_actions)
+        network: Any = ActorCritic(options.hidden_size, spec.action_space.num_actions)
+        self.network = network
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(options.max_grad_norm), optax.adam(options.learning_rate)
         )

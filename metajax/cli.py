@@ -74,16 +74,12 @@ def _unknown(word: str, given: str, parser: argparse.ArgumentParser) -> OptionEr
     name = word.partition("=")[0]
     if name == "--import":
         return OptionError(name, f"stands before the command: metajax --import MODULE {given}")
-    if given == "train" and name in _train_settings():
+    settings = [f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)]
+    if given == "train" and name in settings:
         return OptionError(name, f"is a setting of the config: --set train.{name[2:]}=VALUE")
     known = _option_names(parser)
     allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
     return OptionError(name, f"is not an option of {parser.prog}; {allowed}")
-
-
-def _train_settings() -> set[str]:
-    """Settings of ``[train]`` as options, which a user may try on the command line."""
-    return {f"--{kebab(field.name)}" for field in dataclasses.fields(configs.TrainOptions)}
 
 
 def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -117,9 +113,8 @@ def _train(options: argparse.Namespace) -> int:
 
 def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
     if config is None:
-        hint = (
-            "with --resume, name the run: --run-dir DIR" if options.resume else "name a TOML file"
-        )
+        resuming = "with --resume, name the run: --run-dir DIR"
+        hint = resuming if options.resume else "name a TOML file"
         raise OptionError("CONFIG", f"is missing; {hint}")
     return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
@@ -177,14 +172,7 @@ def _bench(options: argparse.Namespace) -> int:
     return bench_command(options)
 
 
-_COMMANDS = {
-    "train": _train,
-    "evaluate": _evaluate,
-    "plot": _plot,
-    "table": _table,
-    "list": _list,
-    "bench": _bench,
-}
+_COMMANDS = {one.__name__[1:]: one for one in (_train, _evaluate, _plot, _table, _list, _bench)}
 
 
 def prepare_jax(cache: bool) -> None:

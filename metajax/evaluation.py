@@ -96,7 +96,7 @@ def _meta_test(
 def evaluate(
     algorithm: MetaAlgorithm,
     key: Key,
-    theta: Tree,
+    theta: Tree | MetaState,
     family: Family | None = None,
     *,
     num_tasks: int = 100,
@@ -107,20 +107,20 @@ def evaluate(
     """Adapts to fresh tasks and measures the return after each adaptation.
 
     Args:
-      algorithm: whose learner adapts.
-      key: of the tasks and all that happens in them; another one than that of training.
-      theta: meta-parameters, for example ``state.theta``.
-      family: where the tasks come from; the training family by default. They are drawn
-        anew, so for a continuous distribution they are new ones; for a finite one give
-        the held-out split.
-      num_tasks: tasks to average over.
-      num_adaptations: K, which may be more than in training; default as trained.
-      num_streams: E, episodes before each adaptation; default as trained.
-      explore: measure the policy that samples its actions. False measures its mode
-        in episodes of their own; adaptation still learns from sampled actions.
+      algorithm: Algorithm whose learner adapts.
+      key: Randomness of the tasks and their episodes; another one than that of training.
+      theta: Meta-parameters, for example ``state.theta``; or a whole ``MetaState``, of which
+        ``algorithm.deploy`` makes those of a meta-test.
+      family: Family to draw the tasks from; of a finite one give the held-out split. Default:
+        the training family.
+      num_tasks: Number of tasks to average over.
+      num_adaptations: K, which may be more than in training. Default: as trained.
+      num_streams: E, episodes before each adaptation. Default: as trained.
+      explore: Whether to measure sampled actions. False measures the policy's mode in episodes
+        of their own; adaptation still learns from sampled actions.
 
     Returns:
-      the ``Evaluation``, on the host.
+      The ``Evaluation``, on the host.
 
     Raises:
       OptionError: for impossible sizes or a family of other spaces.
@@ -129,9 +129,8 @@ def evaluate(
         if value is not None and value < 1:
             raise OptionError(name, f"{value} is not possible; allowed: at least 1")
     if num_adaptations is not None and num_adaptations < 0:
-        raise OptionError(
-            "num_adaptations", f"{num_adaptations} is not possible; allowed: at least 0"
-        )
+        problem = f"{num_adaptations} is not possible; allowed: at least 0"
+        raise OptionError("num_adaptations", problem)
     theta = algorithm.deploy(theta) if isinstance(theta, MetaState) else theta
     layout = Layout.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(

@@ -100,19 +100,17 @@ def train(
     into blocks, or whether it was resumed, does not change a bit of the result.
 
     Args:
-      algorithm: what to train.
-      key: of the whole run; the same one when a run is continued.
-      num_iterations: where to end, counted from the beginning of the run.
-      state: where to go on from, which ``train`` then owns and overwrites; by
-        default a new one.
-      start: the iteration that ``state`` has reached.
-      block_size: iterations between two calls of ``on_block``; by default all.
-      on_block: ``(reached, state, infos)`` on the host, with numpy ``infos`` of the
-        block's iterations; a true result stops the run. ``state`` is on loan: copy
-        what should outlive the call.
+      algorithm: The algorithm to train.
+      key: Randomness of the whole run; the same one when a run is continued.
+      num_iterations: Iteration to end at, counted from the beginning of the run.
+      state: State to go on from, which ``train`` then owns and overwrites. Default: a new one.
+      start: Iteration that ``state`` has reached.
+      block_size: Iterations between two calls of ``on_block``. Default: all.
+      on_block: ``(reached, state, infos)`` on the host, with numpy ``infos`` of the block; a
+        true result stops the run. ``state`` is on loan: copy what should outlive the call.
 
     Returns:
-      the last state, and a history: each ``info`` of ``algorithm.step`` stacked to
+      The last state, and a history: each ``info`` of ``algorithm.step`` stacked to
       ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted). Without
       ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
     """

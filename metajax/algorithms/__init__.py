@@ -2,7 +2,8 @@
 
 To add one: a file with a frozen dataclass of options whose ``build(family)``
 returns a ``MetaAlgorithm``, a line below, and a config. One that learns from labelled
-examples says ``labelled = True``.
+examples says ``labelled = True``. Files of options import JAX where it is first used, so that
+`metajax --help` and a mistake in a config file are answered at once.
 """
 
 from __future__ import annotations
@@ -89,8 +90,7 @@ def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
 def built(options: Any, family: Family) -> MetaAlgorithm:
     """The algorithm of some options on a family.
 
-    Raises:
-      OptionError: for a family that is none, or of a kind that the algorithm cannot learn from.
+    Raises OptionError for a family that is none, or of a kind that the algorithm cannot learn from.
     """
     from metajax.core.family import DataFamily, TaskFamily  # imports jax, after other mistakes
 

@@ -103,10 +103,9 @@ class MetaAlgorithm(NamedTuple):
     Attributes:
       problem: The learner, its family and its kind of trial.
       init: ``(key) -> MetaState``.
-      step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps
-        names to logged values, mostly scalars. ``returns``, ``[K + 1]``, is the mean
-        return of the training tasks after 0..K adaptations, or of each episode of a
-        trial; ``env_steps`` counts transitions.
+      step: ``(key, state) -> (state, info)``, one meta-iteration. ``info`` maps names to logged
+        values, mostly scalars. ``returns``, ``[K + 1]``, is the mean return of the training tasks
+        after 0..K adaptations, or of each episode of a trial; ``env_steps`` counts transitions.
       adapt: ``(key, theta, task, *, family=None, num_adaptations=None,
         num_streams=None, explore=True) -> Trial``: a whole trial in one task.
         With ``explore=False`` returns are those of the policy's mode. Where a trial

@@ -127,9 +127,8 @@ class TimeStep(NamedTuple):
       reward: Float32 scalar; 0 after a reset.
       terminated: Bool; the episode ended in a terminal state (no bootstrap).
       truncated: Bool; the time limit cut the episode (bootstrap).
-      final_observation: ``[O]``, the observation that the step led to, before any reset. Equal
-        to ``observation`` except at the end of an episode. Free inside ``jax.jit`` where
-        unread.
+      final_observation: ``[O]``, the observation that the step led to, before any reset. Equal to
+        ``observation`` except at the end of an episode. Free inside ``jax.jit`` where unread.
     """
 
     observation: jax.Array

@@ -1,10 +1,9 @@
 """How tasks lie on the machine: blocks of vmap, scans of blocks, devices of a mesh.
 
-A meta-gradient over N tasks is a mean, so tasks can be processed a block at a
-time, with memory set by the block. The fastest block differs: rollouts like wide
-blocks, which turn N small products into one, while a second-order gradient on a
-CPU is fastest one task at a time, with everything it touches in cache. This module is the
-only one that asks for the backend.
+A meta-gradient over N tasks is a mean, so tasks can be processed a block at a time, with memory set
+by the block. The fastest block differs: rollouts like wide blocks, which turn N small products into
+one, while a second-order gradient on a CPU is fastest one task at a time, with everything it
+touches in cache. This module is the only one that asks for the backend.
 """
 
 from __future__ import annotations
@@ -68,9 +67,8 @@ def divisor(number: int, limit: int, multiple_of: int = 1) -> int:
 def one_task_at_a_time(fn: Callable[..., Tree]) -> Callable[..., Tree]:
     """A function whose ``jax.vmap`` is a loop on a CPU, and itself elsewhere.
 
-    For gradient steps with separate weights in every task: one task's
-    activations fit the cache, those of a block do not, and the batched products
-    of a block are slower than one product.
+    For gradient steps with separate weights in every task: one task's activations fit the cache,
+    those of a block do not, and the batched products of a block are slower than one product.
     """
     if platform() != "cpu":
         return fn
@@ -99,7 +97,6 @@ def total_and_rows(
       fn: maps a block ``[block_size, ...]`` of ``rows`` to a sum over the block and to
         outputs ``[block_size, ...]``.
       rows: leaves ``[n, ...]``, n a multiple of ``block_size``.
-      block_size: rows of a block.
     """
     number = _num_rows(rows)
     if number == block_size:
@@ -135,7 +132,6 @@ def total_of(fn: Callable[[Tree], Tree], rows: Tree, block_size: int) -> Tree:
     """Sum of ``fn(row)`` over rows, ``block_size`` of them vmapped at a time."""
     if block_size == 1:
         return total(lambda block: fn(jax.tree.map(lambda leaf: leaf[0], block)), rows, 1)
-
     return total(lambda block: sum_rows(jax.vmap(fn)(block)), rows, block_size)
 
 
@@ -247,13 +243,7 @@ class Layout:
         devices = self.num_devices if num_tasks % self.num_devices == 0 else 1
         size = divisor(num_tasks // devices, self.microbatch)
         inner = divisor(size, self.gradient_microbatch)
-        return dataclasses.replace(
-            self,
-            num_tasks=num_tasks,
-            microbatch=size,
-            gradient_microbatch=inner,
-            num_devices=devices,
-        )
+        return Layout(num_tasks, size, inner, devices, self.population_devices)
 
     @property
     def mesh(self) -> Mesh:
@@ -294,10 +284,7 @@ class Layout:
     def mean(self, fn: Callable[[Any, Tree], Tree], shared: Tree, rows: Tree) -> Tree:
         """Mean over tasks. ``fn(shared, block)`` sums over a block of ``microbatch`` rows.
 
-        Args:
-          fn: as above.
-          shared: what every task sees (theta, ...), passed through.
-          rows: leaves ``[N, ...]``.
+        Leaves of rows are ``[N, ...]``; every task sees ``shared`` (theta, ...).
         """
         return self.mean_and_rows(lambda *args: (fn(*args), ()), shared, rows)[0]
 

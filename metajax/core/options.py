@@ -8,10 +8,9 @@ included::
     discount: Fraction = 0.99
     size: Annotated[int, AtLeast(2)] = 9
 
-``build`` makes one from a mapping and is strict: an unknown name, a value of the
-wrong type or one out of bounds ends in an ``OptionError`` that names the field,
-what was given and what is allowed. This module imports nothing heavy, so that a
-config error is answered at once.
+``build`` makes one from a mapping and is strict: an unknown name, a value of the wrong type or one
+out of bounds ends in an ``OptionError`` that names the field, what was given and what is allowed.
+This module imports nothing heavy, so that a config error is answered at once.
 """
 
 from __future__ import annotations
@@ -64,8 +63,7 @@ def check(condition: Any, field: str, given: Any, allowed: str) -> None:
     Args:
       condition: a bool, or an array of bools that must all hold. A traced value
         has no truth yet and passes, so that options may be swept with ``vmap``.
-      field: the field's name in the dataclass.
-      given: its value.
+      field, given: the field's name in the dataclass, and its value.
       allowed: what is allowed, in words: ``"an integer of at least 1"``.
     """
     if hasattr(condition, "dtype"):
@@ -153,26 +151,20 @@ class Options:
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bool = False) -> T:
     """An instance of a frozen dataclass from names and values.
 
-    Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for
-    floats, lists for tuples, and anything with a ``dtype`` (arrays, tracers) for
-    a number. Fields with the metadata ``API`` hold Python objects and can be
-    set from Python only.
+    Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for floats, lists for
+    tuples, and anything with a ``dtype`` (arrays, tracers) for a number. Fields with the metadata
+    ``API`` hold Python objects and can be set from Python only.
 
     Args:
-      cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__``
-        may raise ``OptionError`` for impossible values (see ``check``), naming the bare
-        field.
+      cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__`` may raise
+        ``OptionError`` for impossible values (see ``check``), naming the bare field.
       mapping: what to set; the other fields keep their defaults.
       where: the section, put before the field's name in messages.
       toml: whether the values come from a config file: messages then spell
         names ``num-tasks``, and ``api`` fields are refused.
 
-    Returns:
-      The instance.
-
     Raises:
-      OptionError: for an unknown or missing name, a wrong type, an impossible
-        value.
+      OptionError: for an unknown or missing name, a wrong type, an impossible value.
     """
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     spell = kebab if toml else str
@@ -199,8 +191,9 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
             raise OptionError(
                 named(name), f"{show(value)} does not fit; allowed: {mismatch}"
             ) from None
+    missing = dataclasses.MISSING
     for name, field in fields.items():
-        if name not in values and not _has_default(field):
+        if name not in values and field.default is field.default_factory is missing:
             raise OptionError(named(name), "is missing, and it has no default")
     try:
         return cls(**values)
@@ -214,8 +207,3 @@ def _unknown(name: str, fields: Any, settable: Any, spell: Any) -> str:
     spelled = [spell(one) for one in settable]
     allowed = f"allowed: {', '.join(spelled)}" if spelled else "there are no options here"
     return f"unknown option; {suggest(spell(name), spelled)}{allowed}"
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    missing = dataclasses.MISSING
-    return field.default is not missing or field.default_factory is not missing

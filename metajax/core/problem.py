@@ -75,15 +75,9 @@ class Problem(NamedTuple):
         return Life(task, phi, self.source.open(key_open, theta, task))
 
     def advance(self, noise: Noise, theta: Tree, life: Life) -> tuple[Life, Tree]:
-        """One adaptation: collects a chunk and adapts to it.
+        """One adaptation: collects a chunk and adapts to it; the trial after it, and the chunk.
 
-        Args:
-          noise: Noise of this adaptation, drawn by ``source.noise`` and ``learner.noise``.
-          theta: The meta-parameters.
-          life: The trial so far.
-
-        Returns:
-          the trial after the adaptation, and the chunk.
+        The noise is that of this adaptation, drawn by ``source.noise`` and ``learner.noise``.
         """
         adapt = self.learner.adapt
         adapt = one_task_at_a_time(adapt) if self.learner.singly else adapt
@@ -93,8 +87,7 @@ class Problem(NamedTuple):
     def proceed(self, keys: Noise, theta: Tree, life: Life) -> tuple[Life, Tree, Measured]:
         """As many adaptations as there are keys.
 
-        Returns:
-          the trial after them, their chunks and measurements, leaves ``[K, ...]``.
+        Returns the trial after them, their chunks and measurements, leaves ``[K, ...]``.
         """
         num_adaptations = len(keys.chunk)
 
@@ -255,8 +248,7 @@ def scan_blocks(
     drawn all at once costs more memory than everything else.
 
     Args:
-      step: ``(carry, inputs) -> (carry, outputs)``.
-      carry: Initial carry.
+      step, carry: ``(carry, inputs) -> (carry, outputs)``, and the initial carry.
       keys: Leaves ``[K, ...]``, from which the inputs of K steps are drawn.
       draw: ``(keys) -> inputs`` of one step.
       block: Largest number of steps of a block; it does not change the result.

@@ -28,8 +28,7 @@ def replay(
       phi: State at the start: ``learner.begin(trial.keys.begin, theta)`` for a whole trial.
       support: ``Trial.support``, leaves ``[K, ...]``.
       key: ``Trial.keys.adapt``. The replay is exact for generators that draw the same under
-        ``vmap`` as without (all but "rbg" and "unsafe_rbg"), and for learners that draw
-        nothing.
+        ``vmap`` as without (all but "rbg" and "unsafe_rbg"), and for learners that draw nothing.
       adapt: ``learner.adapt`` wrapped by one of ``DERIVATIVES``. Default: ``learner.adapt``.
       observe: ``(phi, chunk) -> output``, evaluated for each chunk before its adaptation.
 

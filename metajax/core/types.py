@@ -106,8 +106,7 @@ class Outputs(NamedTuple):
         None for a learner without either.
       target: ``[T, E]``, temporal-difference targets of ``value``, without gradient; None for
         a learner without action values.
-      expected_value: ``[T, E]``, mean of all action values under the distribution; None
-        likewise.
+      expected_value: ``[T, E]``, mean of all action values under the distribution; None likewise.
       features: ``[T, E, F]``, the memory's output, for auxiliary losses; None without a memory.
     """
 
@@ -157,16 +156,14 @@ class Actor(NamedTuple):
 
     Attributes:
       memory: ``(theta) -> memory`` of one stream; ``()`` where there is none.
-      act: ``(noise, theta, phi, memory, actor_input) -> (ActorOutput, memory)`` for one
-        stream.
+      act: ``(noise, theta, phi, memory, actor_input) -> (ActorOutput, memory)`` for one stream.
       divergence: ``(old, new) -> [T, E]`` Kullback-Leibler divergence between two
         ``Outputs.distribution``.
       noise: ``(key) -> noise`` of one decision. The engine draws the noise of a whole rollout
         before its loop: a random generator inside costs more than a small policy. Default:
         the key itself.
-      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, once at
-        collection. A baseline is fitted here and not in ``adapt``, which a trust region
-        evaluates many times.
+      annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, once at collection. A
+        baseline is fitted here and not in ``adapt``, which a trust region evaluates many times.
       records: Optional fields of ``Chunk`` to record, among "next_observation" and
         "final_value" (the latter costs a second decision at every step).
     """
@@ -218,8 +215,7 @@ class Learner(NamedTuple):
       weights: ``(theta, phi) -> weights`` with the structure of theta, for rules that follow
         the adapted weights; None for a learner without adapted weights.
       actor: How the learner acts; None for a learner of labelled examples.
-      noise: ``(key) -> noise`` of one adaptation, drawn outside of loops. Default: the key
-        itself.
+      noise: ``(key) -> noise`` of one adaptation, drawn outside of loops. Default: the key itself.
       singly: On CPU, loop over tasks instead of vmapping ``adapt``, so that one task's
         activations stay in cache.
     """
@@ -241,9 +237,8 @@ class Measured(NamedTuple):
     """Measurement of one chunk.
 
     Attributes:
-      score: Scalar, the score of the learner that met the chunk (undiscounted return; for
-        labelled examples accuracy, or minus the loss), or ``[episodes]`` for a chunk that is
-        a whole trial.
+      score: Scalar, the score of the learner that met the chunk (undiscounted return; for labelled
+        examples accuracy, or minus the loss), or ``[episodes]`` for a chunk that is a whole trial.
       steps: Int32, transitions or examples in the chunk.
     """
 
@@ -274,8 +269,7 @@ class Source(NamedTuple):
       measure: ``(state, chunk) -> Measured``, of the chunk just collected.
       query: Like ``next``, for the chunk after the last adaptation. Default: ``next``.
       noise: ``(key, task) -> noise`` of one chunk. Default: the key itself.
-      block: Number of chunks whose noise is drawn at once, outside of the loop over
-        adaptations.
+      block: Number of chunks whose noise is drawn at once, outside of the loop over adaptations.
     """
 
     open: OpenFn

@@ -54,22 +54,15 @@ def continuing(
 
 
 def whole_trials(
-    family: TaskFamily,
-    learner: Learner,
-    num_streams: int,
-    num_episodes: int,
-    explore: bool = True,
+    family: TaskFamily, learner: Learner, num_streams: int, num_episodes: int, explore: bool = True
 ) -> Source:
     """Chunks that are whole trials: episode after episode with one memory.
 
     Streams go on through resets with their memory, and are masked after the last episode of
-    the trial. Nothing is masked where no episode ends before its time limit.
-
-    Args:
-      family, learner, num_streams, explore: See ``continuing``.
-      num_episodes: Episodes of a trial; T is that many times the episode length.
+    the trial. Nothing is masked where no episode ends before its time limit. Arguments as
+    ``continuing`` takes them; T is ``num_episodes`` times the episode length.
     """
-    num_steps = num_episodes * family.spec.episode_length
+    size = num_streams, num_episodes * family.spec.episode_length
     actor = actor_of(learner)
 
     def next_chunk(noise, theta, phi, task, state):
@@ -80,8 +73,7 @@ def whole_trials(
             theta,
             phi,
             task,
-            num_streams,
-            num_steps,
+            *size,
             num_episodes=num_episodes,
             explore=explore,
         )

@@ -78,13 +78,7 @@ def few_shot(
 
 
 def support_query(family: DataFamily, learner: Learner, num_support: int, num_query: int) -> Source:
-    """The same support set at every adaptation, then the query set.
-
-    Args:
-      family, learner: See ``few_shot``.
-      num_support: Number of support examples.
-      num_query: Number of query examples.
-    """
+    """The same support set at every adaptation, then the query set; see ``few_shot``."""
 
     def open_split(key, theta, task):
         del theta

@@ -55,16 +55,9 @@ def fresh_episodes(
 ) -> Source:
     """Chunks of one episode a stream, each from reset, padded and masked.
 
-    After the end of its episode a stream stands still: its state is frozen and
-    its transitions are masked. The memory starts anew with every chunk. No gradient
-    flows through a rollout.
-
-    Args:
-      family: The environment.
-      learner: The learner that acts, with a memory for each stream.
-      num_streams: E, episodes in a chunk.
-      horizon: T, steps of a chunk.
-      explore: Act by samples; otherwise by the mode of the policy.
+    After the end of its episode a stream stands still: its state is frozen and its transitions are
+    masked. The memory starts anew with every chunk. No gradient flows through a rollout.
+    Arguments as ``fresh`` takes them; without ``explore`` the mode of the policy acts.
     """
     actor = actor_of(learner)
 

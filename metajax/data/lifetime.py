@@ -114,12 +114,7 @@ class Earned(NamedTuple):
 
 
 class Living(NamedTuple):
-    """State of a lifetime's source, leaves ``[E, ...]``.
-
-    Attributes:
-      streams: Where the streams have got to.
-      earned: Their returns.
-    """
+    """State of a lifetime's source: where the streams are, and their returns, ``[E, ...]``."""
 
     streams: Stream
     earned: Earned
@@ -129,11 +124,7 @@ def streams(family: TaskFamily, learner: Learner, num_streams: int, num_steps: i
     """Chunks of streams that go on from one chunk to the next; nothing is masked.
 
     The score after a chunk is a mean over streams of the return of the episode that ended
-    last, or of the first one so far before its end.
-
-    Args:
-      family, learner, num_streams: See ``lifetime``.
-      num_steps: T, steps of a chunk.
+    last, or of the first one so far before its end. Arguments as ``lifetime`` takes them.
     """
     actor = actor_of(learner)
     shape = num_steps, num_streams

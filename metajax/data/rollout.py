@@ -4,6 +4,7 @@ Quantities that are the same in all streams, like the time in families without e
 then carried once, and a decision that depends on nothing else stays a branch.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -87,6 +88,9 @@ def rollout(
 ) -> Chunk:
     """E streams of ``num_steps`` steps from reset, masked after ``num_episodes`` episodes."""
     theta, phi = jax.lax.stop_gradient((theta, phi))
+    run = functools.partial(
+        steps, family, actor, theta, phi, task, num_episodes=num_episodes, explore=explore
+    )
 
     def stream(key, noise, step_keys):
         if num_episodes == 1:
@@ -95,19 +99,8 @@ def rollout(
             step = restarting(family, first_states(family, key, task, num_episodes - 1))
         else:
             step = whatever_episode(family.step)
-        return steps(
-            family,
-            actor,
-            theta,
-            phi,
-            task,
-            opened(family, actor, key, theta, task),
-            noise,
-            step_keys,
-            step=step,
-            num_episodes=num_episodes,
-            explore=explore,
-        )[0]
+        start = opened(family, actor, key, theta, task)
+        return run(start, noise, step_keys, step=step)[0]
 
     key_reset, key_noise, key_steps = jax.random.split(key, 3)
     noise, step_keys = rollout_noise(actor, key_noise, key_steps, (num_steps, num_streams))
@@ -129,9 +122,7 @@ def first_states(family: TaskFamily, key: Key, task: Tree, number: int) -> Tree:
 def restarting(family: TaskFamily, first: Tree) -> Step:
     """A step that begins the next episode in the state drawn for it; the last one repeats.
 
-    Args:
-      family: The environment.
-      first: ``first_states``, ``[R, ...]``.
+    ``first`` is a result of ``first_states``, ``[R, ...]``.
     """
     last = len(jax.tree.leaves(first)[0]) - 1
 

@@ -93,7 +93,8 @@ def summary(
         return area_, steps_to(steps, mean_curve(returns), threshold), final
 
     ratio = None if baseline is None else ratio_of_steps(curves, baseline, threshold, **options)
-    return Summary(*bootstrap([curves.returns], numbers, **options), ratio)
+    found = bootstrap([curves.returns], numbers, **options)
+    return Summary(found[0], found[1], found[2], ratio)
 
 
 def ratio_of_steps(

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.family import Spec
+from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
 from metajax.run import extensions, machine, records
 from metajax.run.config import Config, from_dict
@@ -104,7 +104,7 @@ def measure(
 
 
 def _speed(
-    program: _Program, length: int, ceilings: np.ndarray, options: Any, spec: Spec
+    program: _Program, length: int, ceilings: np.ndarray, options: Any, spec: Spec | DataSpec
 ) -> dict[str, Any]:
     """Speed of a program, alone and beside ``ceilings``, the rates of matrix products."""
     rates, seconds = program.rates(), np.array(program.seconds[1:])

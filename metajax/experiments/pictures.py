@@ -74,7 +74,7 @@ def estimates(path: plots.Path, title: str, headers: Sequence[str], lines: Seque
             axes.set_yticks(range(len(shown)), names, fontsize=8)
             # Only the panels on the left have labels.
             for one, label in zip(shown, axes.get_yticklabels(), strict=False):
-                label.set_style("normal" if isinstance(one, Line) else "italic")
+                label.set_fontstyle("normal" if isinstance(one, Line) else "italic")
             axes.set_ylim(len(shown) - 0.5, -0.5)
             axes.tick_params(axis="x", labelsize=8)
             axes.locator_params(axis="x", nbins=4)

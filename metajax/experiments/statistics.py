@@ -107,7 +107,7 @@ def bootstrap(
         tasks = rng.integers(numbers[0], size=numbers[0])
         return [one[rng.integers(len(one), size=len(one))][:, tasks] for one in arrays]
 
-    replicates = [statistic(*resample()) for _ in range(num_resamples)]
+    replicates = np.asarray([statistic(*resample()) for _ in range(num_resamples)])
     tail = (1 - level) / 2
     # Interpolation between a number and infinity would be no number.
     lows = np.quantile(replicates, tail, axis=0, method="lower")

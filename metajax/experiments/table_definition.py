@@ -264,7 +264,9 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")
     given["rows"] = _each(Row, given.get("rows"), f"{name}.rows")
-    profiles = given.get("profiles") if isinstance(given.get("profiles"), dict) else {}
+    profiles = given.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise OptionError(f"{name}.profiles", "is not a table; write [profiles.quick]")
     for profile in (*profiles, *PROFILES):
         _known(f"{name}.profiles.{profile}", [profile], PROFILES)
         profiles.setdefault(profile, {})

@@ -65,7 +65,8 @@ def cost(records: Records) -> Cost:
     first = records[0]
     return Cost(
         len(records),
-        *(first.get(name) or 0 for name in ("num_tasks", "iterations")),
+        first.get("num_tasks") or 0,
+        first.get("iterations") or 0,
         sum(one.get("env_steps") or 0 for one in records) / len(records),
         # A machine that was busy with something else for one of the seeds tells nothing.
         median(one.get("seconds") or 0 for one in records),

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm
-from metajax.core.family import Spec
+from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
@@ -195,7 +195,7 @@ def _check(cell: Cell) -> None:
         check_meta_test(cell.measured, algorithm, held_out)
 
 
-def _check_metric(cell: Cell, axis: str, spec: Spec) -> None:
+def _check_metric(cell: Cell, axis: str, spec: Spec | DataSpec) -> None:
     metric, name = cell.metric, cell.measured.algorithm.name
     if metric == "learning-curve" and axis != "points":
         problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'

@@ -34,16 +34,10 @@ class ActorCriticSettings(NamedTuple):
 
     def loss(self, outputs: Outputs, chunk: Chunk) -> jax.Array:
         """The loss of an annotated chunk."""
-        return losses.actor_critic_loss(
-            outputs.log_prob,
-            outputs.entropy,
-            outputs.value,
-            chunk.advantage,
-            chunk.target,
-            chunk.mask,
-            self.value_coefficient,
-            self.entropy_coefficient,
-        )
+        predicted = outputs.log_prob, outputs.entropy, outputs.value
+        known = chunk.advantage, chunk.target, chunk.mask
+        coefficients = self.value_coefficient, self.entropy_coefficient
+        return losses.actor_critic_loss(*predicted, *known, *coefficients)
 
 
 def actor_critic_learner(
@@ -56,17 +50,15 @@ def actor_critic_learner(
 ) -> Learner:
     """A learner that takes one A2C step on every chunk of a lifetime.
 
-    Time limits bootstrap, terminal states do not, and the last step of a chunk bootstraps
-    from the state it led to. Advantages and targets are part of what the settings act on, so
-    they are computed anew before each step: a meta-gradient sees how
-    they depend on the settings and on earlier updates; the update itself takes them for
-    constants.
+    Time limits bootstrap, terminal states do not, and the last step of a chunk bootstraps from the
+    state it led to. Advantages and targets are part of what the settings act on, so they are
+    computed anew before each step: a meta-gradient sees how they depend on the settings and on
+    earlier updates; the update itself takes them for constants.
 
     Args:
       policy: A policy with a value function.
-      optimizer: An optimiser without a learning rate, for example
-        ``optax.scale_by_adam()``; its output is multiplied by ``settings.learning_rate``
-        and subtracted.
+      optimizer: An optimiser without a learning rate, for example ``optax.scale_by_adam()``; its
+        output is multiplied by ``settings.learning_rate`` and subtracted.
       settings: ``(theta) -> ActorCriticSettings``, so that a number may be meta-learned.
       init: ``(key) -> theta``. Default: initial weights.
       start: ``(key, theta) -> weights`` at the start of a task. Default: theta.
@@ -113,16 +105,10 @@ def with_advantages(policy: Policy, now: ActorCriticSettings, weights: Tree, chu
     discount: Any = now.discount
     if callable(discount):
         discount = discount(chunk.next_observation)
-    value = values(chunk.observation)
+    value, after = values(chunk.observation), values(chunk.next_observation)
+    ends = chunk.terminated, chunk.truncated, chunk.mask
     advantage = losses.episodic_advantages(
-        chunk.reward,
-        value,
-        values(chunk.next_observation),
-        chunk.terminated,
-        chunk.truncated,
-        chunk.mask,
-        discount,
-        now.gae_lambda,
+        chunk.reward, value, after, *ends, discount, now.gae_lambda
     )
     return chunk._replace(
         advantage=advantage, target=advantage + value, scale=jnp.ones_like(advantage)

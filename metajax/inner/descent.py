@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -76,17 +76,9 @@ def descent(
             return loss(theta, predict(partition.merge(theta, fast), known), known)
 
         value, gradients = jax.value_and_grad(objective)(phi.fast)
-        steps, state = made(rule, theta).update(
-            gradients,
-            phi.rule,
-            phi.fast,
-            value=value,
-            grad=gradients,
-            value_fn=objective,
-            theta=theta,
-            data=data,
-            key=key,
-        )
+        search = {"value": value, "grad": gradients, "value_fn": objective}
+        extra: Any = {**search, "theta": theta, "data": data, "key": key}
+        steps, state = made(rule, theta).update(gradients, phi.rule, phi.fast, **extra)
         return DescentState(optax.apply_updates(phi.fast, steps), state)
 
     def adapt(key, theta, phi, data):

@@ -48,11 +48,11 @@ def memory_learner(
 ) -> Learner:
     """A learner whose memory reads the whole trial.
 
-    The memory's input is the observation, the last action (one-hot; zeros at the
-    start of a trial), its reward and whether an episode starts. It survives the ends
-    of episodes. The policy is linear in the memory's features; the value is linear in the
-    features, in their product with the time left, and in the worth of the time left at a
-    reward of one a step, so that the memory need not count steps for the value's sake.
+    The memory's input is the observation, the last action (one-hot; zeros at the start of a trial),
+    its reward and whether an episode starts. It survives the ends of episodes. The policy is linear
+    in the memory's features; the value is linear in the features, in their product with the time
+    left, and in the worth of the time left at a reward of one a step, so that the memory need not
+    count steps for the value's sake.
 
     Theta is a dict with "encoder", "memory", "heads" and "value"; further entries, such as
     the parameters of an auxiliary term, are left alone. ``predict`` takes a chunk that begins
@@ -271,15 +271,9 @@ def _advantages(chunk: Chunk, convention: str, discount: Any, gae_lambda: Any) -
         return losses.generalized_advantages(
             chunk.reward, chunk.value, end, chunk.mask, discount, gae_lambda
         )
+    values, ends = (chunk.value, chunk.final_value), (chunk.terminated, chunk.truncated)
     return losses.episodic_advantages(
-        chunk.reward,
-        chunk.value,
-        chunk.final_value,
-        chunk.terminated,
-        chunk.truncated,
-        chunk.mask,
-        discount,
-        gae_lambda,
+        chunk.reward, *values, *ends, chunk.mask, discount, gae_lambda
     )
 
 

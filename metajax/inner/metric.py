@@ -19,8 +19,7 @@ def prototypes(spec: DataSpec, embedding: Predictor) -> Learner:
       spec: Description of a family with classes.
       embedding: The network from inputs ``[n, ...]`` to ``[n, F]``; theta is its weights.
 
-    Source: Snell et al. (2017), "Prototypical networks for few-shot learning", equations 1
-    and 2.
+    Source: Snell et al. (2017), "Prototypical networks for few-shot learning", equations 1 and 2.
     """
 
     def begin(key, theta):

@@ -6,26 +6,23 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.family import Tree
-from metajax.core.types import Actor, ActorOutput, AnnotateFn, Chunk, Outputs, unannotated
-from metajax.networks import Policy, over_steps
+from metajax.core.types import ActFn, Actor, ActorOutput, AnnotateFn, Chunk, Outputs, unannotated
+from metajax.networks import Distribution, Policy, over_steps
 
 
 def policy_outputs(policy: Policy) -> Callable[[Tree, Chunk], Outputs]:
     """``(weights, chunk) -> Outputs`` of a policy, with its values if it has any."""
     distribution, value_of = policy.distribution, policy.value
 
-    def of_rows(weights, observation, action):
-        parameters = policy.apply(weights, observation)
-        return Outputs(
-            distribution=parameters,
-            log_prob=distribution.log_prob(parameters, action),
-            entropy=distribution.entropy(parameters),
-            value=None if value_of is None else value_of(weights, observation),
-        )
-
     def outputs(weights, chunk):
         def rows(observation, action):
-            return of_rows(weights, observation, action)
+            parameters = policy.apply(weights, observation)
+            return Outputs(
+                distribution=parameters,
+                log_prob=distribution.log_prob(parameters, action),
+                entropy=distribution.entropy(parameters),
+                value=None if value_of is None else value_of(weights, observation),
+            )
 
         return over_steps(rows, chunk.observation, chunk.action)
 
@@ -54,14 +51,17 @@ def policy_actor(
         output = ActorOutput(action[0], distribution.mode(parameters)[0], log_prob[0])
         return output, memory
 
-    return Actor(
-        memory=lambda theta: (),
-        act=act,
-        divergence=distribution.divergence,
-        noise=distribution.noise,
-        annotate=annotate,
-        records=records,
-    )
+    return memoryless(act, distribution, annotate, records)
+
+
+def memoryless(
+    act: ActFn,
+    choice: Distribution,
+    annotate: AnnotateFn = unannotated,
+    records: tuple[str, ...] = (),
+) -> Actor:
+    """The actor of a decision that samples ``choice`` and has no memory."""
+    return Actor(lambda theta: (), act, choice.divergence, choice.noise, annotate, records)
 
 
 def last_reached(chunk: Chunk) -> jax.Array:

@@ -1,4 +1,8 @@
-"""Returns and advantages over chunks ``[T, E]``."""
+"""Returns and advantages over chunks ``[T, E]``, 0 where the mask is false.
+
+``r_t`` are rewards, ``v_tm1`` values of the observations before each action. The discount is that
+of a step; ``lambda_`` is the decay of the traces, and 1 gives Monte-Carlo returns less the value.
+"""
 
 import chex
 import jax
@@ -16,13 +20,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
 def returns_to_go(r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0) -> jax.Array:
     """Discounted returns from each step to the end of its episode.
 
-    Args:
-      r_t: ``[T, E]``, rewards of fresh episodes, one per stream.
-      mask: ``[T, E]``, false after the end of the episode.
-      discount: Discount per step.
-
-    Returns:
-      ``[T, E]``, 0 where the mask is false.
+    Episodes are fresh, one per stream; the mask is false after their ends.
     """
     return jnp.where(mask, backward_sums(jnp.where(mask, r_t, 0), discount), 0)
 
@@ -40,16 +38,10 @@ def generalized_advantages(
     ``A_t = sum_k (discount lambda)^k (r_{t+k} + discount v_{t+k+1} - v_{t+k})``
 
     Args:
-      r_t: ``[T, E]``, rewards, one episode per stream.
-      v_tm1: ``[T, E]``, values of the observations before each action.
+      r_t, v_tm1: ``[T, E]``, one episode per stream.
       bootstrap: ``[E]``, value after the last step of the episode: 0 after termination, the
         value of the last observation after truncation.
       mask: ``[T, E]``, false after the end of the episode.
-      discount: Discount per step.
-      lambda_: Decay of the traces; 1 gives Monte-Carlo returns minus the value.
-
-    Returns:
-      ``[T, E]``, 0 where the mask is false.
 
     Source: Schulman et al. (2016), equation 16.
     """
@@ -77,16 +69,9 @@ def episodic_advantages(
     step of a stream bootstrap from ``v_final``.
 
     Args:
-      r_t: ``[T, E]``, rewards.
-      v_tm1: ``[T, E]``, values of the observations before each action.
       v_final: ``[T, E]``, values of the observations after each step, before any reset.
       terminated, truncated: ``[T, E]``, ends of episodes.
       mask: ``[T, E]``, false after the last episode.
-      discount: Discount per step.
-      lambda_: Decay of the traces; 1 gives Monte-Carlo returns minus the value.
-
-    Returns:
-      ``[T, E]``, 0 where the mask is false.
 
     Source: Schulman et al. (2016), equation 16; Pardo et al. (2018) on time limits.
     """

@@ -47,10 +47,9 @@ def clipped_loss(clip: float | jax.Array) -> Loss:
 def policy_gradient_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
     """``-sum(log_prob * advantage) / (T E)``, for one gradient step from fresh trials.
 
-    Advantages are taken back to reward units and the sum is over the whole
-    horizon, so that the gradient is that of the mean return over tasks, divided by
-    T. With advantages normalised within each task, a solved task, whose advantages
-    are small, would weigh as much as an unsolved one.
+    Advantages are taken back to reward units and the sum is over the whole horizon, so that the
+    gradient is that of the mean return over tasks, divided by T. With advantages normalised within
+    each task, a solved task, whose advantages are small, would weigh as much as an unsolved one.
     """
     filled = jnp.mean(chunk.mask, dtype=outputs.log_prob.dtype)
     advantage = chunk.advantage * chunk.scale

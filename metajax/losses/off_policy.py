@@ -1,10 +1,12 @@
 """Value targets: lambda returns and their off-policy forms, among them V-trace and Retrace.
 
-Arguments are sequences ``[T, ...]``, time first, which may span episodes. ``v_t`` is the
-value of the state after each step, before any reset. Targets bootstrap from ``v_t`` alone at
-the last step of the sequence and where an episode was truncated, and from nothing where it
-terminated. ``rho`` is the importance ratio of each action: its probability under the target
-policy over that under the behaviour policy. Targets are differentiable in all real arguments.
+Arguments and results are sequences ``[T, ...]``, time first, which may span episodes: rewards
+``r_t``, the ends of episodes, and ``v_t``, the value of the state after each step, before any
+reset. Targets bootstrap from ``v_t`` alone at the last step of the sequence and where an episode
+was truncated, and from nothing where it terminated. ``rho`` is the importance ratio of each action,
+at least 0: its probability under the target policy over that under the behaviour policy. The
+discount is that of a step; ``lambda_`` is the decay of the traces, and 0 gives one-step targets.
+Targets are differentiable in all real arguments.
 """
 
 import math
@@ -41,16 +43,10 @@ def per_decision_returns(
     target policy may take.
 
     Args:
-      r_t: ``[T, ...]``, rewards.
-      terminated, truncated: ``[T, ...]``, ends of episodes.
-      v_t: ``[T, ...]``, values of the states after each step, before any reset.
-      rho: ``[T, ...]``, importance ratios, at least 0.
-      discount: Discount per step.
-      lambda_: Decay of the traces; 0 gives one-step targets.
       clip_rho: Upper bound of the ratios; a finite bound biases the targets.
 
     Returns:
-      ``[T, ...]``, targets for the states before each step.
+      targets for the states before each step.
 
     Source: Precup, Sutton and Singh (2000), "Eligibility traces for off-policy policy
     evaluation", section 3; lambda as in its section 4.
@@ -97,17 +93,12 @@ def vtrace_targets(
     ``v_s + sum_{t >= s} discount^(t - s) c_s .. c_{t-1} min(clip_rho, rho_t) delta_t`` with
     ``c_i = lambda min(clip_c, rho_i)`` and ``delta_t = r_t + discount v_t - v_tm1_t``.
 
-    The fixed point is the value of the policy proportional to ``min(clip_rho mu, pi)``, for
-    any ``clip_c``. Unclipped, the targets are per-decision returns with the values as control
-    variates.
+    The fixed point is the value of the policy proportional to ``min(clip_rho mu, pi)``, for any
+    ``clip_c``. Unclipped, the targets are per-decision returns with the values as control variates.
 
     Args:
-      v_tm1: ``[T, ...]``, values of the states before each step.
-      r_t, terminated, truncated, v_t, rho, discount, lambda_: See ``per_decision_returns``.
+      v_tm1: Values of the states before each step, for which the targets are.
       clip_rho, clip_c: Upper bounds of the ratios; infinity for none.
-
-    Returns:
-      ``[T, ...]``, targets for the states before each step.
 
     Source: Espeholt et al. (2018), "IMPALA", equation 1 and remark 2.
     """
@@ -133,15 +124,10 @@ def retrace_targets(
     min(clip_c, rho_i)``, without the last term at the ends.
 
     Args:
-      q_tm1: ``[T, ...]``, values of the actions taken.
-      v_t: ``[T, ...]``, mean action values under the target policy in the states after each
-        step, before any reset.
-      r_t, terminated, truncated, rho, discount: See ``per_decision_returns``.
-      lambda_: Decay of the traces; 0 gives one-step targets (expected Sarsa).
+      q_tm1: Values of the actions taken, for which the targets are.
+      v_t: Mean action values under the target policy in the states after each step.
+      lambda_: Decay of the traces; 0 gives expected Sarsa.
       clip_c: Upper bound of the ratios; 1 for Retrace.
-
-    Returns:
-      ``[T, ...]``, targets for the actions taken.
 
     Source: Munos et al. (2016), "Safe and efficient off-policy reinforcement learning",
     equations 3 and 4.
@@ -163,15 +149,8 @@ def next_step_returns(
     """One-step returns of the actions, bootstrapped from targets of the next states.
 
     ``r_t + discount targets_{t+1}``, or ``r_t + discount v_t`` at truncations and at the last
-    step of the sequence. The difference to the value of the state is the advantage in the
-    policy gradient of V-trace.
-
-    Args:
-      targets: ``[T, ...]``, targets for the states before each step.
-      r_t, terminated, truncated, v_t, discount: See ``per_decision_returns``.
-
-    Returns:
-      ``[T, ...]``.
+    step of the sequence; ``targets`` are those of the states before each step. The difference to
+    the value of the state is the advantage in the policy gradient of V-trace.
 
     Source: Espeholt et al. (2018), section 4.2.
     """

@@ -1,10 +1,9 @@
 """Surrogate losses of the policy gradient.
 
 Arguments are ``[T, E]`` arrays of one chunk: log-probabilities of the actions now and at
-collection, advantages, and a mask that is true for transitions that count. A loss is the
-negated mean over these, so that gradient descent raises the return. At the parameters that
-collected the chunk, all first derivatives agree; second derivatives, which enter the
-meta-gradient, differ.
+collection, advantages, and a mask that is true for transitions that count. A loss is the negated
+mean over these, so that gradient descent raises the return. At the parameters that collected the
+chunk, all first derivatives agree; second derivatives, which enter the meta-gradient, differ.
 """
 
 import chex
@@ -42,10 +41,9 @@ def likelihood_ratio_surrogate(
 def dice_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) -> jax.Array:
     """The DiCE surrogate of fresh episodes, one per stream; its value is 0.
 
-    ``-mean((box_t - box_{t-1}) * advantage_t)`` with
-    ``box_t = exp(w_t - stop_gradient(w_t))`` and ``w_t = sum_{s <= t} log_prob_s``.
-    All derivatives of the expectation equal those of the negated expected return, for any
-    baseline in the advantage that does not depend on the sample.
+    ``-mean((box_t - box_{t-1}) * advantage_t)`` with ``box_t = exp(w_t - stop_gradient(w_t))`` and
+    ``w_t = sum_{s <= t} log_prob_s``. All derivatives of the expectation equal those of the negated
+    expected return, for any baseline in the advantage that does not depend on the sample.
 
     Source: Foerster et al. (2018); with advantages, Farquhar et al. (2019),
     "Loaded DiCE", equation 9.

@@ -38,12 +38,10 @@ class CausalAttention(nn.Module):
         time (Su et al. 2021, section 3.2.2); ``"relative"`` adds a learned bias per head
         and distance (Raffel et al. 2020, section 2.1; deviation: one bias per distance
         instead of per logarithmic bucket, and none shared between layers).
-      max_distance: First distance that shares one bias with all larger ones, for
-        ``"relative"``.
+      max_distance: First distance that shares one bias with all larger ones, for ``"relative"``.
 
     Raises:
-      OptionError: For a size below 1, unknown positions, or an odd ``key_size`` with
-        ``"rotary"``.
+      OptionError: For a size below 1, unknown positions, or an odd ``key_size`` with ``"rotary"``.
     """
 
     num_heads: int
@@ -131,8 +129,7 @@ class CausalAttention(nn.Module):
 def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
     """Rotary embedding: pairs ``(x_i, x_{i+K/2})`` rotated by ``position * 10000^(-2i/K)``.
 
-    The product of a query and a key then depends on their positions only through the
-    distance.
+    The product of a query and a key then depends on their positions only through the distance.
 
     Source: Su et al. (2021), "RoFormer", section 3.2.2. Deviation: pairs take one element
     from each half instead of neighbours.
@@ -152,11 +149,8 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
 def toeplitz(by_distance: jax.Array) -> jax.Array:
     """Toeplitz matrices ``[H, T, T]`` with ``[h, t, s] = by_distance[h, t - s]`` for s <= t.
 
-    Entries with s > t are arbitrary. The matrices are built by reshaping, which makes the
-    gradient a sum instead of a scatter.
-
-    Args:
-      by_distance: ``[H, T]``.
+    Entries with s > t are arbitrary; ``by_distance`` is ``[H, T]``. The matrices are built by
+    reshaping, which makes the gradient a sum instead of a scatter.
     """
     heads, num_steps = by_distance.shape
     head, tail = by_distance[:, :1], by_distance[:, :0:-1]

@@ -34,12 +34,7 @@ _NEVER = 1e-37
 
 
 def exploring(probability: jax.Array, epsilon: float | jax.Array) -> jax.Array:
-    """Logits ``[..., A]`` of ``probability [..., A]`` mixed with the uniform distribution.
-
-    Args:
-      probability: Probabilities to follow with probability ``1 - epsilon``.
-      epsilon: Probability of a uniform choice instead.
-    """
+    """Logits ``[..., A]`` of ``probability [..., A]``, with probability epsilon uniform instead."""
     mixed = (1 - epsilon) * probability + epsilon / probability.shape[-1]
     return jnp.log(jnp.maximum(mixed, _NEVER))
 
@@ -82,9 +77,7 @@ def diagonal_gaussian(size: int) -> Distribution:
         return jnp.sum(-0.5 * scaled**2 - log_std - half_log_two_pi, axis=-1)
 
     def entropy(parameters):
-        mean, log_std = parameters
-        del mean
-        return jnp.sum(log_std + 0.5 + half_log_two_pi, axis=-1)
+        return jnp.sum(parameters[1] + 0.5 + half_log_two_pi, axis=-1)
 
     def divergence(old, new):
         (old_mean, old_log_std), (new_mean, new_log_std) = old, new

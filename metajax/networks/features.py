@@ -13,10 +13,6 @@ from metajax.core.options import OptionError
 def check_network(network: Any, spec: Spec | DataSpec) -> None:
     """Checks a torso by tracing it: a module from observations ``[B, O]`` to ``[B, F]``.
 
-    Args:
-      network: Object to check.
-      spec: Spec with the observation shape.
-
     Raises:
       OptionError: If ``network`` is not such a module.
     """

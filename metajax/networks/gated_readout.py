@@ -10,10 +10,9 @@ import jax.numpy as jnp
 class GatedReadout(nn.Module):
     """A recurrent memory between two dense layers, with a readout gated by the input.
 
-    The readout layer sees the hidden state h and ``h * 2 sigmoid(W x + b)``, the part of h
-    that the input x selects. Experience with each state and action can thus be stored in
-    separate units and looked up when the state recurs; a layer on h alone would read the
-    same units at every step.
+    The readout layer sees the hidden state h and ``h * 2 sigmoid(W x + b)``, the part of h that the
+    input x selects. Experience with each state and action can thus be stored in separate units and
+    looked up when the state recurs; a layer on h alone would read the same units at every step.
 
     The gate is the output gate of Hochreiter and Schmidhuber (1997) without its dependence
     on the hidden state. Both dense layers are rectified; kernels start LeCun-normal.

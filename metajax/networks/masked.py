@@ -67,14 +67,8 @@ def resize(
         num_inputs, max_units = torso[name]["kernel"].shape
         inputs = num_inputs if name == "Dense_0" else num_units
         torso[name] = scaled(torso[name], (num_inputs + max_units) / (inputs + num_units))
-    torso |= {
-        name: jnp.asarray(size, jnp.float32)
-        for name, size in zip(_SIZES, (num_units, num_layers), strict=True)
-    }
-    max_units = torso["Dense_0"]["bias"].size
-    heads = {
-        name: scaled(head, max_units / num_units)
-        for name, head in weights.items()
-        if name != "torso"
-    }
+    sizes = zip(_SIZES, (num_units, num_layers), strict=True)
+    torso |= {name: jnp.asarray(size, jnp.float32) for name, size in sizes}
+    factor = torso["Dense_0"]["bias"].size / num_units
+    heads = {name: scaled(head, factor) for name, head in weights.items() if name != "torso"}
     return {**heads, "torso": torso}

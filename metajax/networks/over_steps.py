@@ -9,12 +9,7 @@ import jax
 def over_steps(fn: Callable[..., Any], *inputs: Any) -> Any:
     """``fn`` applied to all transitions of a chunk as one batch of B = T E rows.
 
-    Args:
-      fn: Function from trees with leaves ``[B, ...]`` to one such tree.
-      inputs: Arguments of ``fn``, with leaves ``[T, E, ...]``.
-
-    Returns:
-      The result of ``fn``, with leaves ``[T, E, ...]``.
+    Inputs and result have leaves ``[T, E, ...]``; ``fn`` gets and gives leaves ``[B, ...]``.
     """
     num_steps, num_streams = jax.tree.leaves(inputs)[0].shape[:2]
 

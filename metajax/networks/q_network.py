@@ -46,14 +46,12 @@ def q_network(spec: Spec, network: nn.Module, *, dueling: bool = False) -> QNetw
 
     Args:
       spec: Spec of a family with ``Discrete`` actions.
-      network: Torso, any flax module from float32 observations ``[B, O]`` to features
-        ``[B, F]``.
+      network: Torso, any flax module from float32 observations ``[B, O]`` to features ``[B, F]``.
       dueling: Output the sum of a state value and of centred advantages (Wang et al. 2016,
         "Dueling network architectures", equation 9; both heads are linear).
 
     Raises:
-      OptionError: For a family with continuous actions, or if ``network`` is not such a
-        module.
+      OptionError: For a family with continuous actions, or if ``network`` is not such a module.
     """
     check_network(network, spec)
     if not isinstance(spec.action_space, Discrete):

@@ -103,13 +103,9 @@ def unroll(gates: Gates, weights: Weights, start: Any, xs: jax.Array) -> jax.Arr
     while its operands are still in cache.
 
     Args:
-      gates: Gates of the cell.
-      weights: Weights of the cell.
+      gates, weights: The cell.
       start: Carry before the first step, a tuple of ``[B, H]``.
-      xs: Inputs ``[T, B, F]``.
-
-    Returns:
-      ``[T, B, H]``.
+      xs: Inputs ``[T, B, F]``; the result is ``[T, B, H]``.
     """
     return _unroll(gates, weights, start, xs)
 
@@ -183,8 +179,7 @@ class LSTM(_Recurrent):
 def _stay_in_cache() -> bool:
     """Whether to multiply a few steps at a time, with operands in cache.
 
-    On a CPU this is faster than one product over all steps; accelerators need few, large
-    products.
+    On a CPU this is faster than one product over all steps; accelerators need few, large products.
     """
     return platform() == "cpu"
 

@@ -76,10 +76,9 @@ class SNAIL(CachedLayers):
     the convolutions stays the same.
 
     Source: Mishra et al. (2018), "A simple neural attentive meta-learner", section 3 and the
-    appendix on bandits and MDPs; the default is the policy network given there. Deviations:
-    the paper has a separate value network with sizes 16; and its pseudocode doubles
-    dilations from 2, whereas the receptive field described in its text requires starting
-    from 1.
+    appendix on bandits and MDPs; the default is the policy network given there. Deviations: the
+    paper has a separate value network with sizes 16; and its pseudocode doubles dilations from 2,
+    whereas the receptive field described in its text requires starting from 1.
 
     Args:
       length: Steps of a trial, T; sets the number of dilations and the cache size.

@@ -72,15 +72,13 @@ class Transformer(CachedLayers):
     ``CausalAttention``), so that the ring buffer needs no shifting.
 
     Args:
-      context: Window of a layer in steps, the current one included; usually the length of
-        a trial.
+      context: Window of a layer in steps, the current one included; usually the length of a trial.
       num_layers: Number of blocks.
       num_heads: Heads per block; must divide ``size``, or ``size / 2`` with rotary positions.
       size: Features, D.
       mlp_size: Hidden units of each perceptron.
       positions: ``"rotary"`` or ``"relative"``.
-      max_distance: First distance that shares one bias with all larger ones, for
-        ``"relative"``.
+      max_distance: First distance that shares one bias with all larger ones, for ``"relative"``.
 
     Raises:
       OptionError: For a size below 1, unknown positions, or a ``size`` that the heads do

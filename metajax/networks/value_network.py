@@ -35,8 +35,7 @@ def state_values(spec: Spec, network: nn.Module) -> ValueNetwork:
 
     Args:
       spec: Spec with the observation shape.
-      network: Torso, any flax module from float32 observations ``[B, O]`` to features
-        ``[B, F]``.
+      network: Torso, any flax module from float32 observations ``[B, O]`` to features ``[B, F]``.
 
     Raises:
       OptionError: If ``network`` is not such a module.

@@ -4,11 +4,7 @@ from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.gradient.backprop import backprop
 from metajax.outer.gradient.displacement import displacement
-from metajax.outer.gradient.post_adaptation import (
-    TrialItem,
-    post_adaptation,
-    with_sampling_credit,
-)
+from metajax.outer.gradient.post_adaptation import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.gradient.truncated import truncated
 from metajax.outer.gradient.whole_trial import WholeTrial, whole_trial
 from metajax.outer.joint import joint

@@ -39,8 +39,7 @@ def epochs(
       num_epochs: Passes over the trials.
       num_minibatches: Updates of each pass; divides the number of tasks.
 
-    Source: Schulman et al. (2017); over meta-batches, Rothfuss et al. (2019),
-    "ProMP", algorithm 1.
+    Source: Schulman et al. (2017); over meta-batches, Rothfuss et al. (2019), "ProMP", algorithm 1.
     """
     check_minibatches(layout.num_tasks, num_minibatches)
     size = layout.num_tasks // num_minibatches

@@ -26,12 +26,11 @@ def trust_region(
 ) -> Outer:
     """One natural-gradient step within a KL ball, with a line search.
 
-    Solves ``max -gradient . d`` subject to ``d . F d / 2 <= max_divergence`` by
-    conjugate gradients, then shortens the step until the loss falls and the mean
-    KL between the adapted policies stays inside. F is the Gauss-Newton matrix of
-    that KL, ``J' H J`` with J the Jacobian of the *adapted* policy's outputs in
-    theta: products with it need one forward and one backward pass through the
-    adaptation, but no third derivative.
+    Solves ``max -gradient . d`` subject to ``d . F d / 2 <= max_divergence`` by conjugate
+    gradients, then shortens the step until the loss falls and the mean KL between the adapted
+    policies stays inside. F is the Gauss-Newton matrix of that KL, ``J' H J`` with J the Jacobian
+    of the *adapted* policy's outputs in theta: products with it need one forward and one backward
+    pass through the adaptation, but no third derivative.
 
     Args:
       objective: The objective, whose ``predict`` and ``divergence`` define the ball around
@@ -82,6 +81,7 @@ def trust_region(
     gradient = over_tasks(layout, jax.grad(objective.loss, has_aux=True))
     fisher_product = over_tasks(fisher_map, product_of_task)
     judge = over_tasks(layout, judge_of_task)
+    limits = max_divergence, backtracks, backtrack_ratio
 
     def update(key, theta, carry):
         items, collected = collect_trials(objective, layout, key, theta)
@@ -101,15 +101,7 @@ def trust_region(
         # An all-zero gradient asks for no step; 0 / 0 in the solver must not say otherwise.
         usable = (optax.tree.norm(gradients) > 0) & jnp.isfinite(length)
         step = jax.tree.map(lambda leaf: jnp.where(usable, leaf, 0), step)
-        search = _line_search(
-            lambda point: judge(point, items),
-            theta,
-            step,
-            info["loss"],
-            max_divergence,
-            backtracks,
-            backtrack_ratio,
-        )
+        search = _line_search(lambda at: judge(at, items), theta, step, info["loss"], *limits)
         info = {
             **collected,
             **info,

@@ -21,17 +21,11 @@ class Axis(NamedTuple):
 
 AXES = {
     "adaptations": Axis(
-        "gradient steps",
-        "gradient steps on the task",
-        "before adaptation",
-        "after adaptation",
+        "gradient steps", "gradient steps on the task", "before adaptation", "after adaptation"
     ),
     "episodes": Axis("episodes", "episode of the trial", "first episode", "last episode"),
     "points": Axis(
-        "env steps",
-        "env steps in the task",
-        "start of the lifetime",
-        "end of the lifetime",
+        "env steps", "env steps in the task", "start of the lifetime", "end of the lifetime"
     ),
 }
 

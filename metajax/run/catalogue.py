@@ -38,11 +38,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
 
 
 def listed(name: str | None = None) -> dict[str, Any]:
-    """The catalogue, or of one name its entry.
-
-    Raises:
-      OptionError: for a name that is not in it.
-    """
+    """The catalogue, or of one name its entry; raises OptionError for a name that is not in it."""
     groups = catalogue()
     if name is None:
         return groups
@@ -57,8 +53,7 @@ def listed(name: str | None = None) -> dict[str, Any]:
 def render(name: str | None = None) -> str:
     """The catalogue as text: one line a name, or everything about one name.
 
-    Raises:
-      OptionError: for a name that is not in it.
+    Raises OptionError for a name that is not in it.
     """
     groups = catalogue()
     if name is None:
@@ -126,8 +121,7 @@ def _attribute_docs(cls: type) -> dict[str, str]:
         match = re.search(r"^(?:Attributes|Args):\n((?:(?: +.*)?\n?)*)", text, re.MULTILINE)
         if match:
             body = textwrap.dedent(match.group(1))
-            for names, doc in re.findall(
-                r"^([\w, ]+):((?:.*\n?)(?:^ +.*\n?)*)", body, re.MULTILINE
-            ):
+            entry = r"^([\w, ]+):((?:.*\n?)(?:^ +.*\n?)*)"
+            for names, doc in re.findall(entry, body, re.MULTILINE):
                 docs.update({one.strip(): " ".join(doc.split()) for one in names.split(",")})
     return docs

@@ -31,16 +31,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from metajax.core.options import (
-    AtLeast,
-    AtMost,
-    Count,
-    OptionError,
-    Options,
-    build,
-    kebab,
-    suggest,
-)
+from metajax.core.options import AtLeast, AtMost, Count, OptionError, Options, build, kebab, suggest
 from metajax.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -131,8 +122,7 @@ class Config:
     def build(self) -> tuple[MetaAlgorithm, Family]:
         """The algorithm on its family, and the held-out family; imports jax.
 
-        Raises:
-          OptionError: for settings that do not fit each other.
+        Raises OptionError for settings that do not fit each other.
         """
         from metajax.algorithms import built
 

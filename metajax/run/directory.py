@@ -46,8 +46,7 @@ class RunDirectory:
     def reporting_to(self, path: str | pathlib.Path) -> RunDirectory:
         """The same run with evaluation and pictures in another directory, which is created.
 
-        Raises:
-          OSError: If the directory cannot be created.
+        Raises OSError if the directory cannot be created.
         """
         other = RunDirectory(self.path)
         other._report_to(pathlib.Path(path))
@@ -79,9 +78,8 @@ class RunDirectory:
             raise OptionError(where, "holds no run to resume; leave out --resume to start one")
         if self.is_used() and not resume:
             if not self.is_run():
-                raise OptionError(
-                    where, "is in use and holds no run; choose an empty or new directory"
-                )
+                problem = "is in use and holds no run; choose an empty or new directory"
+                raise OptionError(where, problem)
             if not overwrite:
                 raise OptionError(
                     where,
@@ -98,9 +96,8 @@ class RunDirectory:
         try:
             text = self.config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            raise OptionError(
-                str(self.path), "is not a run directory: it has no readable config.toml"
-            ) from None
+            problem = "is not a run directory: it has no readable config.toml"
+            raise OptionError(str(self.path), problem) from None
         return parse(text, overrides, source=str(self.config))
 
     def is_claimed(self) -> bool:

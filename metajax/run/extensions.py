@@ -34,8 +34,7 @@ def loaded() -> list[str]:
 def load(names: Sequence[str]) -> None:
     """Imports modules by name, which then are among ``loaded``.
 
-    Raises:
-      OptionError: for a module that is not found.
+    Raises OptionError for a module that is not found.
     """
     if names and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -112,8 +112,7 @@ def train_run(
 def check_sizes(algorithm: MetaAlgorithm) -> None:
     """Traces one iteration, to fail before anything is written.
 
-    Raises:
-      OptionError: For sizes that do not fit together.
+    Raises OptionError for sizes that do not fit together.
     """
     try:
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -128,8 +127,7 @@ def check_sizes(algorithm: MetaAlgorithm) -> None:
 def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -> MetaState:
     """The training state of a checkpoint.
 
-    Raises:
-      CheckpointError: If the checkpoint is missing, damaged or of another configuration.
+    Raises CheckpointError if the checkpoint is missing, damaged or of another configuration.
     """
     like = jax.eval_shape(algorithm.init, jax.random.key(0))
     return checkpoints.restore(run.checkpoints, iteration, like)

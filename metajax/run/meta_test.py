@@ -60,8 +60,7 @@ def meta_test(
 def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
     """Traces the meta-test of one task without running it.
 
-    Raises:
-      OptionError: For settings in ``[evaluate]`` that do not fit the algorithm.
+    Raises OptionError for settings in ``[evaluate]`` that do not fit the algorithm.
     """
     options = config.evaluate
 

@@ -67,13 +67,13 @@ def panels(
     *,
     margin: tuple[float, float] = (0.3, 0.7),
     columns: int = 3,
-    **shared: bool,
+    **more: Any,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A ``figure`` of ``number`` panels of ``size`` inches each, which may share their axes."""
+    """A ``figure`` of ``number`` panels of ``size`` inches each; ``more`` are of ``subplots``."""
     columns = min(columns, number)
     rows = -(-number // columns)
     with figure(path, (size[0] * columns + margin[0], size[1] * rows + margin[1])) as whole:
-        every = list(whole.subplots(rows, columns, squeeze=False, **shared).flat)
+        every = list(whole.subplots(rows, columns, squeeze=False, **more).flat)
         for axes in every[number:]:
             axes.set_axis_off()
         yield whole, every[:number]

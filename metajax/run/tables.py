@@ -132,8 +132,7 @@ def duration(seconds: float) -> str:
 def _are_numbers(grid: Grid) -> list[bool]:
     """Whether each column holds numbers only (or nothing) below its header.
 
-    Raises:
-      ValueError: where a row has more or fewer cells than there are headers.
+    Raises ValueError where a row has more or fewer cells than there are headers.
     """
     headers, rows, _ = grid
     for row in rows:

@@ -131,7 +131,7 @@ def _draw_trajectories(
             "markeredgecolor": "white",
         },
     }
-    shared = {"sharex": True, "sharey": True}
+    shared: Any = {"sharex": True, "sharey": True}
     with plots.panels(path, len(ways), (2.5, 2.5), **shared) as (whole, every):
         for axes, goal, way, mean in zip(every, goals, ways, means, strict=True):
             for step, hue in enumerate(lines.values()):

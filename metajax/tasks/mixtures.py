@@ -12,12 +12,7 @@ from metajax.tasks.auto_reset import with_auto_reset
 
 
 class MixtureState(NamedTuple):
-    """State of one episode.
-
-    Attributes:
-      task: Task this episode runs in.
-      env_state: Environment state of the underlying family.
-    """
+    """State of one episode: the task it runs in, and the state of the underlying family."""
 
     task: Any
     env_state: Any

@@ -121,8 +121,9 @@ class Run:
 
     @functools.cached_property
     def theta(self) -> Tree:
-        """Of a meta-test after training."""
-        return jax.jit(self.algorithm.deploy)(self.training[0][2])
+        """Of a meta-test, after training; ``()`` for classical methods."""
+        has_theta = jax.tree.leaves(jax.eval_shape(self.algorithm.init, jax.random.key(KEY)))
+        return self.algorithm.deploy(self.training[0][2]) if has_theta else ()
 
     @functools.cached_property
     def meta_test(self) -> Evaluation:

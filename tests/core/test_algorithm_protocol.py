@@ -128,7 +128,7 @@ def test_evaluation_of_the_mode_after_more_adaptations(maml):
 
 def test_evaluation_defaults_and_statistics():
     evaluation = protocol.run("maml on arms").meta_test
-    returns = evaluation.returns
+    returns = evaluation.returns.astype(np.float64)
     assert returns.shape == (5, 2)
     assert evaluation.env_steps == 5 * 2 * toys.NUM_STREAMS * 2
     np.testing.assert_allclose(evaluation.mean(), returns.mean(axis=0))

@@ -1,4 +1,4 @@
-"""Algorithms that learn from labelled examples, beside those of ``test_protocol.py``."""
+"""Algorithms that learn from labelled examples: what is refused, and what some learn."""
 
 import jax
 import jax.numpy as jnp

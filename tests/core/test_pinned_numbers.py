@@ -22,16 +22,14 @@ OUTER_RULES = tuple(rule for rule in toys.OUTER_RULES if rule not in ("backprop"
 
 def _numbers(name: str) -> dict[str, Any]:
     run = protocol.run(name)
-    states, history = run.training
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(states[2].theta)]
-    numbers: dict[str, Any] = {
-        "returns": history["returns"],
-        "theta": [sum(leaf.sum() for leaf in leaves), sum((leaf**2).sum() for leaf in leaves)],
-    }
-    if "loss" in history:
-        numbers["loss"] = history["loss"]
-    if name not in OUTER_RULES:  # another learner than the registry's has none of them
+    numbers: dict[str, Any] = {}
+    if name not in OUTER_RULES:  # which change nothing about a meta-test
         numbers["meta_test"] = run.meta_test.returns
+    if jax.tree.leaves(run.theta):
+        states, history = run.training
+        leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(states[2].theta)]
+        numbers["theta"] = sum(leaf.sum() for leaf in leaves), sum((x**2).sum() for x in leaves)
+        numbers |= {kind: history[kind] for kind in ("returns", "loss") if kind in history}
     return jax.tree.map(lambda number: float(f"{number:.8g}"), _lists(numbers))
 
 

@@ -43,11 +43,7 @@ class Classical(InBlocks):
     usual_ties: ClassVar[Ties] = "first"
 
     def rule(self, spec: Spec) -> Rule:
-        """How the method rates actions.
-
-        Raises:
-          OptionError: for a family that it cannot work on.
-        """
+        """How the method rates actions; raises OptionError for a family that it cannot work on."""
         raise NotImplementedError
 
     def randomness(self) -> float | jax.Array:
@@ -60,11 +56,7 @@ class Classical(InBlocks):
         return self.ties or self.usual_ties
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
-
-        Raises:
-          OptionError: for a family that the method cannot work on.
-        """
+        """The algorithm on a task family; see ``rule`` for its errors."""
         from metajax import inner, outer
         from metajax.composition import compose
         from metajax.data.continuing import continuing
@@ -79,12 +71,13 @@ class Classical(InBlocks):
         rule = outer.untrained(problem, self.layout())
         algorithm = compose(problem, rule, microbatch=self.microbatch)
 
+        trained = family.spec
+
         def adapt(key, theta, task, *, family=None, **options):
             if family is not None:
-                self.check_held_out(family.spec, trained.spec)
+                self.check_held_out(family.spec, trained)
             return algorithm.adapt(key, theta, task, family=family, **options)
 
-        trained = family
         return algorithm._replace(adapt=adapt)
 
     def check_held_out(self, given: Spec, planned: Spec) -> None:

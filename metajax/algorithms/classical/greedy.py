@@ -16,14 +16,8 @@ if TYPE_CHECKING:
 class Greedy(TabularMethod):
     """Greedy: plans in the posterior mean, without exploration.
 
-    On bandits whose arms pay 1 or nothing the prior is Beta(1, 1), and the options of the
-    other prior are not used.
-
-    Attributes:
-      prior_precision: Precision (one over the variance) of the belief about an expected reward;
-        nearly none, as in Duan et al. (2016).
-      dirichlet_prior: Concentration of each next state in the belief about transitions; nearly
-        none, as in Duan et al. (2016).
+    The default priors are nearly none, as in Duan et al. (2016). On bandits whose arms pay 1 or
+    nothing the prior is Beta(1, 1), and the options of the other prior are not used.
     """
 
     prior_precision: Positive = 1e-4

@@ -16,15 +16,11 @@ class UCRL2(TabularMethod):
     Source: Jaksch et al. (2010), "Near-optimal regret bounds for reinforcement learning",
     with their radii times a factor, around the mean of the posterior. Deviations: it plans
     for each episode and over its length, where theirs runs for ever and plans anew when
-    counts double.
+    counts double. The default priors are nearly none, as in Duan et al. (2016).
 
     Attributes:
       confidence: Probability delta that a radius is too small.
       bonus_scale: Factor of the radii; Duan et al. (2016) try 21 values from 1e-4 to 1.
-      prior_precision: Precision (one over the variance) of the belief about an expected reward;
-        nearly none, as in Duan et al. (2016).
-      dirichlet_prior: Concentration of each next state in the belief about transitions; nearly
-        none, as in Duan et al. (2016).
     """
 
     prior_precision: Positive = 1e-4

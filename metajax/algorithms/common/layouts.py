@@ -29,12 +29,18 @@ class InBlocks(Options):
     microbatch: Count | None = None
     devices: Count | None = None
 
+    @property
+    def minibatches(self) -> int:
+        """Number of parts of the tasks with separate updates."""
+        return 1
+
     def layout(self, **options: Any) -> Layout:
         """Blocks and devices of the tasks; ``options`` are those of ``Layout.build``."""
         from metajax.core.layout import Layout
 
         sizes: dict[str, Any] = {"num_tasks": self.num_tasks, "microbatch": self.microbatch}
-        return Layout.build(**{**sizes, "num_devices": self.devices, **options})
+        sizes |= {"num_devices": self.devices, "num_minibatches": self.minibatches}
+        return Layout.build(**{**sizes, **options})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

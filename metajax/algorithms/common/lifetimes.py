@@ -37,12 +37,8 @@ class LifetimeOptions(InBlocks):
     def __post_init__(self) -> None:
         super().__post_init__()
         chunk = self.num_steps * self.num_streams
-        check(
-            self.lifetime % chunk == 0,
-            "lifetime",
-            self.lifetime,
-            f"a multiple of num_steps * num_streams ({chunk})",
-        )
+        allowed = f"a multiple of num_steps * num_streams ({chunk})"
+        check(self.lifetime % chunk == 0, "lifetime", self.lifetime, allowed)
 
     @property
     def num_adaptations(self) -> int:

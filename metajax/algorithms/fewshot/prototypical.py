@@ -42,8 +42,7 @@ class Prototypical(MetaOptimized, WithTorso, InGradientBlocks):
     def build(self, family: Family) -> MetaAlgorithm:
         """The algorithm on a family of labelled examples with classes.
 
-        Raises:
-          OptionError: for another family, or sizes that do not fit it or the devices.
+        Raises OptionError for another family, or sizes that do not fit it or the devices.
         """
         from metajax import inner, losses, networks, outer
         from metajax.composition import compose

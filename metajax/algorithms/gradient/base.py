@@ -1,8 +1,4 @@
-"""What MAML, FOMAML, Reptile and joint training have in common.
-
-Options are plain dataclasses and JAX is imported where it is first used, so that
-`metajax --help` and a mistake in a config file are answered at once.
-"""
+"""What MAML, FOMAML, Reptile and joint training have in common."""
 
 from __future__ import annotations
 
@@ -12,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.optimizers import MetaOptimized
 from metajax.algorithms.common.torsos import WithTorso
-from metajax.core.options import (
-    API,
-    AtLeast,
-    Count,
-    Fraction,
-    NonNegative,
-    OptionError,
-    Positive,
-)
+from metajax.core.options import API, AtLeast, Count, Fraction, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm, Outer
@@ -51,7 +39,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         its last entry holds for all further steps.
       inner_clip: Largest global norm of an inner gradient; "none" for no clipping.
       inner: Inner rule used instead of SGD with ``inner_lr``: an optax transformation, or a
-        function ``(key, theta, phi, chunk) -> phi`` (Python only).
+        function ``theta -> optax transformation`` (Python only).
       updates_per_step: Number of gradient steps on each chunk.
       network: Flax module from observations ``[B, O]`` to features ``[B, F]``, used instead of
         the MLP. A value network is a second module of the same kind (Python only).
@@ -111,11 +99,8 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         from metajax.composition import compose
 
         problem = self.problem(family)
-        return compose(
-            problem,
-            self.outer_rule(problem, self.layout(num_minibatches=self.minibatches)),
-            microbatch=self.microbatch,
-        )
+        rule = self.outer_rule(problem, self.layout())
+        return compose(problem, rule, microbatch=self.microbatch)
 
     def problem(self, family: Family) -> Problem:
         """The learner of these options in its trials."""
@@ -127,21 +112,10 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         for name in self.acting if examples else ("num_query",):
             self._check_default(name, family)
         learner = self.learner(family)
+        sizes: Any = {"num_adaptations": self.inner_steps, "num_streams": self.num_streams}
         if examples:
-            return few_shot(
-                family,
-                learner,
-                num_adaptations=self.inner_steps,
-                num_streams=self.num_streams,
-                num_query=self.num_query or self.num_streams,
-            )
-        return fresh(
-            family,
-            learner,
-            num_adaptations=self.inner_steps,
-            num_streams=self.num_streams,
-            horizon=self.horizon,
-        )
+            return few_shot(family, learner, num_query=self.num_query or self.num_streams, **sizes)
+        return fresh(family, learner, horizon=self.horizon, **sizes)
 
     def arithmetic(self, spec: Spec | DataSpec) -> Arithmetic | None:
         """Matrix products of one meta-iteration on a family of this spec.
@@ -178,11 +152,6 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         """How the initial weights improve; each algorithm has its own."""
         raise NotImplementedError
 
-    @property
-    def minibatches(self) -> int:
-        """Number of parts of the tasks with separate updates."""
-        return 1
-
     def inner_surrogate(self) -> str:
         """Name of the loss that the adaptation descends."""
         return "score"
@@ -209,10 +178,15 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
 
         from metajax import inner
 
-        rule = self.inner
-        if rule is None:
-            rule = optax.sgd(inner.step_sizes(self.inner_lr))
-        rule = inner.as_rule(rule)
+        given = optax.sgd(inner.step_sizes(self.inner_lr)) if self.inner is None else self.inner
+        return self.clipped(inner.as_rule(given))
+
+    def clipped(self, rule: Rule) -> Rule:
+        """The rule behind the clipping of ``inner_clip``."""
+        import optax
+
+        from metajax import inner
+
         if self.inner_clip is None:
             return rule
         clip = inner.clip_by_global_norm(self.inner_clip)

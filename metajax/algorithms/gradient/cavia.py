@@ -20,8 +20,6 @@ class CAVIA(MAML):
 
     Attributes:
       context_size: Length of the context.
-      inner_lr: Step size of the adaptation. A list gives one for each gradient step of a trial;
-        its last entry holds for all further steps.
     """
 
     context_size: Count = 5

@@ -104,11 +104,7 @@ class MAML(InPasses, GradientBased):
         self.check_inner(problem)
         loss, terms = self.meta_loss(problem.family)
         objective = outer.post_adaptation(
-            problem,
-            loss,
-            terms=terms,
-            derivative=self.derivative,
-            every_step=self.every_step,
+            problem, loss, terms=terms, derivative=self.derivative, every_step=self.every_step
         )
         if self.outer == "ppo":
             return self.passes(objective, layout)

@@ -31,19 +31,13 @@ class MetaSGD(MAML):
         import jax
         import optax
 
-        from metajax import inner
-
-        clip = optax.identity()
-        if self.inner_clip is not None:
-            clip = inner.clip_by_global_norm(self.inner_clip)
-
         def rule(theta):
             def steps(gradients, _):
                 return jax.tree.map(lambda rate, g: -rate * g, theta["rates"], gradients)
 
-            return optax.chain(clip, optax.stateless(steps))
+            return optax.stateless(steps)
 
-        return rule
+        return self.clipped(rule)
 
     def learner(self, family, **changes):
         import jax

@@ -68,11 +68,7 @@ class OffPolicyBased(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions
     max_grad_norm: Positive | None = 10.0
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
-
-        Raises:
-          OptionError: for sizes that do not fit the devices, or continuous actions.
-        """
+        """The algorithm on a task family; raises OptionError for continuous actions."""
         from metajax import outer
         from metajax.core.family import Discrete
 

@@ -1,8 +1,4 @@
-"""What RL2, SNAIL and the transformer have in common: memory adapts, PPO or A2C trains.
-
-Options are plain dataclasses and JAX is imported where it is first used, so that
-`metajax --help` and a mistake in a config file are answered at once.
-"""
+"""What RL2, SNAIL and the transformer have in common: memory adapts, PPO or A2C trains."""
 
 from __future__ import annotations
 
@@ -72,28 +68,22 @@ class MemoryBased(InPasses, WithTorso, InBlocks):
         """The memory of trials of ``num_steps`` steps; each algorithm has its own."""
         raise NotImplementedError
 
-    def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
+    @property
+    def minibatches(self) -> int:
+        return self.num_minibatches if self.outer == "ppo" else 1
 
-        Raises:
-          OptionError: for sizes that do not fit the family or the devices.
-        """
+    def build(self, family: TaskFamily) -> MetaAlgorithm:
+        """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import outer
         from metajax.composition import compose
         from metajax.data.continuing import continuing
 
-        problem = continuing(
-            family,
-            self.learner(family),
-            num_streams=self.num_streams,
-            num_episodes=self.num_episodes,
-        )
+        sizes: Any = {"num_streams": self.num_streams, "num_episodes": self.num_episodes}
+        problem = continuing(family, self.learner(family), **sizes)
         objective = outer.whole_trial(
             problem, self.terms(), normalize_advantages=self.normalize_advantages
         )
-        once = self.outer == "a2c"
-        layout = self.layout(whole=True, num_minibatches=1 if once else self.num_minibatches)
-        rule = self.passes(objective, layout, once=once)
+        rule = self.passes(objective, self.layout(whole=True), once=self.outer == "a2c")
         return compose(problem, rule, microbatch=self.microbatch)
 
     def learner(self, family: TaskFamily) -> Learner:

@@ -63,8 +63,7 @@ class LSTMOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
     def build(self, family: Family) -> MetaAlgorithm:
         """The algorithm on a family of labelled examples.
 
-        Raises:
-          OptionError: for another family, or sizes that do not fit the devices.
+        Raises OptionError for another family, or sizes that do not fit the devices.
         """
         from metajax import losses, outer
         from metajax.composition import compose
@@ -101,9 +100,8 @@ class LSTMOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
         network = networks.predictor(family.spec, self.torso(), bias=self.bias)
 
         def init(key):
-            return inner.init_lstm_rule(
-                key, hidden_size=self.lstm_size, num_layers=self.lstm_layers
-            )
+            sizes = {"hidden_size": self.lstm_size, "num_layers": self.lstm_layers}
+            return inner.init_lstm_rule(key, **sizes)
 
         def rule(theta):
             return inner.lstm_rule(theta, scale=self.output_scale, second_order=self.second_order)

@@ -99,11 +99,6 @@ class QBased(WithTorso, LifetimeOptions):
         """Trials of a meta-iteration."""
         return self.num_tasks
 
-    @property
-    def minibatches(self) -> int:
-        """Parts of the trials with separate updates."""
-        return 1
-
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family.
 
@@ -112,9 +107,7 @@ class QBased(WithTorso, LifetimeOptions):
         """
         from metajax.core.layout import default_block
 
-        layout = self.layout(
-            num_tasks=self.num_trials, at_most=_LIFETIMES, num_minibatches=self.minibatches
-        )
+        layout = self.layout(num_tasks=self.num_trials, at_most=_LIFETIMES)
         # Small batches want more tasks in a product, and buffers fewer of them in the cache.
         layout = dataclasses.replace(layout, gradient_microbatch=layout.microbatch)
         replay = self.replay(family)

@@ -8,15 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.optimizers import MetaOptimized
-from metajax.core.options import (
-    Above,
-    Below,
-    Count,
-    Fraction,
-    NonNegative,
-    check,
-    check_number,
-)
+from metajax.core.options import Above, Below, Count, Fraction, NonNegative, check, check_number
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import Outer
@@ -79,12 +71,8 @@ class MetaGradients(MetaOptimized):
         for name in self.learned:
             below = (Below(1),) if name in _PROBABILITIES else ()
             check_number(name, starts[name], Above(0), *below)
-        check(
-            self.window < num_adaptations,
-            "window",
-            self.window,
-            f"fewer than the adaptations of a lifetime ({num_adaptations})",
-        )
+        allowed = f"fewer than the adaptations of a lifetime ({num_adaptations})"
+        check(self.window < num_adaptations, "window", self.window, allowed)
 
 
 def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:

@@ -60,8 +60,7 @@ class ESDQN(QBased):
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
-        *("learning_rate", "discount", "epsilon"),
-        *("huber_delta", "target_rate"),
+        *("learning_rate", "discount", "epsilon", "huber_delta", "target_rate"),
     )
 
     num_tasks: Count = 4
@@ -83,31 +82,20 @@ class ESDQN(QBased):
         super().__post_init__()
         known = set(self.learned) <= set(self.learnable)
         allowed = f"names among {', '.join(self.learnable)}, each once"
-        check(
-            known and len(set(self.learned)) == len(self.learned), "learned", self.learned, allowed
-        )
+        once = len(set(self.learned)) == len(self.learned)
+        check(known and once, "learned", self.learned, allowed)
         for name in set(self.learned) - {"learning_rate", "huber_delta"}:
             check_number(name, self._start(name), Above(0), Below(1))
-        check(
-            self.explorer_sizes is None or "epsilon" not in self.learned,
-            "learned",
-            self.learned,
-            'no epsilon, as the exploration network gives it; or explorer_sizes = "none"',
-        )
+        fits = self.explorer_sizes is None or "epsilon" not in self.learned
+        allowed = 'no epsilon, as the exploration network gives it; or explorer_sizes = "none"'
+        check(fits, "learned", self.learned, allowed)
         for name in ("widths", "depths"):
             check(getattr(self, name) != (), name, (), "at least one")
-        check(
-            self.network is None or self.widths is None,
-            "widths",
-            self.widths,
-            '"none" with a network of your own',
-        )
-        check(
-            self.learned or self.explorer_sizes is not None or self.widths is not None,
-            "learned",
-            self.learned,
-            "at least one name where neither explorer_sizes nor widths are given",
-        )
+        allowed = '"none" with a network of your own'
+        check(self.network is None or self.widths is None, "widths", self.widths, allowed)
+        some = self.learned or self.explorer_sizes is not None or self.widths is not None
+        allowed = "at least one name where neither explorer_sizes nor widths are given"
+        check(some, "learned", self.learned, allowed)
 
     @property
     def num_trials(self):

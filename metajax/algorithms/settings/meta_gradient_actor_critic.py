@@ -84,19 +84,12 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         super().__post_init__()
         starts = {name: getattr(self, name) for name in self.learnable}
         self.check_meta(starts, self.num_adaptations)
-        check(
-            "discount" in self.learned or not self.state_discount,
-            "learned",
-            self.learned,
-            "discount among them, where it is one of the state",
-        )
+        possible = "discount" in self.learned or not self.state_discount
+        allowed = "discount among them, where it is one of the state"
+        check(possible, "learned", self.learned, allowed)
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
-        """The algorithm on a task family.
-
-        Raises:
-          OptionError: for sizes that do not fit the family or the devices.
-        """
+        """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import outer
 
         layout = self.layout(whole=True)

@@ -42,8 +42,7 @@ class MetaGradientDQN(MetaGradients, QBased):
     adam_floor: ClassVar[float] = ADAM_FLOOR
     fewer_buffers: ClassVar[str] = ". All lifetimes go on side by side: use fewer tasks"
     learnable: ClassVar[tuple[str, ...]] = (
-        *("inner_lr", "discount", "epsilon"),
-        *("mix", "huber_delta", "target_rate"),
+        *("inner_lr", "discount", "epsilon", "mix", "huber_delta", "target_rate"),
     )
 
     num_tasks: Count = 16
@@ -61,12 +60,8 @@ class MetaGradientDQN(MetaGradients, QBased):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_meta(self._starts(), self.num_adaptations)
-        check(
-            "mix" not in self.learned or self.n_step > 1,
-            "n_step",
-            self.n_step,
-            "at least 2 where mix is learned, which mixes targets of 1 to n_step steps",
-        )
+        allowed = "at least 2 where mix is learned, which mixes targets of 1 to n_step steps"
+        check("mix" not in self.learned or self.n_step > 1, "n_step", self.n_step, allowed)
 
     def _starts(self):
         starts = {name: getattr(self, name) for name in self.learnable}
@@ -78,10 +73,8 @@ class MetaGradientDQN(MetaGradients, QBased):
 
         del key
         shape = (self.num_tasks,) if self.per_task else ()
-        starts = self._starts()
-        return {
-            name: jnp.full(shape, raw(name, starts[name]), jnp.float32) for name in self.learned
-        }
+        starts = {name: raw(name, self._starts()[name]) for name in self.learned}
+        return {name: jnp.full(shape, start, jnp.float32) for name, start in starts.items()}
 
     def settings(self, theta, env_steps):
         now = {"inner_lr": self.inner_lr, "epsilon": self.epsilon[1], "mix": self.mix}

@@ -1,9 +1,8 @@
 """Gittins indices of Bernoulli arms, by calibration.
 
-The index of an arm is the sure income per pull that makes two choices equally good: to take
-the income forever, or to play the arm first with the right to retire to the income later.
-The arm with the highest index is the Bayes-optimal choice among independent arms under a
-discount.
+The index of an arm is the sure income per pull that makes two choices equally good: to take the
+income forever, or to play the arm first with the right to retire to the income later. The arm with
+the highest index is the Bayes-optimal choice among independent arms under a discount.
 
 Source: Gittins (1979), "Bandit processes and dynamic allocation indices".
 """

@@ -95,10 +95,7 @@ def scoring_learner(
         )
 
     actor = Actor(
-        memory=lambda theta: rule.memory(),
-        act=act,
-        divergence=choice.divergence,
-        noise=noise,
+        memory=lambda theta: rule.memory(), act=act, divergence=choice.divergence, noise=noise
     )
     return Learner(
         init=lambda key: (),

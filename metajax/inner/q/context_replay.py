@@ -106,8 +106,7 @@ def context_replay(
     Args:
       windows: The windows of the family.
       num_streams, batch_size, num_steps, learning_starts, name: See ``uniform_replay``.
-      capacity: Number of transitions in a full buffer, all streams together; blanks come on
-        top.
+      capacity: Number of transitions in a full buffer, all streams together; blanks come on top.
       num_trials: Number of trials of a stream in so many transitions, for their blanks.
 
     Raises:

@@ -114,16 +114,13 @@ def rate_features(
     """``[B, 2 + A]``, numbers between -2 and 2 to choose the randomness of decisions by.
 
     The part of the lifetime that has passed, the logarithm of the visits of the observation's
-    bucket divided by that of the lifetime, and the action values in falling order, less
-    their mean and divided by ``scale``: neither the names of the actions nor the scale of the
-    rewards matter.
+    bucket divided by that of the lifetime, and the action values in falling order, less their mean
+    and divided by ``scale``: neither the names of the actions nor the scale of the rewards matter.
 
     Args:
-      env_steps: Transitions so far.
+      env_steps, lifetime: Transitions so far and in a trial.
       count: ``[B]``, visits of the buckets.
-      values: ``[B, A]``.
-      scale: ``[B, 1]``, ``largest`` of the values.
-      lifetime: Transitions of a trial.
+      values, scale: ``[B, A]``, and ``largest`` of them, ``[B, 1]``.
     """
     centred = (values - jnp.mean(values, axis=-1, keepdims=True)) / scale
     familiar = jnp.log1p(count) / np.log1p(lifetime)

@@ -72,8 +72,7 @@ def meta_q_learner(
     is enough, takes the gradient steps of ``Recycling``.
 
     Args:
-      network: Values and context.
-      windows: The windows of the family.
+      network, windows: Values and context, and the windows of the family.
       replay: Replay of the task's own steps.
       optimizer, settings, boltzmann, double, target_period: See ``q_learner``.
       memory_size: M, stretches of theta's experience.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -29,17 +31,14 @@ def off_policy_actor(
 ) -> Learner:
     """An actor-critic whose theta are the initial weights of a policy and of its values.
 
-    It acts by its policy with a uniformly random action now and then, and improves the
-    policy without that: ``min(clip_rho, rho) log_prob advantage``, with advantages from the
-    off-policy targets of the values. After its first update a chunk is off-policy for that
-    reason too.
+    It acts by its policy with a uniformly random action now and then, and improves the policy
+    without that: ``min(clip_rho, rho) log_prob advantage``, with advantages from the off-policy
+    targets of the values. After its first update a chunk is off-policy for that reason too.
 
     Args:
       policy: A policy of ``Discrete`` actions, without a value.
       values: Values of states, or of actions for "retrace".
-      inner: An optax transformation, or a function of theta that gives one.
-      correction: The kind of targets.
-      epsilon: Probability of a uniformly random action.
+      inner, correction, epsilon: See ``value_learner``.
       updates: Number of gradient steps on each chunk, with ratios and targets anew before each.
       value_coefficient: Weight of half the squared error of the values.
       entropy_coefficient: Weight of the policy's entropy, nats.
@@ -58,9 +57,7 @@ def off_policy_actor(
         return {**policy.init(key_policy), "value": values.init(key_values)}
 
     def estimates(weights, chunk):
-        def logits(observation):
-            return policy.apply(weights, observation)
-
+        logits = functools.partial(policy.apply, weights)
         return estimate(values, weights["value"], logits, chunk, correction)
 
     def predict(weights, chunk):
@@ -97,12 +94,9 @@ def with_estimates(
     """The chunk with the targets, and with advantages times their clipped ratios.
 
     Args:
-      chunk: The chunk.
-      found: Its estimates.
-      clip_rho: Largest ratio.
-      normalize: Normalise the advantages, before the ratios, to mean 0 and deviation 1. The
-        mean is differentiated, the deviation is not: it has no derivative where all advantages
-        are alike.
+      chunk, found, clip_rho: The chunk, its estimates, and the largest ratio.
+      normalize: Normalise the advantages, before the ratios, to mean 0 and deviation 1. The mean is
+        differentiated, the deviation is not: it has no derivative where all advantages are alike.
     """
     advantage, scale = found.advantage, jnp.ones(())
     if normalize:

@@ -30,11 +30,10 @@ def propensity(
 ) -> Propensity:
     """Estimates ``beta(x) = p_new(x) / p_old(x)`` of the old rows by logistic regression.
 
-    ``w`` minimises ``(mean_new log(1 + exp(w x)) + mean_old log(1 + exp(-w x)) + ridge |w|^2)
-    / 2`` and ``beta(x) = exp(-w x)``. The two sides count the same, however many rows each has,
-    so that the odds are the ratio of the densities itself. Features are brought to mean 0
-    and standard deviation 1 over both sides, and a constant is added, which the ridge leaves
-    out.
+    ``w`` minimises ``(mean_new log(1 + exp(w x)) + mean_old log(1 + exp(-w x)) + ridge |w|^2) / 2``
+    and ``beta(x) = exp(-w x)``. The two sides count the same, however many rows each has, so that
+    the odds are the ratio of the densities itself. Features are brought to mean 0 and standard
+    deviation 1 over both sides, and a constant is added, which the ridge leaves out.
 
     Args:
       new: ``[B, H]``, features of the new task's experience.
@@ -86,10 +85,8 @@ def logistic_fit(
     moments in the place of the Hessian: the loss never rises, whatever the data.
 
     Args:
-      x: ``[n, H]``.
+      x, weight, penalty: ``[n, H]``, ``[n]`` and ``[H]``.
       label: ``[n]``, 0 or 1.
-      weight: ``[n]``.
-      penalty: ``[H]``.
       num_steps: Number of steps from 0.
 
     Source: Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation algorithms".

@@ -10,6 +10,7 @@ import optax
 from metajax.core.family import Key, Tree
 from metajax.core.types import Actor, ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.buffer import Replay
+from metajax.inner.policy import memoryless
 from metajax.inner.q.exploration import Exploration
 from metajax.inner.q.q_update import QSettings, QState, QUpdate, flat
 from metajax.networks import QNetwork, categorical, exploring
@@ -148,23 +149,15 @@ class ValuePolicy:
     def actor(self) -> Actor:
         """The actor, which records the observation that each step led to."""
         choice = categorical(self.network.num_actions)
-        return Actor(
-            memory=lambda theta: (),
-            act=self.act,
-            divergence=choice.divergence,
-            noise=choice.noise,
-            records=("next_observation",),
-        )
+        return memoryless(self.act, choice, records=("next_observation",))
 
 
 def exploring_logits(values: jax.Array, now: QSettings, boltzmann: bool) -> jax.Array:
     """Logits ``[B, A]`` of a policy that explores around action values ``[B, A]``.
 
     Args:
-      values: The action values.
+      values, boltzmann: The action values; see ``q_learner``.
       now: Epsilon and temperature, scalars or ``[B, 1]``.
-      boltzmann: Whether the policy under epsilon is ``softmax(values / temperature)``;
-        otherwise it takes the best action.
     """
     if boltzmann:
         greedy = jax.nn.softmax(values / jnp.maximum(now.temperature, 1e-6))
@@ -175,13 +168,7 @@ def exploring_logits(values: jax.Array, now: QSettings, boltzmann: bool) -> jax.
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReplayedSteps:
-    """Gradient steps on samples of a buffer.
-
-    Attributes:
-      replay: The replay of the buffer.
-      update: The gradient step.
-      number: Number of steps in an adaptation.
-    """
+    """Gradient steps on samples of a buffer, ``number`` of them in an adaptation."""
 
     replay: Replay
     update: QUpdate
@@ -205,17 +192,12 @@ class ReplayedSteps:
 
 
 def after_chunk(
-    replay: Replay,
-    phi: QState,
-    chunk: Chunk,
-    learn: Callable[[QState, Tree, jax.Array], QState],
+    replay: Replay, phi: QState, chunk: Chunk, learn: Callable[[QState, Tree, jax.Array], QState]
 ) -> QState:
     """The state once a chunk is stored and, if there is enough to learn from, learned from.
 
     Args:
-      replay: The replay of phi's buffer.
-      phi: The state before.
-      chunk: The new experience.
+      replay, phi, chunk: Replay of phi's buffer, the state before, and the new experience.
       learn: ``(phi, buffer, env_steps) -> phi``: gradient steps on a phi without buffer and
         counts, which no branch then has to copy.
     """

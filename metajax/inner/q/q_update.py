@@ -116,13 +116,9 @@ class QUpdate:
         now: QSettings,
         pull: Callable[[Tree], Tree] | None = None,
     ) -> QState:
-        """The state after one gradient step.
+        """The state after one gradient step on a batch with leaves ``[n, B, ...]``.
 
-        Args:
-          phi: The state before.
-          batch: Leaves ``[n, B, ...]``.
-          now: The numbers of this step.
-          pull: ``(weights) ->`` gradient of a further term of the loss. Default: no term.
+        ``pull`` is ``(weights) ->`` gradient of a further term of the loss. Default: no term.
         """
         # The gradient is that of the values alone; a meta-gradient sees the targets too.
         target = self.targets(phi.weights, phi.target, batch, now, now.mix)[0]

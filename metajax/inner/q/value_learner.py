@@ -14,6 +14,7 @@ from metajax import losses
 from metajax.core.family import Tree
 from metajax.core.types import Actor, ActorOutput, AnnotateFn, Chunk, Learner, Outputs, unannotated
 from metajax.inner.descent import Rule, as_rule, descent
+from metajax.inner.policy import memoryless
 from metajax.networks import ValueNetwork, categorical, exploring, over_steps
 from metajax.networks.distributions import Distribution
 
@@ -43,8 +44,7 @@ class Estimates(NamedTuple):
       prediction: Value of the state, or with "retrace" of the action taken.
       target: Target of the prediction.
       advantage: Advantage of the action taken, by the targets of the steps after it.
-      rho: Ratio of the probabilities of the action, target policy over acting policy, not
-        clipped.
+      rho: Ratio of the probabilities of the action, target policy over acting policy, not clipped.
     """
 
     prediction: jax.Array
@@ -160,15 +160,13 @@ def noisy_actor(
     epsilon: float | jax.Array,
     annotate: AnnotateFn = unannotated,
 ) -> Actor:
-    """An actor of a policy that takes a uniformly random action now and then.
+    """An actor of a policy that takes a uniformly random action with probability epsilon.
 
     Its mode is that of the policy itself.
 
     Args:
       logits_of: ``(theta, phi, observation [B, O]) -> logits [B, A]``, the policy.
-      choice: The distribution of actions.
-      epsilon: Probability of a uniformly random action.
-      annotate: See ``metajax.Actor``.
+      choice, annotate: The distribution of actions; see ``metajax.Actor``.
     """
 
     def act(noise, theta, phi, memory, seen):
@@ -177,14 +175,7 @@ def noisy_actor(
         action = choice.sample(noise, noisy)
         return ActorOutput(action, choice.mode(logits), choice.log_prob(noisy, action)), memory
 
-    return Actor(
-        memory=lambda theta: (),
-        act=act,
-        divergence=choice.divergence,
-        noise=choice.noise,
-        annotate=annotate,
-        records=("next_observation",),
-    )
+    return memoryless(act, choice, annotate, records=("next_observation",))
 
 
 def noisy_logits(logits: jax.Array, epsilon: float | jax.Array) -> jax.Array:

@@ -19,8 +19,7 @@ def displacement(problem: Problem, layout: Layout) -> Estimator:
     Raises:
       OptionError: for a learner without adapted weights.
 
-    Source: Nichol et al. (2018), "On first-order meta-learning algorithms",
-    algorithm 2.
+    Source: Nichol et al. (2018), "On first-order meta-learning algorithms", algorithm 2.
     """
     weights_of = problem.learner.weights
     if weights_of is None:

@@ -106,15 +106,14 @@ def with_sampling_credit(
 ) -> Objective:
     """Adds E-MAML's term: credit for the samples that the adaptation was given.
 
-    ``-credit * sum log_prob(support)``, where the credit of a task is its return
-    after adaptation less a baseline, in the units of the objective (``backprop``
-    fills it in). Together with the ``score`` surrogate the gradient is that of the
-    objective with sampled updates, ``E over support of V(adapted theta)``, and not
-    of the one with expected updates that ``dice`` is right for.
+    ``-credit * sum log_prob(support)``, where the credit of a task is its return after adaptation
+    less a baseline, in the units of the objective (``backprop`` fills it in). Together with the
+    ``score`` surrogate the gradient is that of the objective with sampled updates,
+    ``E over support of V(adapted theta)``, and not of the one with expected updates that ``dice``
+    is right for.
 
-    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018),
-    equation 7. We keep the sum over all support samples that the derivation
-    gives, where published code takes a mean.
+    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018), equation 7. We keep the sum
+    over all support samples that the derivation gives, where published code takes a mean.
     """
     learner = problem.learner
     adapt = DERIVATIVES[derivative](learner.adapt)

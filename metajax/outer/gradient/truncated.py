@@ -67,8 +67,7 @@ def truncated(
     tasks of the score after the window), ``env_steps`` and ``loss``.
 
     Args:
-      problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be
-        weights.
+      problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be weights.
       layout: Blocks and devices of the tasks.
       loss: Loss of the adapted learner on the query chunk.
       window: Number of adaptations to differentiate through.
@@ -85,15 +84,9 @@ def truncated(
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
     """
-    adapt = DERIVATIVES[derivative](problem.learner.adapt)
+    learner, adapt = problem.learner, DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
-        window_loss,
-        problem.learner,
-        judge or problem.learner,
-        adapt,
-        loss,
-        behaviour_loss,
-        every_step,
+        window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step
     )
 
     def block_sum(theta, block):

@@ -13,23 +13,15 @@ from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
 class BanditTask(NamedTuple):
-    """A bandit.
+    """A bandit."""
 
-    Attributes:
-      means: float32 ``[A]``, expected reward of each arm.
-    """
-
-    means: jax.Array
+    means: jax.Array  # float32 [A], expected reward of each arm
 
 
 class BanditState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      time: int32 scalar, pulls since the reset: 0 or 1.
-    """
-
-    time: jax.Array
+    time: jax.Array  # int32 scalar, pulls since the reset: 0 or 1
 
 
 def bandit_family(

@@ -11,6 +11,7 @@ import numpy as np
 
 from metajax.core.family import Discrete, Spec, TaskFamily
 from metajax.tasks.auto_reset import time_step, with_auto_reset
+from metajax.tasks.grid.room import Room
 from metajax.tasks.tabular.arrivals import with_exact_returns
 
 # Stay, up, right, down, left; a position is (x, y).
@@ -18,27 +19,17 @@ MOVES = np.array([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)], np.int32)
 
 
 class GoalTask(NamedTuple):
-    """A room with one goal.
+    """A room with one goal."""
 
-    Attributes:
-      goal: int32 ``[2]``, goal cell (x, y).
-    """
-
-    goal: jax.Array
+    goal: jax.Array  # int32 [2], goal cell (x, y)
 
 
 class GoalState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      position: int32 ``[2]``, cell of the agent (x, y).
-      paid: bool scalar; the goal has been reached before in this episode.
-      time: int32 scalar, steps since the reset.
-    """
-
-    position: jax.Array
-    paid: jax.Array
-    time: jax.Array
+    position: jax.Array  # int32 [2], cell of the agent (x, y)
+    paid: jax.Array  # bool scalar; the goal has been reached before in this episode
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 def move(position: jax.Array, action: jax.Array, size: int) -> jax.Array:
@@ -65,34 +56,31 @@ def position_features(size: int, observation: str) -> tuple[int, Callable[[jax.A
 
 
 def goal_family(
+    room: Room,
     *,
     name: str,
-    size: int,
     start: tuple[int, int],
     is_goal: np.ndarray,
     reward: tuple[float, float],
     pays_once: bool = False,
-    observation: str,
-    episode_length: int,
-    num_episodes: int,
 ) -> TaskFamily:
     """A family of rooms with one hidden goal cell, deterministic apart from the goal.
 
     Episodes end by the time limit only, as a truncation.
 
     Args:
-      name, episode_length, num_episodes: Fields of the ``Spec``.
-      size: Side of the room in cells.
+      room: Size, observation and length of episodes and trials.
+      name: Field of the ``Spec``.
       start: First cell (x, y) of every episode.
       is_goal: bool ``[size, size]``, cells to draw the goal from, uniformly.
       reward: Reward of a step that ends on the goal, and of any other step.
       pays_once: Pay the goal reward only for the first arrival of an episode.
-      observation: See ``position_features``.
 
     Returns:
       The family; tasks are ``GoalTask(goal)``.
     """
-    num_features, observe = position_features(size, observation)
+    size, episode_length = room.size, room.episode_length
+    num_features, observe = position_features(size, room.observation)
     goals = jnp.asarray(np.argwhere(is_goal), jnp.int32)
     high, low = (jnp.float32(one) for one in reward)
     spec = Spec(
@@ -100,7 +88,7 @@ def goal_family(
         observation_shape=(num_features,),
         action_space=Discrete(len(MOVES)),
         episode_length=episode_length,
-        episodes_per_trial=num_episodes,
+        episodes_per_trial=room.num_episodes,
     )
     spec = with_exact_returns(
         spec,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from metajax.core.options import AtLeast, Count, Options
+from metajax.core.options import AtLeast, Count
+from metajax.tasks.grid.room import Room
 
 if TYPE_CHECKING:
     from metajax.core.family import TaskFamily
@@ -14,7 +15,7 @@ REWARD = (1.0, -0.1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GridNavi(Options):
+class GridNavi(Room):
     """GridNavi (Zintgraf et al. 2020): find a hidden goal cell from the corner of a room.
 
     A step that ends on the goal pays 1, also while staying there; any other step pays -0.1.
@@ -25,17 +26,9 @@ class GridNavi(Options):
     Source: Zintgraf et al. (2020), "VariBAD: a very good method for Bayes-adaptive deep RL
     via meta-learning", section 5.1, and its published code. Deviation: the observed
     position is scaled, where the code gives cell indices.
-
-    Attributes:
-      size: Side of the room in cells.
-      observation: Encoding of the position: "coordinates" for x and y scaled to
-        [-1, 1], "one-hot" for the cell.
-      episode_length: Time limit in steps.
-      num_episodes: Episodes per trial.
     """
 
     size: Annotated[int, AtLeast(3)] = 5
-    observation: Literal["coordinates", "one-hot"] = "coordinates"
     episode_length: Count = 15
     num_episodes: Count = 4
 
@@ -48,12 +41,9 @@ class GridNavi(Options):
         is_goal = np.ones((self.size, self.size), bool)
         is_goal[:2, :2] = False
         return goal_family(
+            self,
             name="gridnavi",
-            size=self.size,
             start=(0, 0),
             is_goal=is_goal,
             reward=REWARD,
-            observation=self.observation,
-            episode_length=self.episode_length,
-            num_episodes=self.num_episodes,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from metajax.core.options import AtLeast, Count, Options
+from metajax.core.options import Count
+from metajax.tasks.grid.room import Room
 
 if TYPE_CHECKING:
     import jax
@@ -14,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class KeyDoorTask(NamedTuple):
-    """A room with a start, a key and a door, whose cells may coincide.
-
-    Attributes:
-      start, key, door: int32 ``[2]``, cells (x, y).
-    """
+    """A room with a start, a key and a door: int32 ``[2]``, cells (x, y) that may coincide."""
 
     start: jax.Array
     key: jax.Array
@@ -26,21 +23,15 @@ class KeyDoorTask(NamedTuple):
 
 
 class KeyDoorState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      position: int32 ``[2]``, cell of the agent (x, y).
-      has_key: bool scalar.
-      time: int32 scalar, steps since the reset.
-    """
-
-    position: jax.Array
-    has_key: jax.Array
-    time: jax.Array
+    position: jax.Array  # int32 [2], cell of the agent (x, y)
+    has_key: jax.Array  # bool scalar
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeyDoor(Options):
+class KeyDoor(Room):
     """Dark key-to-door (Grigsby et al. 2024): find a hidden key, then a hidden door.
 
     The first step that ends on the key pays 1 and picks it up; the first later step that
@@ -55,20 +46,12 @@ class KeyDoor(Options):
     one fewer than in that code.
 
     Attributes:
-      size: Side of the room in cells.
       start: "random" draws the first cell once per task, "centre" starts all tasks
         in the centre.
-      observation: Encoding of the position: "coordinates" for x and y scaled to
-        [-1, 1], "one-hot" for the cell.
-      episode_length: Time limit in steps.
-      num_episodes: Episodes per trial.
     """
 
-    size: Annotated[int, AtLeast(2)] = 9
     start: Literal["random", "centre"] = "random"
-    observation: Literal["coordinates", "one-hot"] = "coordinates"
     episode_length: Count = 50
-    num_episodes: Count = 10
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``KeyDoorTask(start, key, door)``."""

@@ -16,25 +16,16 @@ MAX_MOVE = 0.1
 
 
 class PointTask(NamedTuple):
-    """A goal in the plane.
+    """A goal in the plane."""
 
-    Attributes:
-      goal: float32 ``[2]``.
-    """
-
-    goal: jax.Array
+    goal: jax.Array  # float32 [2]
 
 
 class PointState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      position: float32 ``[2]``.
-      time: int32 scalar, steps since the reset.
-    """
-
-    position: jax.Array
-    time: jax.Array
+    position: jax.Array  # float32 [2]
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 def plane_family(

@@ -47,19 +47,12 @@ class SparsePointRobot(Options):
         super().__post_init__()
         if self.split == "all":
             return
-        check(
-            self.num_goals is not None,
-            "split",
-            self.split,
-            '"all", since without num_goals there is no fixed set to split',
-        )
+        allowed = '"all", since without num_goals there is no fixed set to split'
+        check(self.num_goals is not None, "split", self.split, allowed)
         assert self.num_goals is not None
-        check(
-            self.num_test_goals < self.num_goals,
-            "num_test_goals",
-            self.num_test_goals,
-            f"a number from 1 to num_goals - 1 = {self.num_goals - 1}",
-        )
+        fits = self.num_test_goals < self.num_goals
+        allowed = f"a number from 1 to num_goals - 1 = {self.num_goals - 1}"
+        check(fits, "num_test_goals", self.num_test_goals, allowed)
 
     def build(self) -> TaskFamily:
         """The family; tasks are ``PointTask(goal)``."""

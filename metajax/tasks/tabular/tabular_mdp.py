@@ -17,27 +17,17 @@ REWARD_STD = 1.0
 
 
 class TabularTask(NamedTuple):
-    """A Markov decision process; every episode starts in state 0.
+    """A Markov decision process; every episode starts in state 0."""
 
-    Attributes:
-      transition: float32 ``[S, A, S]``, transition probabilities.
-      reward: float32 ``[S, A]``, expected rewards.
-    """
-
-    transition: jax.Array
-    reward: jax.Array
+    transition: jax.Array  # float32 [S, A, S], transition probabilities
+    reward: jax.Array  # float32 [S, A], expected rewards
 
 
 class TabularState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      state: int32 scalar, ``0 .. S - 1``.
-      time: int32 scalar, steps since the reset.
-    """
-
-    state: jax.Array
-    time: jax.Array
+    state: jax.Array  # int32 scalar, 0 .. S - 1
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

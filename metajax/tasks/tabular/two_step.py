@@ -14,27 +14,17 @@ if TYPE_CHECKING:
 
 
 class TwoStepTask(NamedTuple):
-    """The rich state at the start of the trial.
+    """The rich state at the start of the trial."""
 
-    Attributes:
-      rich: bool scalar; false if state 1 pays more, true if state 2 does.
-    """
-
-    rich: jax.Array
+    rich: jax.Array  # bool scalar; false if state 1 pays more, true if state 2 does
 
 
 class TwoStepState(NamedTuple):
-    """State of one stream.
+    """State of one stream."""
 
-    Attributes:
-      state: int32 scalar, 0 at the first stage, 1 or 2 at the second.
-      rich: bool scalar, current value of ``TwoStepTask.rich``; persists across episodes.
-      time: int32 scalar, steps since the reset.
-    """
-
-    state: jax.Array
-    rich: jax.Array
-    time: jax.Array
+    state: jax.Array  # int32 scalar, 0 at the first stage, 1 or 2 at the second
+    rich: jax.Array  # bool scalar, current value of TwoStepTask.rich; persists across episodes
+    time: jax.Array  # int32 scalar, steps since the reset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

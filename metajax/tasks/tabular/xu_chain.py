@@ -14,23 +14,15 @@ if TYPE_CHECKING:
 
 
 class ChainTask(NamedTuple):
-    """A chain, walked from state 0 to the last state.
+    """A chain, walked from state 0 to the last state."""
 
-    Attributes:
-      noisy: bool ``[S]``; states with a noise reward.
-    """
-
-    noisy: jax.Array
+    noisy: jax.Array  # bool [S]; states with a noise reward
 
 
 class ChainState(NamedTuple):
-    """State of one episode.
+    """State of one episode."""
 
-    Attributes:
-      time: int32 scalar, steps since the reset, also the index of the current state.
-    """
-
-    time: jax.Array
+    time: jax.Array  # int32 scalar, steps since the reset, also the index of the current state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,10 +59,7 @@ class XuChain(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            self.num_states % 2 == 0,
-            "num_states",
-            self.num_states,
-            "an even number of at least 2",
+            self.num_states % 2 == 0, "num_states", self.num_states, "an even number of at least 2"
         )
 
     def build(self) -> TaskFamily:
