@@ -144,7 +144,7 @@ class Run:
     def returns(self) -> np.ndarray:
         """What a meta-test with sampled actions finds, of lifetimes by hand."""
         if self.algorithm.axis != "points":
-            return self.trials.returns
+            return np.asarray(self.trials.returns)
         return np.stack([_lifetime_returns(row_of(self.trials, i)) for i in range(NUM_TEST_TASKS)])
 
 
