@@ -68,6 +68,10 @@ def test_what_training_reports(name):
         assert (history["returns"] >= 0).all()
         assert (history["returns"] <= 2).all()
         return
+    if name.startswith("lstm-optimizer"):  # trained on windows of lifetimes that go on
+        assert history["returns"].shape == (2, 1)
+        assert (history["env_steps"] > 0).all()
+        return
     per_trial = _returns_of_a_trial(name)
     assert history["returns"].shape == (2, per_trial)
     for iteration, steps in enumerate(history["env_steps"]):
@@ -175,8 +179,10 @@ def test_trials(name):
         sizes = protocol.LIFETIME_SIZES
         steps = sizes["lifetime"] + sizes["num_steps"] * sizes["num_streams"]
         assert (found.env_steps == steps).all()
-        # The best action is the same in every step, so a greedy episode pays all or nothing.
-        assert set(np.unique(found.returns)) <= {0.0, 2.0}
+        # The best action is the same in every step, so a greedy episode pays all or nothing,
+        # unless a context decides, which changes from step to step.
+        allowed = {0.0, 1.0, 2.0} if name == "meta-q-learning" else {0.0, 2.0}
+        assert set(np.unique(found.returns)) <= allowed
     else:
         key = jax.random.key(protocol.TEST_KEY)
         steps = _steps(name, key, protocol.NUM_TEST_TASKS)

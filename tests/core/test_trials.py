@@ -101,7 +101,7 @@ def maml():
     """A learner, its parameters, and one trial in each of two tasks, by their lifetimes."""
     algorithm = toys.make("maml", toys.line(), inner_steps=1, inner_lr=0.3)
     theta = algorithm.init(jax.random.key(0)).theta
-    adapt = jax.jit(algorithm.adapt)
+    adapt = jax.jit(algorithm.problem.varied(records=("next_observation",)).run)
     trials = {
         lifetime: adapt(jax.random.key(1), theta, toys.Walk(jnp.float32(0.5), jnp.int32(lifetime)))
         for lifetime in (2, 3)
