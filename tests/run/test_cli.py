@@ -214,4 +214,4 @@ def test_modules_of_ones_own(command, workplace, monkeypatch):
 def test_a_mistake_in_a_measurement_is_said_as_one(tmp_path):
     result = metajax_process("bench", "--algorithm", "dqn", "--num-tasks", "4", cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr.startswith("metajax bench: algorithm.family: point-navigation has Box")
+    assert result.stderr.startswith("metajax: algorithm.family: point-navigation has Box")
