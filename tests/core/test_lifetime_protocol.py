@@ -48,6 +48,20 @@ def test_episodes_of_their_own_are_refused_where_something_survives():
         metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, explore=False)
 
 
+def test_a_trial_gets_the_mean_of_the_settings_of_all_tasks():
+    algorithm = metajax.make("meta-gradient-dqn", toys.arms(), **SIZES, window=1, per_task=True)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    num_tasks = SIZES["num_tasks"]
+    assert {leaf.shape for leaf in jax.tree.leaves(state.theta)} == {(num_tasks,)}
+    apart = jax.tree.map(lambda leaf: leaf + np.arange(num_tasks), state.theta)
+    deployed = algorithm.deploy(state._replace(theta=apart))
+    for name, value in deployed.items():
+        np.testing.assert_allclose(value, apart[name].mean(), rtol=1e-6)
+    task = algorithm.family.sample(jax.random.key(2))
+    trial = jax.eval_shape(algorithm.adapt, jax.random.key(1), deployed, task)
+    assert trial.returns.shape == (SIZES["num_points"] + 1,)
+
+
 def test_joint_training_counts_episodes_that_are_longer_than_an_iteration():
     family = metajax.tasks.make("cartpole", episode_length=40)
     sizes = {**SIZES, "num_steps": 1, "adaptations": 4, "training_buffer_size": 40}
