@@ -1,5 +1,7 @@
 """Algorithms that learn from labelled examples: what is refused, and what some learn."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -45,6 +47,7 @@ def test_evaluation_on_more_shots_and_other_tasks():
 # --- Learning ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_prototypical_networks_come_near_the_best_classifier():
     family = metajax.tasks.make("gaussian-blobs", num_classes=4, num_features=3)
     algorithm = metajax.make(
@@ -63,8 +66,8 @@ def test_prototypical_networks_come_near_the_best_classifier():
     assert bound - 0.03 < accuracy[1] < bound + 0.01
 
 
-@pytest.fixture(scope="module")
-def learned_optimizer():
+@functools.cache
+def _learned_optimizer():
     """The LSTM before and after a short training on quadratics."""
     family = metajax.tasks.make("quadratics", size=4)
     sizes = {"num_tasks": 32, "num_streams": 4, "inner_steps": 20, "window": 9, "lstm_size": 8}
@@ -74,8 +77,9 @@ def learned_optimizer():
     return algorithm, untrained, state.theta
 
 
-def test_a_learned_optimizer_is_better_than_untrained(learned_optimizer):
-    algorithm, untrained, trained = learned_optimizer
+@pytest.mark.slow
+def test_a_learned_optimizer_is_better_than_untrained():
+    algorithm, untrained, trained = _learned_optimizer()
     before, after = (
         -metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=200).mean()
         for theta in (untrained, trained)
@@ -85,9 +89,10 @@ def test_a_learned_optimizer_is_better_than_untrained(learned_optimizer):
     assert after[-1] < 0.3 * after[0]
 
 
-def test_a_learned_optimizer_is_an_optax_transformation(learned_optimizer):
+@pytest.mark.slow
+def test_a_learned_optimizer_is_an_optax_transformation():
     """It descends a parabola of any shape, compiled once, as any other does."""
-    _, untrained, trained = learned_optimizer
+    _, untrained, trained = _learned_optimizer()
     goal = {"matrix": jnp.array([[1.0, -1.0], [0.5, 0.3]]), "number": jnp.float32(-0.7)}
     traces = []
 
