@@ -94,8 +94,10 @@ class Problem(NamedTuple):
         def adaptation(life, inputs):
             index, noise = inputs
             after, chunk = self.advance(noise, theta, life)
-            measured = self.source.measure(after.source, chunk)
-            return after, (chunk, self._judged(measured, noise.judge, theta, life, index))
+            judged = None
+            if self.judge is not None:
+                judged = self._judged(noise.judge, theta, life, index)
+            return after, (chunk, judged)
 
         def draw(inputs):
             index, (chunk, adapt, judge) = inputs
@@ -103,8 +105,11 @@ class Problem(NamedTuple):
             return index, noise
 
         inputs = jnp.arange(num_adaptations), keys
-        life, (chunks, measured) = scan_blocks(adaptation, life, inputs, draw, self.source.block)
-        return life, chunks, measured
+        life, (chunks, judged) = scan_blocks(adaptation, life, inputs, draw, self.source.block)
+        state, measured = self.source.measure(life.source, chunks)
+        if self.judge is not None:
+            measured = measured._replace(score=judged)
+        return life._replace(source=state), chunks, measured
 
     def run(self, key: Key, theta: Tree, task: Tree) -> Trial:
         """One whole trial: K adaptations, then a last chunk.
@@ -121,14 +126,15 @@ class Problem(NamedTuple):
         collect = self.source.query or self.source.next
         noise = self.source.noise(chunk_keys[-1], task)
         state, query = collect(noise, theta, life.phi, task, life.source)
-        last = self.source.measure(state, query)
-        last = self._judged(last, judge_keys[-1], theta, life, number)
-        returns = jnp.concatenate([measured.score, last.score[None]]).reshape(-1)
+        state, last = self.source.measure(state, _as_one(query))
+        if self.judge is not None:
+            last = last._replace(score=self._judged(judge_keys[-1], theta, life, number)[None])
+        returns = jnp.concatenate([measured.score, last.score]).reshape(-1)
         if self.num_points is not None:
             returns = returns[even_points(number, self.num_points)]
         return Trial(
             returns=returns,
-            env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps,
+            env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps[0],
             phi=life.phi,
             support=support,
             query=query,
@@ -179,25 +185,26 @@ class Problem(NamedTuple):
             explore=explore,
         )
 
-    def _judged(
-        self, measured: Measured, key: Key, theta: Tree, life: Life, index: jax.Array | int
-    ) -> Measured:
-        """The measurement with the judge's score, if there is a judge."""
+    def _judged(self, key: Key, theta: Tree, life: Life, index: jax.Array | int) -> jax.Array:
+        """The judge's score of the learner, where one is due."""
         judge = self.judge
-        if judge is None:
-            return measured
+        assert judge is not None
 
         def score():
             state = judge.open(key, theta, life.task)
             noise = judge.noise(key, life.task)
             state, chunk = judge.next(noise, theta, life.phi, life.task, state)
-            return judge.measure(state, chunk).score
+            return judge.measure(state, _as_one(chunk))[1].score[0]
 
         if self.num_points is None:
-            return measured._replace(score=score())
+            return score()
         due = jnp.any(index == even_points(self.num_adaptations, self.num_points))
-        skipped = jax.tree.map(jnp.zeros_like, jax.eval_shape(score))
-        return measured._replace(score=jax.lax.cond(due, score, lambda: skipped))
+        return jax.lax.cond(due, score, lambda: jnp.zeros_like(jax.eval_shape(score)))
+
+
+def _as_one(chunk: Tree) -> Tree:
+    """The chunk as the only one of ``[K, ...]``."""
+    return jax.tree.map(lambda leaf: leaf[None], chunk)
 
 
 def even_points(last: int, num_points: int) -> np.ndarray:

@@ -234,12 +234,13 @@ class Learner(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Measurement of one chunk.
+    """Measurements of K chunks.
 
     Attributes:
-      score: Scalar, the score of the learner that met the chunk (undiscounted return; for labelled
-        examples accuracy, or minus the loss), or ``[episodes]`` for a chunk that is a whole trial.
-      steps: Int32, transitions or examples in the chunk.
+      score: ``[K]``, the score of the learner that met each chunk (undiscounted return; for
+        labelled examples accuracy, or minus the loss), or ``[K, episodes]`` for chunks that are
+        whole trials.
+      steps: Int32 ``[K]``, transitions or examples in each chunk.
     """
 
     score: jax.Array
@@ -260,13 +261,21 @@ class NextFn(Protocol):
     ) -> tuple[Tree, Tree]: ...
 
 
+class MeasureFn(Protocol):
+    """``(state, Measured)`` of the K chunks since the last measurement, leaves ``[K, ...]``."""
+
+    def __call__(self, state: Tree, chunks: Tree, /) -> tuple[Tree, Measured]: ...
+
+
 class Source(NamedTuple):
     """Where chunks of data come from.
 
     Attributes:
       open: ``(key, theta, task) -> state`` at the start of a trial.
       next: ``(noise, theta, phi, task, state) -> (state, chunk)``.
-      measure: ``(state, chunk) -> Measured``, of the chunk just collected.
+      measure: ``(state, chunks) -> (state, Measured)`` of the K chunks since the last
+        measurement, ``[K, T, E, ...]``; outside of the loop that collects them. What goes on
+        from one to the next, such as the return of an unfinished episode, is in the state.
       query: Like ``next``, for the chunk after the last adaptation. Default: ``next``.
       noise: ``(key, task) -> noise`` of one chunk. Default: the key itself.
       block: Number of chunks whose noise is drawn at once, outside of the loop over adaptations.
@@ -274,7 +283,7 @@ class Source(NamedTuple):
 
     open: OpenFn
     next: NextFn
-    measure: Callable[[Tree, Tree], Measured]
+    measure: MeasureFn
     query: NextFn | None = None
     noise: Callable[[Key, Tree], Tree] = lambda key, task: key
     block: int = 1

@@ -79,11 +79,11 @@ def whole_trials(
         )
         return state, actor.annotate(theta, phi, chunk)
 
-    def measure(state, chunk):
-        del state
-        of_stream = jax.vmap(_episode_returns, (1, 1, None), 1)
-        score = jnp.mean(of_stream(chunk.reward, chunk.done, num_episodes), axis=1)
-        return Measured(score, jnp.sum(chunk.mask, dtype=jnp.int32))
+    def measure(state, chunks):
+        of_streams = jax.vmap(_episode_returns, (1, 1, None), 1)
+        returns = jax.vmap(of_streams, (0, 0, None))(chunks.reward, chunks.done, num_episodes)
+        steps = jnp.sum(chunks.mask, axis=(1, 2), dtype=jnp.int32)
+        return state, Measured(jnp.mean(returns, axis=2), steps)
 
     return Source(open=lambda key, theta, task: (), next=next_chunk, measure=measure)
 

@@ -96,9 +96,9 @@ def support_query(family: DataFamily, learner: Learner, num_support: int, num_qu
 
         return chunk
 
-    def measure(state, chunk):
-        del state
-        return Measured(chunk.score, jnp.asarray(len(chunk.inputs), jnp.int32))
+    def measure(state, chunks):
+        number, examples = chunks.inputs.shape[:2]
+        return state, Measured(chunks.score, jnp.full(number, examples, jnp.int32))
 
     return Source(
         open=open_split,

@@ -67,10 +67,9 @@ def fresh_episodes(
         )
         return state, actor.annotate(theta, phi, chunk)
 
-    def measure(state, chunk):
-        del state
-        score = jnp.mean(jnp.sum(chunk.reward, axis=0), axis=-1)
-        return Measured(score, jnp.sum(chunk.mask, dtype=jnp.int32))
+    def measure(state, chunks):
+        score = jnp.mean(jnp.sum(chunks.reward, axis=1), axis=-1)
+        return state, Measured(score, jnp.sum(chunks.mask, axis=(1, 2), dtype=jnp.int32))
 
     return Source(open=lambda key, theta, task: (), next=next_chunk, measure=measure)
 

@@ -100,17 +100,17 @@ class Earned(NamedTuple):
         zero = jnp.zeros(())
         return cls(zero, zero, jnp.zeros((), bool))
 
-    def after(self, reward: jax.Array, done: jax.Array) -> "Earned":
-        """After the rewards and ends ``[T]`` of some steps."""
+    def after(self, reward: jax.Array, done: jax.Array) -> tuple["Earned", jax.Array]:
+        """After the rewards and ends ``[T]`` of some steps; and ``latest`` after each, ``[T]``."""
 
         def step(before, now):
             reward, done = now
             running = before.running + reward
             ended = before.ended | done
             latest = jnp.where(done | ~ended, running, before.latest)
-            return Earned(jnp.where(done, 0, running), latest, ended), None
+            return Earned(jnp.where(done, 0, running), latest, ended), latest
 
-        return jax.lax.scan(step, self, (reward, done), unroll=8)[0]
+        return jax.lax.scan(step, self, (reward, done), unroll=8)
 
 
 class Living(NamedTuple):
@@ -128,6 +128,7 @@ def streams(family: TaskFamily, learner: Learner, num_streams: int, num_steps: i
     """
     actor = actor_of(learner)
     shape = num_steps, num_streams
+    size = num_steps * num_streams
 
     def open_streams(key, theta, task):
         def stream(key):
@@ -152,17 +153,19 @@ def streams(family: TaskFamily, learner: Learner, num_streams: int, num_steps: i
             chunk, after = steps(
                 family, actor, theta, phi, task, state.streams, decisions, keys, step=step
             )
-            return chunk, Living(after, state.earned.after(chunk.reward, chunk.done))
+            return chunk, state._replace(streams=after)
 
         chunk, state = jax.vmap(stream, (0, 1, 1, 1), (1, 0))(state, *noise)
         state, chunk = jax.lax.stop_gradient((state, chunk))
         return state, actor.annotate(theta, phi, chunk)
 
-    def measure(state, chunk):
-        count = jnp.asarray(chunk.mask.size, jnp.int32)
-        return Measured(jnp.mean(state.earned.latest), count)
+    def measure(state, chunks):
+        reward, done = (leaf.reshape(-1, num_streams) for leaf in (chunks.reward, chunks.done))
+        earned, latest = jax.vmap(Earned.after, (0, 1, 1), (0, 1))(state.earned, reward, done)
+        score = jnp.mean(latest[num_steps - 1 :: num_steps], axis=-1)
+        return state._replace(earned=earned), Measured(score, jnp.full(len(score), size, jnp.int32))
 
-    block = max(1, _DRAWN_AT_ONCE // (num_steps * num_streams))
+    block = max(1, _DRAWN_AT_ONCE // size)
     return Source(open_streams, next_chunk, measure, noise=noise, block=block)
 
 

@@ -1,5 +1,7 @@
 """Several tasks as one: their streams side by side."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -30,9 +32,10 @@ def side_by_side(problem: Problem, num_tasks: int) -> Problem:
         states, chunks = at_all(noise, theta, phi, tasks, states)
         return states, merged(chunks)
 
-    def measure(states, chunk):
-        found = jax.vmap(source.measure)(states, _parted(chunk, num_tasks))
-        return Measured(jnp.mean(found.score, axis=0), jnp.sum(found.steps))
+    def measure(states, chunks):
+        of_tasks = functools.partial(_parted, num_tasks=num_tasks)
+        states, found = jax.vmap(source.measure, (0, 1))(states, jax.vmap(of_tasks)(chunks))
+        return states, Measured(jnp.mean(found.score, axis=0), jnp.sum(found.steps, axis=0))
 
     def noise(key, tasks):
         return jax.vmap(source.noise)(jax.random.split(key, num_tasks), tasks)

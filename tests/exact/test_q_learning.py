@@ -388,13 +388,17 @@ def test_returns_of_a_lifetime_by_hand():
     done = np.zeros((8, 2), bool)
     done[[1, 4], 0] = True
     earned = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), Earned.nothing())
-    scores = []
-    for steps in (slice(time, time + 2) for time in range(0, 8, 2)):
-        chunk = _chunk(jax.random.key(0), 2)._replace(reward=jnp.asarray(reward[steps]))
-        earned = jax.vmap(Earned.after, (0, 1, 1))(earned, chunk.reward, jnp.asarray(done[steps]))
-        measured = source.measure(Living(None, earned), chunk)  # type: ignore[arg-type]
-        assert measured.steps == 4
-        scores.append(measured.score)
+    chunks = _chunk(jax.random.key(0), 2)._replace(
+        reward=jnp.asarray(reward).reshape(4, 2, 2),
+        terminated=jnp.asarray(done).reshape(4, 2, 2),
+        truncated=jnp.zeros((4, 2, 2), bool),
+    )
+    state, scores = Living(None, earned), []  # type: ignore[arg-type]
+    for few in (slice(0, 1), slice(1, 4)):  # measured in two goes, which makes no difference
+        part = jax.tree.map(lambda leaf, few=few: leaf[few], chunks)
+        state, measured = source.measure(state, part)
+        assert list(measured.steps) == [4] * len(measured.score)
+        scores.extend(measured.score)
     # Stream 0 ends episodes of 1 + 2 and 3 + 4 + 5; stream 1 has not ended its first one.
     points = np.array(scores)[even_points(3, 2)]
     np.testing.assert_allclose(points, [(3 + 2) / 2, (3 + 4) / 2, (12 + 8) / 2])

@@ -133,18 +133,15 @@ def live(
     problem: Problem, window: int, key: Key, key_query: Key, theta: Tree, lifetime: Lifetime
 ) -> tuple[Lifetime, Window, Info]:
     """One window: the lifetime after it, the data of the gradient, and the log."""
-    source, learner = problem.source, problem.learner
     _, _, key_adapt, key_chunks = jax.random.split(key, 4)
-    chunk_keys = jax.random.split(key_chunks, window + 1)
-    keys = Noise(chunk_keys[:-1], jax.random.split(key_adapt, window))
-    life, support, measured = problem.proceed(keys, theta, lifetime.life)
-    noise = Noise(source.noise(chunk_keys[-1], life.task), learner.noise(key_query))
-    after, query = problem.advance(noise, theta, life)
-    last = source.measure(after.source, query)
-    older = Lifetime(after, lifetime.age + window + 1)
-    count = jnp.sum(measured.steps, dtype=jnp.int32) + last.steps
+    adapt_keys = jnp.append(jax.random.split(key_adapt, window), key_query)
+    keys = Noise(jax.random.split(key_chunks, window + 1), adapt_keys)
+    after, chunks, measured = problem.proceed(keys, theta, lifetime.life)
+    support = jax.tree.map(lambda leaf: leaf[:-1], chunks)
+    query = jax.tree.map(lambda leaf: leaf[-1], chunks)
     item = Window(lifetime.life.phi, support, query, key_adapt)
-    return older, item, {"returns": last.score[None], "env_steps": count}
+    info = {"returns": measured.score[-1:], "env_steps": jnp.sum(measured.steps, dtype=jnp.int32)}
+    return Lifetime(after, lifetime.age + window + 1), item, info
 
 
 def renewed(problem: Problem, keys: Key, theta: Tree, lifetimes: Lifetime) -> Lifetime:
