@@ -109,8 +109,8 @@ def evaluate(
     Args:
       algorithm: Algorithm whose learner adapts.
       key: Randomness of the tasks and their episodes; another one than that of training.
-      theta: Meta-parameters, for example ``state.theta``; or a whole ``MetaState``, of which
-        ``algorithm.deploy`` makes those of a meta-test.
+      theta: The ``MetaState`` that training ends with, of which ``algorithm.deploy`` makes the
+        meta-parameters of a meta-test; or such meta-parameters.
       family: Family to draw the tasks from; of a finite one give the held-out split. Default:
         the training family.
       num_tasks: Number of tasks to average over.

@@ -70,9 +70,7 @@ class Problem(NamedTuple):
 
     def start(self, key: Key, theta: Tree, task: Tree) -> Life:
         """A trial before its first chunk."""
-        key_open, key_begin = jax.random.split(key)
-        phi = self.learner.begin(key_begin, theta)
-        return Life(task, phi, self.source.open(key_open, theta, task))
+        return self._started(*jax.random.split(key), theta, task)
 
     def advance(self, noise: Noise, theta: Tree, life: Life) -> tuple[Life, Tree]:
         """One adaptation: collects a chunk and adapts to it; the trial after it, and the chunk.
@@ -117,12 +115,13 @@ class Problem(NamedTuple):
         Nothing in the ``Trial`` carries gradients to theta; ``replay`` does.
         """
         theta = jax.lax.stop_gradient(theta)
-        _, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
+        key_open, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
         number = self.num_adaptations
         chunk_keys = jax.random.split(key_chunks, number + 1)
         judge_keys = jax.random.split(key_judge, number + 1)
         keys = Noise(chunk_keys[:-1], jax.random.split(key_adapt, number), judge_keys[:-1])
-        life, support, measured = self.proceed(keys, theta, self.start(key, theta, task))
+        start = self._started(key_open, key_begin, theta, task)
+        life, support, measured = self.proceed(keys, theta, start)
         collect = self.source.query or self.source.next
         noise = self.source.noise(chunk_keys[-1], task)
         state, query = collect(noise, theta, life.phi, task, life.source)
@@ -184,6 +183,10 @@ class Problem(NamedTuple):
             num_streams=self.num_streams if num_streams is None else num_streams,
             explore=explore,
         )
+
+    def _started(self, key_open: Key, key_begin: Key, theta: Tree, task: Tree) -> Life:
+        phi = self.learner.begin(key_begin, theta)
+        return Life(task, phi, self.source.open(key_open, theta, task))
 
     def _judged(self, key: Key, theta: Tree, life: Life, index: jax.Array | int) -> jax.Array:
         """The judge's score of the learner, where one is due."""

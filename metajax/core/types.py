@@ -212,8 +212,8 @@ class Learner(NamedTuple):
       adapt: ``(noise, theta, phi, data) -> phi``.
       predict: ``(theta, phi, data) -> predictions``: ``Outputs`` for a policy on a chunk. A
         learner with a memory takes a chunk that begins its trial.
-      weights: ``(theta, phi) -> weights`` with the structure of theta, for rules that follow
-        the adapted weights; None for a learner without adapted weights.
+      weights: ``(theta, phi) -> weights``, those of the network; None for a learner without
+        adapted weights. Rules that follow the adapted weights need the structure of theta.
       actor: How the learner acts; None for a learner of labelled examples.
       noise: ``(key) -> noise`` of one adaptation, drawn outside of loops. Default: the key itself.
       singly: On CPU, loop over tasks instead of vmapping ``adapt``, so that one task's

@@ -8,6 +8,7 @@ from metajax.core import metrics
 from metajax.core.algorithm import Outer
 from metajax.core.family import Key, Tree
 from metajax.core.problem import Life, Noise, Problem, even_points
+from metajax.outer.gradient.displacement import adapted_weights
 
 
 def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> Outer:
@@ -28,9 +29,12 @@ def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> O
       the ``Outer``. Its ``info`` has ``env_steps`` and ``returns``: at the end of the
       iteration, ``[1]``, or at the points of the iteration's trial.
 
+    Raises:
+      OptionError: for a learner of which not all of theta adapts.
+
     Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.1.
     """
-    learner, number = problem.learner, problem.num_adaptations
+    number, weights_of = problem.num_adaptations, adapted_weights(problem.learner)
 
     def init(key: Key, theta: Tree) -> Life:
         key_start, key_task = jax.random.split(key)
@@ -51,7 +55,6 @@ def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> O
             "returns": measured.score[jax.numpy.asarray(points)],
             "env_steps": metrics.over_rows({"env_steps": measured.steps})["env_steps"],
         }
-        assert learner.weights is not None
-        return learner.weights(theta, carry.phi), carry, info
+        return weights_of(theta, carry.phi), carry, info
 
     return Outer(init, update)

@@ -301,6 +301,16 @@ def test_an_inner_rule_that_is_none_is_refused(line):
         toys.make("maml", line, inner=lambda key, theta, phi, chunk: phi)
 
 
+@pytest.mark.parametrize("name", ["meta-sgd", "cavia"])
+def test_displacement_of_a_part_of_theta_is_refused(name, line):
+    problem = toys.make(name, line).problem
+    rule = outer.once(outer.displacement(problem, metajax.Layout.build(2)), optax.sgd(0.1))
+    algorithm = metajax.compose(problem, rule)
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    with pytest.raises(metajax.OptionError, match="learner: adapts a part of theta"):
+        jax.eval_shape(algorithm.step, jax.random.key(1), state)
+
+
 def test_a_name_is_no_family(line):
     assert toys.make("maml", line).family is line
     with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):

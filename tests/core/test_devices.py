@@ -16,7 +16,7 @@ def said() -> str:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }
     command = [sys.executable, HERE / "eight_devices.py"]

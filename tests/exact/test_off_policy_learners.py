@@ -217,9 +217,10 @@ def _finite_difference(function, theta, size=1e-5):
         )
         for sign in (1, -1)
     ]
-    slope = jax.tree.leaves(jax.grad(function)(theta))
+    at = jax.jit(jax.value_and_grad(function))
+    slope = jax.tree.leaves(at(theta)[1])
     along = sum(np.sum(one * d) for one, d in zip(slope, direction, strict=True))
-    return along, (function(moved[0]) - function(moved[1])) / (2 * size)
+    return along, (at(moved[0])[0] - at(moved[1])[0]) / (2 * size)
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)
