@@ -29,6 +29,7 @@ def compose(
       the ``MetaAlgorithm``.
     """
 
+    @jax.jit  # op by op, the many small ones of a network would take seconds to compile
     def init(key):
         key_theta, key_carry = jax.random.split(key)
         theta = problem.learner.init(key_theta)

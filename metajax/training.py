@@ -22,9 +22,9 @@ _kept: dict[tuple[MetaAlgorithm, int], Any] = {}
 
 def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
     """The state that ``train`` starts from with this key."""
-    # A copy, as training overwrites its state in place: a learner may hand out arrays
+    # Compiled, it owns its arrays, which training overwrites: a learner may hand out arrays
     # that it keeps, such as trained weights.
-    return jax.tree.map(jnp.copy, algorithm.init(jax.random.split(key)[0]))
+    return jax.jit(algorithm.init)(jax.random.split(key)[0])
 
 
 def _block(algorithm: MetaAlgorithm, length: int) -> Any:
@@ -115,7 +115,7 @@ def train(
       ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
     """
     if not isinstance(num_iterations, int | np.integer):
-        problem = f"{num_iterations!r} is no integer; the order is train(algorithm, key, number)"
+        problem = f"{num_iterations!r} is not an integer; the order is train(algorithm, key, number)"
         raise OptionError("num_iterations", problem)
     if num_iterations < start:
         raise OptionError(

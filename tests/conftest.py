@@ -55,18 +55,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_programs() -> Iterator[None]:
-    """Drops compiled programs before there are too many.
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Drops compiled programs between groups, before there are too many.
 
     Each keeps a few regions of memory mapped, of which Linux allows a process 65,530.
     Where they run out, compiling ends in a segmentation fault.
     """
-    yield
+    if nextitem is None or _group(nextitem) == _group(item):
+        return
     regions = pathlib.Path("/proc/self/maps")
     if regions.exists() and regions.read_bytes().count(b"\n") > 10_000:
         jax.clear_caches()
         gc.collect()
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return marker.args[0]
 
 
 @pytest.fixture(autouse=True)
