@@ -70,3 +70,9 @@ def test_constraints_cover_every_dependency(repository):
     for requirement in wanted:
         name = requirement.replace("[", ">").partition(">")[0].lower()
         assert name in pinned or name == "metajax"
+
+
+def test_tests_of_a_group_run_in_one_process(request):
+    """They share programs; pytest-xdist marks the group at the end of a test's name."""
+    if request.config.getoption("loadgroup", False):
+        assert request.node.nodeid.endswith("@test_package")

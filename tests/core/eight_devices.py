@@ -18,19 +18,16 @@ BLOCKS = {1: {"microbatch": 4, "gradient_microbatch": 2}, 8: {}}
 
 
 def rules(devices):
+    # Minibatches and Fisher tasks that eight devices cannot share evenly.
+    few = {
+        "epochs": {"num_minibatches": 2, "devices": None if devices > 1 else 1},
+        "trust region": {"fisher_tasks": 2},
+    }
     for rule, (name, options) in toys.OUTER_RULES.items():
         if rule != "emaml":  # laid out like backprop
-            options = {**options, **BLOCKS[devices], "optimizer": "sgd", "learning_rate": 0.1}
-            if rule != "epochs":
-                yield rule, toys.make(name, family, num_tasks=8, devices=devices, **options)
-            # Minibatches and Fisher tasks that eight devices cannot share evenly.
-            few = {
-                "epochs": {"num_minibatches": 2, "devices": None if devices > 1 else 1},
-                "trust region": {"fisher_tasks": 2},
-            }.get(rule)
-            if few:
-                options = {"devices": devices, **options, **few}
-                yield f"{rule}, few", toys.make(name, family, num_tasks=8, **options)
+            options = {"devices": devices, **options, **BLOCKS[devices], **few.get(rule, {})}
+            options |= {"optimizer": "sgd", "learning_rate": 0.1}
+            yield rule, toys.make(name, family, num_tasks=8, **options)
 
 
 def close(one, other, what):
@@ -41,8 +38,8 @@ def close(one, other, what):
 for (rule, alone), (_, shared) in zip(rules(1), rules(8), strict=True):
     state = alone.init(jax.random.key(0))
     # A trust region solves equations, which make much of every rounding: in float64.
-    with jax.enable_x64(rule.startswith("trust region")):
-        if rule.startswith("trust region"):
+    with jax.enable_x64(rule == "trust region"):
+        if rule == "trust region":
             state = state._replace(theta=jax.tree.map(np.float64, state.theta))
         one, eight = (jax.jit(rule.step)(jax.random.key(1), state) for rule in (alone, shared))
     close(one, eight, rule)

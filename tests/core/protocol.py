@@ -111,7 +111,7 @@ class Run:
 
         def keep(reached: int, state: MetaState, infos: dict[str, Any]) -> None:
             del infos
-            states[reached] = jax.tree.map(jnp.copy, state)
+            states[reached] = jax.tree.map(_copy, state)
 
         _, history = metajax.train(self.algorithm, key, 2, block_size=1, on_block=keep, **options)
         return states, history
@@ -148,6 +148,13 @@ class Run:
         return np.stack([_lifetime_returns(row_of(self.trials, i)) for i in range(NUM_TEST_TASKS)])
 
 
+def _copy(leaf: jax.Array) -> Any:
+    """On the host, as copying on the devices compiles a program for each shape."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.copy(leaf) if is_key else np.array(leaf)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def drawn(family: Family, key: Key, number: int) -> tuple[Key, Tree]:
     """Keys of trials and tasks, as a batch draws them from its key."""
     pairs = jax.vmap(jax.random.split)(jax.random.split(key, number))

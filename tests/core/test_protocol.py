@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import protocol
+import pytest
 import toys
 
 import metajax
@@ -121,6 +122,16 @@ def _differ(one, other):
 # Each outer rule, and what carries buffers or lifetimes from block to block.
 @protocol.every("reptile", "rl2", "trust region", "joint-dqn", "meta-gradient-actor-critic")
 def test_one_block_of_two_is_as_good_as_two_of_one(name, assert_same):
+    _assert_blocks_change_nothing(name, assert_same)
+
+
+@pytest.mark.slow  # compiled as users compile
+@protocol.every("maml", "rl2", "meta-gradient-dqn")
+def test_blocks_change_nothing_in_optimized_programs(name, assert_same):
+    _assert_blocks_change_nothing(name, assert_same)
+
+
+def _assert_blocks_change_nothing(name, assert_same):
     run = protocol.run(name)
     states, history = run.training
     whole = metajax.train(run.algorithm, jax.random.key(protocol.KEY), 2)
