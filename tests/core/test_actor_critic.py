@@ -1,5 +1,7 @@
 """Actor-critic as a learner, and its settings learned online."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,39 +36,49 @@ def _chunk(seed=0, terminated=(), truncated=()):
     shape = NUM_STEPS, NUM_STREAMS
 
     def normal(*more):
-        return jnp.asarray(random.normal(size=(*shape, *more)), jnp.float32)
+        return random.normal(size=(*shape, *more)).astype(np.float32)
 
     def ends(steps):
-        return jnp.zeros(shape, bool).at[jnp.asarray(steps, jnp.int32)].set(True)
+        return np.isin(np.arange(NUM_STEPS), steps)[:, None].repeat(NUM_STREAMS, 1)
 
     following = normal(3)
     # What is seen after a step that ends no episode is what the next decision sees.
-    seen = jnp.concatenate([normal(3)[:1], following[:-1]])
-    reset = jnp.concatenate([ends(())[:1], (ends(terminated) | ends(truncated))[:-1]])
+    seen = np.concatenate([normal(3)[:1], following[:-1]])
+    reset = np.concatenate([ends(())[:1], (ends(terminated) | ends(truncated))[:-1]])
     return Chunk(
-        observation=jnp.where(reset[..., None], normal(3), seen),
-        action=jnp.asarray(random.integers(0, 2, shape), jnp.int32),
+        observation=np.where(reset[..., None], normal(3), seen),
+        action=random.integers(0, 2, shape).astype(np.int32),
         reward=normal(),
         terminated=ends(terminated),
         truncated=ends(truncated),
-        mask=jnp.ones(shape, bool),
-        log_prob=jnp.zeros(shape),
+        mask=np.ones(shape, bool),
+        log_prob=np.zeros(shape, np.float32),
         next_observation=following,
     )
 
 
 def _annotated(chunk, **numbers):
     learner = _learner(**numbers)
-    theta = learner.init(jax.random.key(0))
-    phi = learner.begin(jax.random.key(1), theta)
 
-    def value(observation):
-        assert POLICY.value is not None
-        flat = observation.reshape(-1, 3)
-        return np.asarray(POLICY.value(phi.fast, flat)).reshape(observation.shape[:2])
+    @jax.jit
+    def run(chunk):
+        theta = learner.init(jax.random.key(0))
+        phi = learner.begin(jax.random.key(1), theta)
 
-    annotated = actor_of(learner).annotate(theta, phi, chunk)
-    return annotated, value(chunk.observation), value(chunk.next_observation)
+        def value(observation):
+            assert POLICY.value is not None
+            return POLICY.value(phi.fast, observation.reshape(-1, 3)).reshape(NUM_STEPS, -1)
+
+        annotated = actor_of(learner).annotate(theta, phi, chunk)
+        return annotated, value(chunk.observation), value(chunk.next_observation)
+
+    return jax.device_get(run(chunk))
+
+
+@functools.cache
+def _over_streams(fn):
+    """Of a number and, beside it, of what streams have at axis 1."""
+    return jax.jit(jax.vmap(fn, (1, 1, None, 1), 1))
 
 
 def test_advantages_are_those_of_rlax():
@@ -74,40 +86,35 @@ def test_advantages_are_those_of_rlax():
     for terminated in ((), (2,)):
         chunk = _chunk(terminated=terminated)
         annotated, before, after = _annotated(chunk, discount=0.9, gae_lambda=0.7)
-        values = jnp.concatenate([before, after[-1:]])
-        expected = jax.vmap(
-            lambda r_t, discount_t, v: rlax.truncated_generalized_advantage_estimation(
-                r_t, discount_t, 0.7, v
-            ),
-            in_axes=1,
-            out_axes=1,
-        )(chunk.reward, 0.9 * ~chunk.terminated, values)
+        values = np.concatenate([before, after[-1:]])
+        expected = _over_streams(rlax.truncated_generalized_advantage_estimation)(
+            chunk.reward, np.float32(0.9) * ~chunk.terminated, 0.7, values
+        )
         np.testing.assert_allclose(annotated.advantage, expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(annotated.target, expected + before, rtol=1e-4, atol=1e-5)
 
 
 def test_targets_are_the_lambda_returns_of_rlax_with_a_discount_of_the_state():
     """That of the state that a step leads to multiplies all that comes after it."""
-    table = jnp.array([1.0, -2.0, 0.5])
+    table = np.array([1.0, -2.0, 0.5], np.float32)
     chunk = _chunk(1, terminated=(3,))
     annotated, _, after = _annotated(
         chunk, discount=lambda seen: jax.nn.sigmoid(seen @ table), gae_lambda=0.6
     )
     discount = np.where(chunk.terminated, 0, 1 / (1 + np.exp(-chunk.next_observation @ table)))
-    for stream in range(NUM_STREAMS):
-        expected = rlax.lambda_returns(
-            chunk.reward[:, stream], discount[:, stream], after[:, stream], 0.6
-        )
-        np.testing.assert_allclose(annotated.target[:, stream], expected, rtol=1e-4, atol=1e-5)
+    expected = jax.jit(jax.vmap(rlax.lambda_returns, (1, 1, 1, None), 1))(
+        chunk.reward, discount, after, 0.6
+    )
+    np.testing.assert_allclose(annotated.target, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_time_limits_bootstrap_and_terminal_states_do_not():
     for ends, bootstraps in (("truncated", 1), ("terminated", 0)):
         chunk = _chunk(2, **{ends: (1, 4)})
         annotated, _, after = _annotated(chunk, discount=0.5, gae_lambda=1.0)
-        r_t = np.asarray(chunk.reward)
+        r_t = chunk.reward
         last = r_t[[1, 4]] + bootstraps * 0.5 * after[[1, 4]]
-        np.testing.assert_allclose(annotated.target[jnp.array([1, 4])], last, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(annotated.target[[1, 4]], last, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(annotated.target[0], r_t[0] + 0.5 * last[0], rtol=1e-4)
         third = r_t[2] + 0.5 * (r_t[3] + 0.5 * last[1])
         np.testing.assert_allclose(annotated.target[2], third, rtol=1e-4, atol=1e-5)
@@ -118,26 +125,32 @@ def test_time_limits_bootstrap_and_terminal_states_do_not():
 def test_an_update_is_one_step_down_the_loss_with_fixed_targets():
     numbers = {"discount": 0.9, "value_coefficient": 0.7, "entropy_coefficient": 0.2}
     learner, chunk = _learner(**numbers), _chunk(3)
-    theta = learner.init(jax.random.key(0))
-    phi = learner.begin(jax.random.key(1), theta)
-    fixed = actor_of(learner).annotate(theta, phi, chunk)
 
-    def loss(weights):
-        outputs = learner.predict(theta, phi._replace(fast=weights), fixed)
-        policy_loss = -jnp.mean(outputs.log_prob * fixed.advantage)
-        error = jnp.mean((fixed.target - outputs.value) ** 2)
-        return policy_loss + 0.7 * error / 2 - 0.2 * jnp.mean(outputs.entropy)
+    @jax.jit
+    def run():
+        theta = learner.init(jax.random.key(0))
+        phi = learner.begin(jax.random.key(1), theta)
+        fixed = actor_of(learner).annotate(theta, phi, chunk)
 
-    expected = jax.tree.map(lambda w, g: w - 0.1 * g, theta, jax.grad(loss)(theta))
-    after = learner.adapt(jax.random.key(2), theta, phi, chunk)
+        def loss(weights):
+            outputs = learner.predict(theta, phi._replace(fast=weights), fixed)
+            policy_loss = -jnp.mean(outputs.log_prob * fixed.advantage)
+            error = jnp.mean((fixed.target - outputs.value) ** 2)
+            return policy_loss + 0.7 * error / 2 - 0.2 * jnp.mean(outputs.entropy), outputs
+
+        (value, outputs), gradient = jax.value_and_grad(loss, has_aux=True)(theta)
+        expected = jax.tree.map(lambda w, g: w - 0.1 * g, theta, gradient)
+        after = learner.adapt(jax.random.key(2), theta, phi, chunk)
+        own_loss = inner.ActorCriticSettings(**numbers).loss(outputs, fixed)
+        return (after.fast, expected), (own_loss, value)
+
+    (after, expected), (own_loss, loss) = run()
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6),
-        after.fast,
+        after,
         expected,
     )
-    outputs = learner.predict(theta, phi, fixed)
-    now = inner.ActorCriticSettings(**numbers)
-    np.testing.assert_allclose(now.loss(outputs, fixed), loss(theta), rtol=1e-5)
+    np.testing.assert_allclose(own_loss, loss, rtol=1e-5)
 
 
 def test_a_policy_without_a_value_is_refused():
@@ -188,17 +201,23 @@ def test_only_what_is_learned_moves_and_the_schedule_is_recorded():
     fewer = metajax.make(
         "meta-gradient-actor-critic", toys.arms(), **SMALL, learned=("gae_lambda",)
     )
-    assert set(fewer.init(jax.random.key(0)).theta) == {"gae_lambda"}
+    assert set(jax.eval_shape(fewer.init, jax.random.key(0)).theta) == {"gae_lambda"}
 
 
 def test_discounts_of_states_start_from_the_option():
     options = {**SMALL, "learned": ("discount",), "state_discount": True, "discount": 0.9}
     options = ALGORITHMS.get("meta-gradient-actor-critic")(**options)
-    theta = options.initial(toys.arms())
-    observation = jnp.arange(6.0).reshape(2, 3, *toys.arms().spec.observation_shape)
-    discount = options.settings(theta).discount
-    np.testing.assert_allclose(discount(observation), np.full((2, 3), 0.9), rtol=1e-6)
-    np.testing.assert_allclose(options.record(theta)["discount"], 0.9, rtol=1e-6)
+    family = toys.arms()
+    observation = np.arange(6, dtype=np.float32).reshape(2, 3, *family.spec.observation_shape)
+
+    @jax.jit
+    def run():
+        theta = options.initial(family)
+        return options.settings(theta).discount(observation), options.record(theta)["discount"]
+
+    discount, recorded = run()
+    np.testing.assert_allclose(discount, np.full((2, 3), 0.9), rtol=1e-6)
+    np.testing.assert_allclose(recorded, 0.9, rtol=1e-6)
 
 
 def test_settings_are_float32_where_float64_is_allowed(x64):

@@ -83,11 +83,13 @@ def recorded():
     problem = _problem(_early_ends(), _recorder())
 
     @jax.jit
-    @jax.vmap
     def run(key):
-        return problem.run(key, (), jnp.zeros(()))
+        def trial(key):
+            return problem.run(key, (), jnp.zeros(()))
 
-    return run(jax.random.split(jax.random.key(0), 10))
+        return jax.vmap(trial)(jax.random.split(key, 10))
+
+    return jax.device_get(run(jax.random.key(0)))
 
 
 def test_memory_survives_the_ends_of_episodes(recorded):
@@ -102,7 +104,7 @@ def test_memory_survives_the_ends_of_episodes(recorded):
 def test_the_start_flag_is_true_at_the_first_step_of_each_episode(recorded):
     """The number of starts seen is one more than the episodes that have ended."""
     chunk = recorded.query
-    done = np.asarray(chunk.terminated | chunk.truncated)
+    done = chunk.terminated | chunk.truncated
     ended_before = np.cumsum(done, axis=1) - done
     assert done.sum() > 10 * NUM_STREAMS
     np.testing.assert_array_equal(
@@ -113,16 +115,24 @@ def test_the_start_flag_is_true_at_the_first_step_of_each_episode(recorded):
 def test_memory_is_cleared_at_the_end_of_a_trial():
     """A second trial of the same source starts with the first memory again."""
     source = _problem(_early_ends(), _recorder()).source
-    state, task = source.open(jax.random.key(0), (), jnp.zeros(())), jnp.zeros(())
-    for seed in range(2):
-        state, chunk = jax.jit(source.next)(jax.random.key(seed), (), (), task, state)
-        np.testing.assert_array_equal(chunk.value[0], 0)
-        np.testing.assert_array_equal(chunk.log_prob[0], 1)
+    task = jnp.zeros(())
+
+    @jax.jit
+    def run(key):
+        def one_more(state, key):
+            return source.next(key, (), (), task, state)
+
+        keys = jax.random.split(key, 2)
+        return jax.lax.scan(one_more, source.open(key, (), task), keys)[1]
+
+    chunks = jax.device_get(run(jax.random.key(0)))
+    np.testing.assert_array_equal(chunks.value[:, 0], np.zeros((2, NUM_STREAMS)))
+    np.testing.assert_array_equal(chunks.log_prob[:, 0], np.ones((2, NUM_STREAMS)))
 
 
 def test_a_trial_has_its_number_of_episodes_and_returns_are_theirs(recorded):
     chunk = recorded.query
-    done = np.asarray(chunk.terminated | chunk.truncated)
+    done = chunk.terminated | chunk.truncated
     np.testing.assert_array_equal(done.sum(axis=1), NUM_EPISODES)
     assert recorded.returns.shape == (10, NUM_EPISODES)
     assert not chunk.reward[~chunk.mask].any()
@@ -154,17 +164,17 @@ def trial(request):
     family = _early_ends() if request.param == "discrete" else toys.line(episode_length=4)
     learner = _learner(family.spec)
     learner = learner._replace(actor=learner.actor._replace(records=("final_value",)))
-    theta = learner.init(jax.random.key(1))
-    # The value starts at zero everywhere, which would hide what it reads.
-    theta["value"]["kernel"] = jax.random.normal(jax.random.key(3), theta["value"]["kernel"].shape)
     problem = _problem(family, learner)
 
     @jax.jit
     def run(key):
-        task = family.sample(key)
-        return problem.run(key, theta, task).query
+        theta = learner.init(jax.random.key(1))
+        # The value starts at zero everywhere, which would hide what it reads.
+        kernel = theta["value"]["kernel"]
+        theta["value"]["kernel"] = jax.random.normal(jax.random.key(3), kernel.shape)
+        return theta, problem.run(key, theta, family.sample(key)).query
 
-    return family, learner, theta, run(jax.random.key(2))
+    return family, learner, *jax.device_get(run(jax.random.key(2)))
 
 
 def test_predictions_equal_those_step_by_step(trial):
@@ -178,7 +188,7 @@ def test_predictions_equal_those_step_by_step(trial):
 
 def test_inputs_are_those_of_the_rollout(trial):
     family, _, _, chunk = trial
-    seen = actor_inputs(family.spec, chunk)
+    seen = jax.device_get(jax.jit(functools.partial(actor_inputs, family.spec))(chunk))
     np.testing.assert_array_equal(seen.last_action[1:], chunk.action[:-1])
     np.testing.assert_array_equal(seen.last_reward[1:], chunk.reward[:-1])
     np.testing.assert_array_equal(seen.last_reward[0], 0)
@@ -196,10 +206,10 @@ def test_later_rewards_count_for_earlier_actions_in_a_trial_only(trial):
     family, _, theta, chunk = trial
     chunk = chunk._replace(value=chunk.value * 0, final_value=chunk.value * 0)
     options = {"discount": 1.0, "gae_lambda": 1.0}
-    done = np.asarray(chunk.terminated | chunk.truncated)
+    done = chunk.terminated | chunk.truncated
     for convention in ("trial", "episode"):
         learner = _learner(family.spec, advantages=convention, **options)
-        got = learner.actor.annotate(theta, (), chunk).advantage
+        got = jax.jit(learner.actor.annotate)(theta, (), chunk).advantage
         expected = np.zeros(chunk.reward.shape)
         following = np.zeros(NUM_STREAMS)
         for time in reversed(range(len(expected))):
@@ -210,43 +220,59 @@ def test_later_rewards_count_for_earlier_actions_in_a_trial_only(trial):
         np.testing.assert_allclose(got, np.where(chunk.mask, expected, 0), rtol=1e-5, atol=1e-5)
 
 
-def test_episodic_advantages_are_those_of_rlax(key):
+def test_episodic_advantages_are_those_of_rlax():
     """A termination is a discount of 0; a truncation cuts the trace and bootstraps."""
-    keys = jax.random.split(key, 5)
+    random = np.random.default_rng(0)
     shape, discount, lambda_ = (9, 4), 0.9, 0.8
-    reward, value, final = (jax.random.normal(one, shape) for one in keys[:3])
-    terminated = jax.random.bernoulli(keys[3], 0.3, shape)
-    truncated = jax.random.bernoulli(keys[4], 0.3, shape) & ~terminated
-    mask = jnp.ones(shape, bool)
-    got = losses.episodic_advantages(
-        reward, value, final, terminated, truncated, mask, discount, lambda_
-    )
+    reward, value, final = random.normal(size=(3, *shape)).astype(np.float32)
+    terminated = random.random(shape) < 0.3
+    truncated = (random.random(shape) < 0.3) & ~terminated
+    assert terminated.any()
+    assert truncated.any()
+    pieces = []
     for stream in range(shape[1]):
         start = 0
-        ends = np.flatnonzero(np.asarray(truncated[:, stream]))
-        for end in [*ends, shape[0] - 1]:
-            piece = slice(start, end + 1)
-            if start > end:
-                continue
-            values = jnp.append(value[piece, stream], final[end, stream])
-            expected = rlax.truncated_generalized_advantage_estimation(
-                reward[piece, stream], discount * ~terminated[piece, stream], lambda_, values
-            )
-            np.testing.assert_allclose(got[piece, stream], expected, rtol=1e-5, atol=1e-6)
+        for end in [*np.flatnonzero(truncated[:-1, stream]), shape[0] - 1]:
+            pieces.append((slice(start, end + 1), stream))
             start = end + 1
 
-
-def test_trial_advantages_are_those_of_rlax(key):
-    keys = jax.random.split(key, 2)
-    reward, value = (jax.random.normal(one, (9, 4)) for one in keys)
-    got = losses.generalized_advantages(
-        reward, value, jnp.zeros(4), jnp.ones((9, 4), bool), 0.9, 0.8
-    )
-    for stream in range(4):
-        expected = rlax.truncated_generalized_advantage_estimation(
-            reward[:, stream], jnp.full(9, 0.9), 0.8, jnp.append(value[:, stream], 0.0)
+    @jax.jit
+    def both():
+        got = losses.episodic_advantages(
+            reward, value, final, terminated, truncated, np.ones(shape, bool), discount, lambda_
         )
-        np.testing.assert_allclose(got[:, stream], expected, rtol=1e-5, atol=1e-6)
+        expected = [
+            rlax.truncated_generalized_advantage_estimation(
+                jnp.asarray(reward[piece]),
+                discount * ~terminated[piece],
+                lambda_,
+                jnp.append(value[piece], final[piece][-1]),
+            )
+            for piece in pieces
+        ]
+        return [got[piece] for piece in pieces], expected
+
+    for got, expected in zip(*both(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_trial_advantages_are_those_of_rlax():
+    reward, value = np.random.default_rng(0).normal(size=(2, 9, 4)).astype(np.float32)
+
+    @jax.jit
+    def both(reward, value):
+        ends, mask = jnp.zeros(4), jnp.ones((9, 4), bool)
+        got = losses.generalized_advantages(reward, value, ends, mask, 0.9, 0.8)
+        expected = jax.vmap(
+            lambda r, v: rlax.truncated_generalized_advantage_estimation(
+                r, jnp.full(9, 0.9), 0.8, jnp.append(v, 0.0)
+            ),
+            in_axes=1,
+            out_axes=1,
+        )(reward, value)
+        return got, expected
+
+    np.testing.assert_allclose(*both(reward, value), rtol=1e-5, atol=1e-6)
 
 
 # --- Under an outer rule -----------------------------------------------------------------
@@ -326,7 +352,7 @@ class _Untidy(_LastInput):
     ("memory", "advantages"),
     [
         (networks.LSTM(5), "trial"),
-        (lambda length: networks.SNAIL(length, 4), "trial"),
+        (lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)), "trial"),
         (_LastInput(), "episode"),
     ],
 )
@@ -344,11 +370,13 @@ def _memory_shapes(algorithm):
 
 
 def test_a_memory_is_made_for_the_length_of_a_trial():
+    blocks = (("tc", 2), ("attention", 2, 2))
     makers = (
-        lambda length: networks.SNAIL(length, 4),
-        functools.partial(networks.SNAIL, input_size=4),
+        lambda length: networks.SNAIL(length, 4, blocks=blocks),
+        functools.partial(networks.SNAIL, input_size=4, blocks=blocks),
     )
-    one, other = (metajax.make("rl2", _early_ends(), **SMALL, memory=make) for make in makers)
+    family = _early_ends()
+    one, other = (metajax.make("rl2", family, **SMALL, memory=make) for make in makers)
     assert _memory_shapes(one) == _memory_shapes(other)
     state = jax.eval_shape(other.init, jax.random.key(0))
     jax.eval_shape(other.step, jax.random.key(0), state)

@@ -1,5 +1,8 @@
 """Meta-Q-learning: density ratios, weights in the loss, windows and what adaptation is made of."""
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +11,13 @@ import pytest
 
 import metajax
 from metajax import inner, losses, networks
+from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Discrete, Spec
-from metajax.core.types import Chunk
+from metajax.core.types import Chunk, Trial
 from metajax.data.acting import actor_of
 from metajax.data.buffer import Transition
 from metajax.inner.q.context_replay import inputs_after
-from metajax.inner.q.meta_q import pulled
+from metajax.inner.q.meta_q import MetaQ, pulled
 from metajax.inner.q.propensity import balanced, standardized
 
 LENGTH, NUM_STREAMS, NUM_STEPS = 6, 2, 3
@@ -24,8 +28,11 @@ MEMORY_SIZE = 12
 # --- Density ratios -----------------------------------------------------------------------
 
 
-def _propensity(*arrays, **options):
-    return inner.propensity(*map(jnp.asarray, arrays), **options)
+_fit = jax.jit(inner.propensity)
+
+
+def _propensity(*arrays, ridge=1e-2):
+    return jax.device_get(_fit(*arrays, ridge=ridge))
 
 
 def _gaussians(num_new=1500, num_old=3000):
@@ -86,16 +93,17 @@ def test_rows_without_weight_do_not_count():
     [([2, 2, 2, 2], 1), ([1, 0, 0, 0], 1 / 4), ([3, 1, 0, 0], 16 / 40)],
 )
 def test_the_effective_sample_size_by_hand(ratio, expected):
-    ratio = jnp.asarray(ratio, float)
-    np.testing.assert_allclose(inner.effective_sample_size(ratio, jnp.ones(4)), expected)
+    found = jax.jit(inner.effective_sample_size)(np.array(ratio, float), np.ones(4))
+    np.testing.assert_allclose(found, expected)
 
 
 def test_weights_and_features_of_the_fit_by_hand():
-    weight = balanced(jnp.array([1.0, 0.0]), jnp.ones(4))
+    balance = jax.jit(balanced)
+    weight = balance(np.array([1.0, 0.0]), np.ones(4))
     np.testing.assert_array_equal(weight, [0.5, 0, 0.125, 0.125, 0.125, 0.125])
-    np.testing.assert_array_equal(balanced(jnp.ones(2), jnp.zeros(3)), [0.25, 0.25, 0, 0, 0])
-    features = jnp.array([[0.0, 3.0], [4.0, 3.0], [10.0, 4.0]])
-    scaled = standardized(features, jnp.array([0.5, 0.5, 0.0]))
+    np.testing.assert_array_equal(balance(np.ones(2), np.zeros(4)), [0.25, 0.25, 0, 0, 0, 0])
+    features = np.array([[0.0, 3.0], [4.0, 3.0], [10.0, 4.0]])
+    scaled = jax.device_get(jax.jit(standardized)(features, np.array([0.5, 0.5, 0.0])))
     np.testing.assert_allclose(scaled[:, 0], [-1, 1, 4], rtol=1e-6)
     np.testing.assert_allclose(scaled[:, 1], [0, 0, 1e6], rtol=1e-6)
 
@@ -104,31 +112,37 @@ def test_weights_and_features_of_the_fit_by_hand():
 
 
 def test_the_pull_by_hand():
-    found = pulled(2.0, {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([1.5, 0.0])})
+    found = pulled(2.0, {"w": np.array([1.0, 1.0])}, {"w": np.array([1.5, 0.0])})
     np.testing.assert_array_equal(found["w"], [1, -2])
 
 
 def test_a_weighted_loss_by_hand():
     """Values are weights themselves; errors 1, 2 and -4, of which the last is beyond delta."""
-    values = {"q": jnp.array([1.0, 2.0, 3.0])}
+    values = {"q": np.array([1.0, 2.0, 3.0], np.float32)}
     network = networks.QNetwork(lambda key: values, lambda w, o: jnp.tile(w["q"], (len(o), 1)), 3)
     update = inner.QUpdate(network, optax.identity())
-    zeros, no = jnp.zeros((1, 3)), jnp.zeros((1, 3), bool)
-    seen = jnp.zeros((1, 3, 2))
-    batch = Transition(seen, jnp.array([[0, 1, 2]]), zeros, no, no, seen)
-    target, now = jnp.array([0.0, 0.0, 7.0]), inner.QSettings(learning_rate=0.5, huber_delta=2.0)
-    loss = update.loss(values, target, batch, now)
-    np.testing.assert_allclose(loss, (0.5 + 2 + (2 * 4 - 2)) / 3)
-    weighted = batch._replace(weight=jnp.array([4.0, 0.0, 0.5]))
-    np.testing.assert_allclose(update.loss(values, target, weighted, now), (2 + 3) / 3)
-
+    zeros, no = np.zeros((1, 3), np.float32), np.zeros((1, 3), bool)
+    seen = np.zeros((1, 3, 2), np.float32)
+    batch = Transition(seen, np.array([[0, 1, 2]]), zeros, no, no, seen)
+    weighted = batch._replace(weight=np.array([4.0, 0.0, 0.5], np.float32))
+    target = np.array([0.0, 0.0, 7.0], np.float32)
+    now = inner.QSettings(learning_rate=0.5, huber_delta=2.0)
     # All terminal: targets are the rewards, and the gradient is weight times error over three.
     ended = weighted._replace(reward=target[None], terminated=~no)
-    zero = jnp.zeros((), jnp.int32)
-    state = inner.QState(values, values, optax.EmptyState(), (), zero, zero)
-    pulled = update.step(state, ended, now, lambda w: {"q": 0.1 * w["q"]})
+
+    @jax.jit
+    def found(values):
+        zero = jnp.zeros((), jnp.int32)
+        state = inner.QState(values, values, optax.EmptyState(), (), zero, zero)
+        pulled = update.step(state, ended, now, lambda w: {"q": 0.1 * w["q"]})
+        losses = [update.loss(values, target, one, now) for one in (batch, weighted)]
+        return *losses, pulled.weights["q"]
+
+    loss, weighted_loss, weights = found(values)
+    np.testing.assert_allclose(loss, (0.5 + 2 + (2 * 4 - 2)) / 3)
+    np.testing.assert_allclose(weighted_loss, (2 + 3) / 3)
     gradient = np.array([4 * 1 / 3 + 0.1, 0.2, -0.5 * 2 / 3 + 0.3])
-    np.testing.assert_allclose(pulled.weights["q"], values["q"] - 0.5 * gradient, rtol=1e-6)
+    np.testing.assert_allclose(weights, values["q"] - 0.5 * gradient, rtol=1e-6)
 
 
 # --- Windows --------------------------------------------------------------------------------
@@ -155,20 +169,21 @@ def _windows_by_hand(chunk, length=LENGTH):
 
 def test_inputs_of_a_chunk_follow_the_stored_steps():
     """Stream 0 begins a trial behind a blank; stream 1 goes on behind the end of an episode."""
-    no, zeros = jnp.zeros((2, 2), bool), jnp.zeros((2, 2))
-    seen = jnp.arange(4.0).reshape(2, 2, 1)
-    action, reward = jnp.array([[0, 1], [1, 1]]), jnp.array([[3.0, 4.0], [5.0, 6.0]])
-    ends = no.at[0, 0].set(True)
+    no, zeros = np.zeros((2, 2), bool), np.zeros((2, 2))
+    seen = np.arange(4.0).reshape(2, 2, 1)
+    action, reward = np.array([[0, 1], [1, 1]]), np.array([[3.0, 4.0], [5.0, 6.0]])
+    ends = np.array([[True, False], [False, False]])
     chunk = Chunk(seen, action, reward, ends, no, ~no, zeros, next_observation=seen)
-    stored = jnp.array([[0.0, 0.0], [8.0, 1.0]])
-    last = Transition(stored, jnp.array([1, 1]), jnp.array([9.0, 7.0]), ~no[0], no[0], stored)
-    found = inputs_after(last, chunk)
+    stored = np.array([[0.0, 0.0], [8.0, 1.0]])
+    last = Transition(stored, np.array([1, 1]), np.array([9.0, 7.0]), ~no[0], no[0], stored)
+    found = jax.jit(inputs_after)(last, chunk)
     np.testing.assert_array_equal(found.observation, seen)
     np.testing.assert_array_equal(found.last_action, [[-1, 1], [0, 1]])
     np.testing.assert_array_equal(found.last_reward, [[0, 7], [3, 4]])
     np.testing.assert_array_equal(found.start, [[True, True], [True, False]])
 
 
+@functools.cache
 def _cartpole(**options):
     sizes = {"num_tasks": 3, "num_streams": NUM_STREAMS, "num_steps": NUM_STEPS, "batch_size": 8}
     sizes |= {"lifetime": 24, "learning_starts": 6, "hidden_sizes": (4,), "num_points": 1}
@@ -178,55 +193,74 @@ def _cartpole(**options):
     return metajax.make("meta-q-learning", family, **{**sizes, **options})
 
 
+class Recorded(NamedTuple):
+    """A trial, ``everything`` of it in one row, and the memory before it."""
+
+    algorithm: MetaAlgorithm
+    theta: MetaQ
+    blank: np.ndarray
+    found: Trial
+    everything: Chunk
+
+
 @pytest.fixture(scope="module")
 def trial():
     """A trial of four chunks, and one after them, in which episodes of five steps end."""
     algorithm = _cartpole()
-    theta = algorithm.init(jax.random.key(0)).theta
-    task = algorithm.family.sample(jax.random.key(2))
-    found = jax.jit(algorithm.adapt)(jax.random.key(1), theta, task)
+
+    @jax.jit
+    def run(theta):
+        task = algorithm.family.sample(jax.random.key(2))
+        blank = actor_of(algorithm.learner).memory(theta)
+        return blank, algorithm.adapt(jax.random.key(1), theta, task)
+
+    theta = jax.device_get(algorithm.init(jax.random.key(0)).theta)
+    blank, found = jax.device_get(run(theta))
     steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found.support)
     everything = jax.tree.map(lambda *parts: np.concatenate(parts), steps, found.query)
-    return algorithm, theta, found, everything
+    return Recorded(algorithm, theta, blank, found, everything)
 
 
 def test_the_memory_is_kept_over_episodes_and_blank_before_a_trial(trial):
-    algorithm, theta, found, everything = trial
-    windows = _windows_by_hand(everything)
-    np.testing.assert_allclose(found.source.streams.memory, windows[-1], rtol=1e-6)
-    np.testing.assert_array_equal(actor_of(algorithm.learner).memory(theta), 0)
+    windows = _windows_by_hand(trial.everything)
+    np.testing.assert_allclose(trial.found.source.streams.memory, windows[-1], rtol=1e-6)
+    np.testing.assert_array_equal(trial.blank, 0)
     # An episode started inside the last window, whose steps are all real all the same.
     assert windows[-1][:, 1:, -2].any()
     np.testing.assert_array_equal(windows[-1][..., -1], 1)
 
 
 def test_replay_has_the_windows_that_were_acted_on(trial):
-    _, _, found, everything = trial
     windows = inner.Windows.of(metajax.tasks.make("cartpole").spec, LENGTH)
     replay = inner.context_replay(windows, num_streams=NUM_STREAMS, capacity=2000, batch_size=1)
-    expected = _windows_by_hand(everything)[:12]
-    every = jnp.stack(jnp.meshgrid((jnp.arange(2) + 0.5) / 2, (jnp.arange(12) + 0.5) / 12))
-    noise = every.reshape(2, -1)
+    expected = _windows_by_hand(trial.everything)[:12]
+    every = np.stack(np.meshgrid((np.arange(2) + 0.5) / 2, (np.arange(12) + 0.5) / 12))
+
     # The buffer of the trial is of another size, but holds as many steps as windows.
-    buffer = replay.replay.init()
-    for index in range(4):
-        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        buffer = replay.replay.add(buffer, chunk)
-    drawn = replay.replay.sample(noise, buffer)
+    @jax.jit
+    def run(noise, support):
+        buffer, _ = jax.lax.scan(
+            lambda buffer, chunk: (replay.replay.add(buffer, chunk), None),
+            replay.replay.init(),
+            support,
+        )
+        return replay.replay.sample(noise, buffer)
+
+    drawn = jax.device_get(run(every.reshape(2, -1), trial.found.support))
     np.testing.assert_allclose(
         drawn.observation[0].reshape(12, NUM_STREAMS, *expected.shape[2:]), expected, rtol=1e-6
     )
     np.testing.assert_array_equal(drawn.weight, 1)
-    reached = np.asarray(drawn.next_observation[0])
-    np.testing.assert_allclose(reached[:, :-1], np.asarray(drawn.observation[0])[:, 1:], rtol=1e-6)
-    led = np.asarray(everything.next_observation)[:12].reshape(24, -1)
+    reached = drawn.next_observation[0]
+    np.testing.assert_allclose(reached[:, :-1], drawn.observation[0][:, 1:], rtol=1e-6)
+    led = trial.everything.next_observation[:12].reshape(24, -1)
     np.testing.assert_allclose(reached[:, -1, :4], led, rtol=1e-6)
     assert not reached[:, -1, -2].any()
 
 
 def test_values_of_a_trial_are_those_of_the_windows_acted_on(trial):
-    algorithm, theta, found, everything = trial
-    outputs = algorithm.learner.predict(theta, found.phi, everything)
+    algorithm, theta, _, found, everything = trial
+    outputs = jax.device_get(jax.jit(algorithm.learner.predict)(theta, found.phi, everything))
     assert outputs.value.shape == (15, NUM_STREAMS)
     # The query was acted on by these weights: log-probabilities agree.
     last = outputs.log_prob[-NUM_STEPS:]
@@ -236,24 +270,30 @@ def test_values_of_a_trial_are_those_of_the_windows_acted_on(trial):
 def test_a_trial_of_training_begins_behind_blanks():
     """Nothing of one task is in a window of the next one."""
     algorithm = _cartpole()
-    state = algorithm.init(jax.random.key(0))
-    step = jax.jit(algorithm.step)
-    for index in range(2):
-        state, _ = step(jax.random.key(index), state)
+
+    @jax.jit
+    def run(state):
+        state, _ = jax.lax.scan(
+            lambda state, seed: (algorithm.step(jax.random.key(seed), state)[0], None),
+            state,
+            jnp.arange(2),
+        )
+        return state, algorithm.deploy(state)
+
+    state, deployed = jax.device_get(run(algorithm.init(jax.random.key(0))))
     stored = state.carry.phi.buffer.experience
     blanks = LENGTH - 1
     real = np.repeat([0, 1, 0, 1, 0], [blanks, 6, blanks, 6, 2])
     np.testing.assert_array_equal(stored.observation[:, : len(real), -1], real[None].repeat(3, 0))
-    first = np.asarray(stored.observation[:, [blanks, 2 * blanks + 6]])
+    first = stored.observation[:, [blanks, 2 * blanks + 6]]
     np.testing.assert_array_equal(first[..., 4:7], 0)
     np.testing.assert_array_equal(first[..., 7], 1)
     # Experience is drawn for a meta-test alone.
-    assert set(np.asarray(state.theta.experience.weight)) == {0.0}
-    deployed = jax.jit(algorithm.deploy)(state)
-    assert set(np.asarray(deployed.experience.weight)) == {0.0, 1.0}
-    columns = np.moveaxis(np.asarray(deployed.experience.observation), 1, 0)
-    rows = np.asarray(stored.observation)
-    for column, weight in zip(columns, np.asarray(deployed.experience.weight), strict=True):
+    assert set(state.theta.experience.weight) == {0.0}
+    assert set(deployed.experience.weight) == {0.0, 1.0}
+    columns = np.moveaxis(deployed.experience.observation, 1, 0)
+    rows = stored.observation
+    for column, weight in zip(columns, deployed.experience.weight, strict=True):
         starts = range(rows.shape[1] - LENGTH + 1)
         assert any((rows[:, at : at + LENGTH] == column).all((1, 2)).any() for at in starts)
         assert weight == column[-1, -1]
@@ -261,9 +301,9 @@ def test_a_trial_of_training_begins_behind_blanks():
 
 def _one_by_one(first: float, reward: float) -> Chunk:
     """Three steps of one stream that is at a number and the next ones; no episode ends."""
-    at = first + jnp.arange(3.0)[:, None, None]
-    zeros, no = jnp.zeros((3, 1)), jnp.zeros((3, 1), bool)
-    actions = jnp.ones((3, 1), jnp.int32)
+    at = first + np.arange(3, dtype=np.float32)[:, None, None]
+    zeros, no = np.zeros((3, 1), np.float32), np.zeros((3, 1), bool)
+    actions = np.ones((3, 1), np.int32)
     return Chunk(at, actions, zeros + reward, no, no, ~no, zeros, next_observation=at + 1)
 
 
@@ -275,20 +315,27 @@ def test_targets_end_where_a_trial_does(length, num_steps):
     made = inner.context_replay(
         windows, num_streams=1, capacity=20, batch_size=1, num_steps=num_steps, num_trials=3
     )
-    buffer = made.replay.add(made.replay.init(), _one_by_one(10, 1))
-    buffer = made.replay.add(made.open(buffer), _one_by_one(90, 5))
-    found = {}
-    starts = int(buffer.current_index) - (length - 1 + num_steps) + 1
-    for start in range(starts):
-        noise = jnp.array([[0.0], [(start + 0.5) / starts]])
-        drawn = made.replay.sample(noise, buffer)
-        if drawn.weight[0]:
+
+    @jax.jit
+    def every_start():
+        buffer = made.replay.add(made.replay.init(), _one_by_one(10, 1))
+        buffer = made.replay.add(made.open(buffer), _one_by_one(90, 5))
+        starts = buffer.current_index - (length - 1 + num_steps) + 1
+
+        def draw(start):
+            drawn = made.replay.sample(jnp.array([[0.0], [(start + 0.5) / starts]]), buffer)
             # Values are where a step led, times 100.
             led = 100 * drawn.next_observation[:, :, -1, 0]
             cut = drawn.terminated, drawn.truncated
             target = losses.lambda_targets(drawn.reward, *cut, led, 1.0, 1.0)
-            window = np.asarray(drawn.observation[0, 0])
-            found[float(window[-1, 0])] = float(target[0, 0]), window
+            return drawn.weight[0], target[0, 0], drawn.observation[0, 0]
+
+        return starts, jax.vmap(draw)(jnp.arange(20))
+
+    starts, drawn = jax.device_get(every_start())
+    assert starts <= 20
+    rows = list(zip(*drawn, strict=True))[:starts]
+    found = {window[-1, 0]: (target, window) for weight, target, window in rows if weight}
     # Rewards up to the end of the trial or n steps on, and the value of where that led.
     for at, (target, _) in found.items():
         steps = min(num_steps, 3 - int(at) % 10)
@@ -301,24 +348,18 @@ def test_targets_end_where_a_trial_does(length, num_steps):
 # --- Adaptation -----------------------------------------------------------------------------
 
 
-def _adapted(algorithm, theta, noise, found):
-    learner = algorithm.learner
-    phi, adapt = learner.begin(jax.random.key(0), theta), jax.jit(learner.adapt)
-    for index in range(4):
-        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        phi = adapt(noise, theta, phi, chunk)
-    return phi
+def _adapted(learner, noise, theta, found):
+    """After four chunks of a trial with the same noise."""
+
+    def adapt(phi, chunk):
+        return learner.adapt(noise, theta, phi, chunk), None
+
+    return jax.lax.scan(adapt, learner.begin(jax.random.key(0), theta), found.support)[0]
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
-    """The same steps as a ``q_learner`` on windows takes with the same noise."""
-    _, theta, found, _ = trial
-    options = {"old_updates": 0, "proximal": 0.0} if there else {}
-    algorithm = _cartpole(updates=3, **options)
-    if there:
-        theta = theta._replace(experience=theta.experience._replace(weight=jnp.ones(MEMORY_SIZE)))
-    noise = algorithm.learner.noise(jax.random.key(5))
+@pytest.fixture(scope="module")
+def fine_tuned(trial):
+    """What a ``q_learner`` on windows makes of the trial."""
     chosen = metajax.algorithms.ALGORITHMS.get("meta-q-learning")(
         num_streams=NUM_STREAMS,
         num_steps=NUM_STEPS,
@@ -329,7 +370,7 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
         context_length=LENGTH,
         context_size=3,
     )
-    family = algorithm.family
+    family = trial.algorithm.family
     plain = inner.with_context(
         inner.q_learner(
             chosen.context_values(family).values,
@@ -341,39 +382,59 @@ def test_without_old_experience_it_is_plain_fine_tuning(trial, there):
         ),
         chosen.windows(family),
     )
-    phi = _adapted(algorithm, theta, noise, found)
-    expected, adapt = plain.begin(jax.random.key(0), theta.weights), jax.jit(plain.adapt)
-    for index in range(4):
-        chunk = jax.tree.map(lambda leaf, i=index: leaf[i], found.support)
-        expected = adapt(noise.new, theta.weights, expected, chunk)
-    assert phi.updates == expected.updates == 12
+    recycling = _cartpole(updates=3).learner
+
+    @jax.jit
+    def run(theta):
+        noise = recycling.noise(jax.random.key(5)).new
+        phi = _adapted(plain, noise, theta.weights, trial.found)
+        return phi.updates, phi.weights
+
+    return jax.device_get(run(trial.theta))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_old_experience_it_is_plain_fine_tuning(trial, fine_tuned, there):
+    """The same steps as a ``q_learner`` on windows takes with the same noise."""
+    theta = trial.theta
+    options = {"old_updates": 0, "proximal": 0.0} if there else {}
+    learner = _cartpole(updates=3, **options).learner
+    if there:
+        theta = theta._replace(experience=theta.experience._replace(weight=np.ones(MEMORY_SIZE)))
+
+    @jax.jit
+    def run(theta):
+        phi = _adapted(learner, learner.noise(jax.random.key(5)), theta, trial.found)
+        return phi.updates, phi.weights
+
+    updates, weights = jax.device_get(run(theta))
+    expected_updates, expected = fine_tuned
+    assert updates == expected_updates == 12
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7),
-        phi.weights,
-        expected.weights,
+        weights,
+        expected,
     )
 
 
 def test_the_pull_holds_the_weights_back(trial):
     """With old experience that is unlike the task's, ESS is below 1 and a large pull wins."""
-    _, theta, found, _ = trial
-    old = theta.experience
-    key = jax.random.key(3)
-    strange = old._replace(
-        observation=jax.random.normal(key, old.observation.shape), weight=jnp.ones(MEMORY_SIZE)
-    )
-    theta = theta._replace(experience=strange)
+    old = trial.theta.experience
+    observation = np.random.default_rng(3).normal(size=old.observation.shape).astype(np.float32)
+    strange = old._replace(observation=observation, weight=np.ones(MEMORY_SIZE, np.float32))
+    theta = trial.theta._replace(experience=strange)
 
-    def distance(**options):
-        algorithm = _cartpole(updates=3, inner_optimizer="sgd", inner_lr=0.01, **options)
-        noise = algorithm.learner.noise(jax.random.key(5))
-        phi = _adapted(algorithm, theta, noise, found)
+    @functools.partial(jax.jit, static_argnames="old_updates")
+    def distance(proximal, theta, **options):
+        more = {"updates": 3, "inner_optimizer": "sgd", "inner_lr": 0.01, **options}
+        learner = _cartpole.__wrapped__(proximal=proximal, **more).learner  # traced: not kept
+        phi = _adapted(learner, learner.noise(jax.random.key(5)), theta, trial.found)
         return optax.tree.norm(jax.tree.map(jnp.subtract, phi.weights, theta.weights))
 
-    free, held = distance(proximal=0.0), distance(proximal=50.0)
+    free, held = distance(0.0, theta), distance(50.0, theta)
     assert held < 0.8 * free
     # Old experience that counts moves the weights as well.
-    assert distance(proximal=0.0, old_updates=0) != free
+    assert distance(0.0, theta, old_updates=0) != free
 
 
 def test_bytes_of_both_buffers_are_checked():

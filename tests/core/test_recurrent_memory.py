@@ -14,14 +14,36 @@ from metajax.networks.recurrent import cell_step
 T, B, F, H = 12, 3, 4, 5
 
 
+@functools.cache
 def _module_and_parameters(kind, dtype):
     module = kind(H)
-    key_weights, key_bias, key_xs = jax.random.split(jax.random.key(0), 3)
-    xs = jax.random.normal(key_xs, (T, B, F), dtype)
-    parameters = module.init(key_weights, xs)["params"]
-    bias = jax.random.normal(key_bias, parameters["bias"].shape)
-    parameters = jax.tree.map(lambda leaf: leaf.astype(dtype), {**parameters, "bias": bias})
-    return module, parameters, xs
+
+    @jax.jit
+    def draw(key):
+        key_weights, key_bias, key_xs = jax.random.split(key, 3)
+        xs = jax.random.normal(key_xs, (T, B, F), dtype)
+        parameters = module.init(key_weights, xs)["params"]
+        bias = jax.random.normal(key_bias, parameters["bias"].shape)
+        parameters = jax.tree.map(lambda leaf: leaf.astype(dtype), {**parameters, "bias": bias})
+        return parameters, xs
+
+    return module, *jax.device_get(draw(jax.random.key(0)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _stepwise(module, parameters, xs):
+    """One stream ``[T, F]``, step by step."""
+
+    def step(memory, x):
+        features, memory = module.apply({"params": parameters}, memory, x, method="step")
+        return memory, features
+
+    return jax.lax.scan(step, module.initial_memory(), xs)[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _whole(module, parameters, xs):
+    return module.apply({"params": parameters}, xs)
 
 
 def _flax_cell(kind, parameters):
@@ -53,51 +75,43 @@ def kind(request):
 def test_it_is_the_cell_of_flax(kind, x64):
     module, parameters, xs = _module_and_parameters(kind, jnp.float64)
     cell, dense = _flax_cell(kind, parameters)
-    zeros = jnp.zeros((B, H), jnp.float64)
+    zeros = np.zeros((B, H))
     carry = zeros if kind is GRU else (zeros, zeros)
-    expected = []
-    for x in xs:
-        carry, hidden = cell.apply({"params": dense}, carry, x)
-        expected.append(hidden)
-    hidden = module.apply({"params": parameters}, xs)
-    np.testing.assert_allclose(hidden, np.stack(expected), rtol=1e-12)
+
+    @jax.jit
+    def by_flax(dense, xs):
+        return jax.lax.scan(lambda carry, x: cell.apply({"params": dense}, carry, x), carry, xs)[1]
+
+    hidden = _whole(module, parameters, xs)
+    np.testing.assert_allclose(hidden, by_flax(dense, xs), rtol=1e-12)
 
 
 def test_step_by_step_equals_the_whole_trial(kind):
     module, parameters, xs = _module_and_parameters(kind, jnp.float32)
-    whole = module.apply({"params": parameters}, xs)
-
-    @jax.jit
-    def step(memory, x):
-        return module.apply({"params": parameters}, memory, x, method="step")
-
-    memory = module.initial_memory()
-    for time in range(T):
-        hidden, memory = step(memory, xs[time, 1])
-        np.testing.assert_allclose(hidden, whole[time, 1], rtol=1e-5, atol=1e-6)
+    whole = jax.device_get(_whole(module, parameters, xs))
+    hidden = _stepwise(module, parameters, xs[:, 1])
+    np.testing.assert_allclose(hidden, whole[:, 1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_gated_readout_is_what_numpy_makes_of_the_hidden_states(kind, x64):
     _, _, xs = _module_and_parameters(kind, jnp.float64)
     module = GatedReadout(kind(H), 6)
-    parameters = module.init(jax.random.key(1), xs)["params"]
-    parameters = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), parameters)
-    whole = np.asarray(module.apply({"params": parameters}, xs))
+    parameters = jax.device_get(jax.jit(module.init)(jax.random.key(1), xs)["params"])
+    parameters = jax.tree.map(lambda leaf: leaf.astype(np.float64), parameters)
+    whole = jax.device_get(_whole(module, parameters, xs))
     assert whole.shape == (T, B, 6)
 
     def dense(name, x):
-        return np.asarray(x) @ parameters[name]["kernel"] + parameters[name]["bias"]
+        return x @ parameters[name]["kernel"] + parameters[name]["bias"]
 
     encoded = np.maximum(dense("encoder", xs), 0)
-    hidden = kind(H).apply({"params": parameters["memory"]}, jnp.asarray(encoded))
+    hidden = jax.device_get(_whole(kind(H), parameters["memory"], encoded))
     asked = hidden * 2 / (1 + np.exp(-dense("gate", xs)))
     expected = np.maximum(dense("readout", np.concatenate([hidden, asked], -1)), 0)
     np.testing.assert_allclose(whole, expected, rtol=1e-10, atol=1e-12)
     assert (expected > 0).any()
-    memory = module.initial_memory()
-    for time in range(T):
-        features, memory = module.apply({"params": parameters}, memory, xs[time, 1], method="step")
-        np.testing.assert_allclose(features, whole[time, 1], rtol=1e-10, atol=1e-12)
+    features = _stepwise(module, parameters, xs[:, 1])
+    np.testing.assert_allclose(features, whole[:, 1], rtol=1e-10, atol=1e-12)
 
 
 @functools.cache

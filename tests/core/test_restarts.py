@@ -55,15 +55,25 @@ def _lifetime(family):
         num_streams=NUM_STREAMS,
         num_steps=NUM_STEPS,
     )
-    trial = problem.run(jax.random.key(0), (), ())
-    steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trial.support)
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts), steps, trial.query)
-    return joined.observation, problem.source.noise(jax.random.key(0), ())[2]
+
+    @jax.jit
+    def run(key):
+        trial = problem.run(key, (), ())
+        return trial.support.observation, trial.query.observation
+
+    support, query = jax.device_get(run(jax.random.key(0)))
+    first = jax.eval_shape(problem.source.noise, jax.random.key(0), ())[2]
+    return np.concatenate([support.reshape(-1, NUM_STREAMS), query]), first
 
 
 def _trial(family):
     problem = continuing(family, _learner(), num_streams=NUM_STREAMS)
-    return np.asarray(problem.run(jax.random.key(0), (), ()).query.observation)
+    return jax.device_get(jax.jit(problem.run)(jax.random.key(0), (), ()).query.observation)
+
+
+def _support(family):
+    problem = fresh(family, _learner(), num_streams=NUM_STREAMS)
+    return jax.device_get(jax.jit(problem.run)(jax.random.key(0), (), ()).support.observation)
 
 
 def _rows(observation):
@@ -120,12 +130,8 @@ def test_what_a_family_does_by_itself_is_left_to_it():
 @pytest.mark.parametrize("restarts", ["own", "step", "chunk"])
 def test_one_episode_begins_as_its_stream_does(restarts):
     """However restarts are drawn, a fresh trial draws none."""
-    problem = fresh(_numbers(restarts), _learner(), num_streams=NUM_STREAMS)
-    support = np.asarray(problem.run(jax.random.key(0), (), ()).support.observation)
-    expected = fresh(_numbers(), _learner(), num_streams=NUM_STREAMS)
-    np.testing.assert_array_equal(
-        support, expected.run(jax.random.key(0), (), ()).support.observation
-    )
+    support = _support(_numbers(restarts))
+    np.testing.assert_array_equal(support, _support(_numbers()))
     assert len(np.unique(support)) == NUM_STREAMS
 
 
@@ -134,6 +140,6 @@ def test_returns_are_those_of_the_episodes_that_were_drawn():
     problem = lifetime(
         family, _learner(), num_adaptations=2, num_streams=NUM_STREAMS, num_steps=LENGTH
     )
-    trial = problem.run(jax.random.key(3), (), ())
-    first, last = np.asarray(trial.support.observation)[0, 0], np.asarray(trial.query.observation)
+    trial = jax.device_get(jax.jit(problem.run)(jax.random.key(3), (), ()))
+    first, last = trial.support.observation[0, 0], trial.query.observation
     np.testing.assert_allclose(trial.returns, [2 * first.mean(), 2 * last[0].mean()], rtol=1e-6)

@@ -1,7 +1,8 @@
 """Returns, advantages and the linear baseline against arrays worked out by hand."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -16,11 +17,16 @@ R = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 99.0]], np.float32)
 MASK = np.array([[True, True], [True, True], [True, False]])
 """Two streams of at most three steps; the second ends after two, 99 is padding."""
 
+returns_to_go = jax.jit(losses.returns_to_go)
+generalized_advantages = jax.jit(losses.generalized_advantages)
+normalize = jax.jit(losses.normalize)
+linear_feature_values = jax.jit(losses.linear_feature_values)
+
 
 def test_returns_to_go():
-    actual = losses.returns_to_go(jnp.asarray(R), jnp.asarray(MASK), 0.5)
+    actual = returns_to_go(R, MASK, 0.5)
     np.testing.assert_allclose(actual, [[2.75, 6.5], [3.5, 5], [3, 0]], rtol=1e-6)
-    actual = losses.returns_to_go(jnp.asarray(R), jnp.asarray(MASK))
+    actual = returns_to_go(R, MASK)
     np.testing.assert_allclose(actual, [[6, 9], [5, 5], [3, 0]], rtol=1e-6)
 
 
@@ -36,10 +42,13 @@ def test_generalized_advantages_by_hand():
         [-3 + 0.25 * -47, -31],
         [-47, 0],
     ]
-    args = (jnp.asarray(R), jnp.asarray(values), jnp.asarray(bootstrap), jnp.asarray(MASK))
-    actual = losses.generalized_advantages(*args, 0.5, 0.5)
+    args = (R, values, bootstrap, MASK)
+    actual = generalized_advantages(*args, 0.5, 0.5)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    np.testing.assert_allclose(losses.generalized_advantages(*args, 0.5, 0.0), deltas, rtol=1e-6)
+    np.testing.assert_allclose(generalized_advantages(*args, 0.5, 0.0), deltas, rtol=1e-6)
+
+
+_advantages_of_rlax = jax.jit(rlax.truncated_generalized_advantage_estimation)
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
@@ -53,22 +62,15 @@ def test_generalized_advantages_agree_with_rlax(lambda_):
     lengths, terminated = [7, 7, 4, 4], [False, True, False, True]
     bootstrap = np.where(terminated, 0, final)
     mask = np.arange(horizon)[:, None] < lengths
-    actual = losses.generalized_advantages(
-        jnp.asarray(reward),
-        jnp.asarray(values),
-        jnp.asarray(bootstrap),
-        jnp.asarray(mask),
-        discount,
-        lambda_,
-    )
+    actual = generalized_advantages(reward, values, bootstrap, mask, discount, lambda_)
     for stream, length in enumerate(lengths):
         discounts = np.full(length, discount, np.float32)
         discounts[-1] = 0 if terminated[stream] else discount
-        expected = rlax.truncated_generalized_advantage_estimation(
-            jnp.asarray(reward[:length, stream]),
-            jnp.asarray(discounts),
+        expected = _advantages_of_rlax(
+            reward[:length, stream],
+            discounts,
             lambda_,
-            jnp.append(values[:length, stream], final[stream]),
+            np.append(values[:length, stream], final[stream]),
         )
         np.testing.assert_allclose(actual[:length, stream], expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(actual[length:, stream], 0)
@@ -79,20 +81,20 @@ def test_generalized_advantages_agree_with_rlax(lambda_):
 
 def _chunk(terminated, truncated, mask):
     """Two streams of two steps in a 1-D observation space."""
-    observation = jnp.array([[[0.1], [0.2]], [[0.3], [0.4]]])
     return Chunk(
-        observation=observation,
-        action=jnp.zeros((2, 2, 1)),
-        reward=jnp.where(jnp.asarray(mask), 1.0, 0.0),
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(truncated),
-        mask=jnp.asarray(mask),
-        log_prob=jnp.zeros((2, 2)),
-        next_observation=jnp.array([[[0.3], [0.6]], [[0.5], [0.6]]]),
+        observation=np.array([[[0.1], [0.2]], [[0.3], [0.4]]], np.float32),
+        action=np.zeros((2, 2, 1), np.float32),
+        reward=np.where(mask, 1, 0).astype(np.float32),
+        terminated=np.asarray(terminated),
+        truncated=np.asarray(truncated),
+        mask=np.asarray(mask),
+        log_prob=np.zeros((2, 2), np.float32),
+        next_observation=np.array([[[0.3], [0.6]], [[0.5], [0.6]]], np.float32),
     )
 
 
-def _annotate(chunk, baseline):
+@functools.cache
+def _annotation(baseline):
     spec = Spec("line", (1,), Box((-1.0,), (1.0,)), episode_length=2)
     policy = networks.policy(
         spec, networks.MLP((3,)), value_network=networks.MLP((3,)) if baseline == "value" else None
@@ -107,8 +109,17 @@ def _annotate(chunk, baseline):
         discount=0.5,
         normalize_advantages=False,
     )
-    theta = learner.init(jax.random.key(0))
-    return learner.actor.annotate(theta, DescentState(theta, ()), chunk)
+
+    @jax.jit
+    def annotate(chunk):
+        theta = learner.init(jax.random.key(0))
+        return learner.actor.annotate(theta, DescentState(theta, ()), chunk)
+
+    return annotate
+
+
+def _annotate(chunk, baseline):
+    return jax.device_get(_annotation(baseline)(chunk))
 
 
 def test_truncation_bootstraps_and_termination_does_not():
@@ -151,30 +162,31 @@ def test_without_values_the_return_ends_at_the_time_limit(baseline):
 
 
 def test_normalize_over_the_mask_only():
-    values = jnp.array([[1.0, 3.0], [8.0, 1e6]])
-    mask = jnp.array([[True, True], [True, False]])
-    normalized, scale = losses.normalize(values, mask, values)
+    values = np.array([[1.0, 3.0], [8.0, 1e6]], np.float32)
+    mask = np.array([[True, True], [True, False]])
+    normalized, scale = jax.device_get(normalize(values, mask, values))
     expected = (np.array([1, 3, 8]) - 4) / np.std([1, 3, 8])
-    np.testing.assert_allclose(np.asarray(normalized)[np.asarray(mask)], expected, rtol=1e-6)
+    np.testing.assert_allclose(normalized[mask], expected, rtol=1e-6)
     np.testing.assert_allclose(scale, np.std([1, 3, 8]), rtol=1e-6)
     assert normalized[1, 1] == 0
 
 
 def test_normalize_leaves_nothing_of_nothing():
-    zeros, mask = jnp.zeros((3, 2)), jnp.ones((3, 2), bool)
-    normalized, scale = losses.normalize(zeros, mask, zeros)
+    zeros, mask = np.zeros((3, 2), np.float32), np.ones((3, 2), bool)
+    normalized, scale = normalize(zeros, mask, zeros)
     np.testing.assert_array_equal(normalized, 0)
     assert scale > 0
     # What a baseline leaves of returns near 1000 by rounding stays small.
-    noise = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)) * 1e-4, jnp.float32)
-    normalized, _ = losses.normalize(noise, mask, 1000 * jnp.ones((3, 2)))
+    noise = (np.random.default_rng(0).normal(size=(3, 2)) * 1e-4).astype(np.float32)
+    normalized, _ = normalize(noise, mask, np.full((3, 2), 1000, np.float32))
     assert np.abs(normalized).max() < 0.05
 
 
 def test_masked_mean():
-    values = jnp.array([[1.0, 2.0], [3.0, 100.0]])
-    assert losses.masked_mean(values, jnp.array([[True, True], [True, False]])) == 2
-    assert losses.masked_mean(values, jnp.zeros((2, 2), bool)) == 0
+    masked_mean = jax.jit(losses.masked_mean)
+    values = np.array([[1.0, 2.0], [3.0, 100.0]], np.float32)
+    assert masked_mean(values, np.array([[True, True], [True, False]])) == 2
+    assert masked_mean(values, np.zeros((2, 2), bool)) == 0
 
 
 def _features(observation):
@@ -194,10 +206,7 @@ def test_linear_baseline_is_ridge_regression(ridge):
     target = random.normal(size=(40, 5))
     mask = np.arange(40)[:, None] < np.array([40, 40, 31, 7, 1])
     with jax.enable_x64(True):
-        actual = losses.linear_feature_values(
-            jnp.asarray(observation), jnp.asarray(target), jnp.asarray(mask), ridge=ridge
-        )
-        actual = np.asarray(actual)
+        actual = np.asarray(linear_feature_values(observation, target, mask, ridge=ridge))
     rows = _features(observation)[mask]
     rows = rows / np.sqrt(np.mean(rows**2, axis=0))  # the ridge is relative to a feature
     if ridge < 1e-6:
@@ -212,10 +221,10 @@ def test_linear_baseline_is_ridge_regression(ridge):
 def test_linear_baseline_reads_unsigned_observations_as_numbers():
     random = np.random.default_rng(2)
     observation = random.integers(0, 10, size=(8, 3, 2))
-    arguments = jnp.asarray(random.normal(size=(8, 3)), jnp.float32), jnp.ones((8, 3), bool)
+    arguments = random.normal(size=(8, 3)).astype(np.float32), np.ones((8, 3), bool)
     unsigned, floats = (
-        losses.linear_feature_values(jnp.asarray(observation, dtype), *arguments)
-        for dtype in (jnp.uint8, jnp.float32)
+        linear_feature_values(observation.astype(dtype), *arguments)
+        for dtype in (np.uint8, np.float32)
     )
     np.testing.assert_array_equal(unsigned, floats)
 
@@ -224,11 +233,11 @@ def test_linear_baseline_reads_unsigned_observations_as_numbers():
 def test_linear_baseline_survives_features_that_are_multiples_of_each_other(velocity):
     # A policy that runs away in a straight line: position and time are collinear, and
     # the squares are ten thousand times the ones.
-    time = jnp.arange(100.0)[:, None, None]
-    observation = jnp.broadcast_to(time * jnp.array(velocity), (100, 20, 2))
-    target = -jnp.flip(jnp.cumsum(jnp.flip(jnp.linalg.norm(observation, axis=-1), 0), 0), 0)
-    values = losses.linear_feature_values(observation, target, jnp.ones((100, 20), bool))
-    assert jnp.max(jnp.abs(values - target)) < 0.05 * jnp.max(jnp.abs(target))
+    time = np.arange(100, dtype=np.float32)[:, None, None]
+    observation = np.broadcast_to(time * np.array(velocity, np.float32), (100, 20, 2))
+    target = -np.cumsum(np.linalg.norm(observation, axis=-1)[::-1], axis=0)[::-1]
+    values = linear_feature_values(observation, target, np.ones((100, 20), bool))
+    assert np.max(np.abs(values - target)) < 0.05 * np.max(np.abs(target))
 
 
 def test_linear_baseline_in_single_precision():
@@ -238,9 +247,7 @@ def test_linear_baseline_in_single_precision():
     observation = np.concatenate([place, place, np.full_like(place, 9.0)], axis=-1)
     target = -np.abs(place[..., 0]) - np.arange(100)[:, None]
     mask = np.ones((100, 20), bool)
-    actual = losses.linear_feature_values(
-        jnp.asarray(observation, jnp.float32), jnp.asarray(target, jnp.float32), jnp.asarray(mask)
-    )
+    actual = linear_feature_values(observation.astype(np.float32), target.astype(np.float32), mask)
     rows = _features(observation)[mask]
     best = rows @ np.linalg.lstsq(rows, target[mask], rcond=None)[0]
     left, least = (np.mean((one - target[mask]) ** 2) for one in (np.asarray(actual)[mask], best))
@@ -249,24 +256,27 @@ def test_linear_baseline_in_single_precision():
 
 def test_linear_baseline_ignores_padding_and_survives_no_data():
     random = np.random.default_rng(2)
-    observation = jnp.asarray(random.normal(size=(6, 2, 3)), jnp.float32)
-    target = jnp.asarray(random.normal(size=(6, 2)), jnp.float32)
-    mask = jnp.arange(6)[:, None] < jnp.array([6, 3])
-    values = losses.linear_feature_values(observation, target, mask)
-    garbage = losses.linear_feature_values(
-        jnp.where(mask[..., None], observation, jnp.nan), jnp.where(mask, target, jnp.inf), mask
+    observation = random.normal(size=(6, 2, 3)).astype(np.float32)
+    target = random.normal(size=(6, 2)).astype(np.float32)
+    mask = np.arange(6)[:, None] < np.array([6, 3])
+    values = linear_feature_values(observation, target, mask)
+    garbage = linear_feature_values(
+        np.where(mask[..., None], observation, np.float32(np.nan)),
+        np.where(mask, target, np.float32(np.inf)),
+        mask,
     )
     np.testing.assert_array_equal(values, garbage)
-    empty = losses.linear_feature_values(observation, target, jnp.zeros((6, 2), bool))
+    empty = linear_feature_values(observation, target, np.zeros((6, 2), bool))
     np.testing.assert_array_equal(empty, 0)
 
 
 def test_backward_sums_by_hand():
-    terms = jnp.array([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])
-    weights = jnp.array([[0.5, 2.0], [0.0, 1.0], [9.0, 9.0]])
+    backward_sums = jax.jit(losses.backward_sums)
+    terms = np.array([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])
+    weights = np.array([[0.5, 2.0], [0.0, 1.0], [9.0, 9.0]])
     expected = [[3.0, 82.0], [4.0, 40.0], [16.0, 32.0]]
-    np.testing.assert_array_equal(losses.backward_sums(terms, weights), expected)
+    np.testing.assert_array_equal(backward_sums(terms, weights), expected)
     expected = [[7.0, 14.0], [12.0, 24.0], [16.0, 32.0]]
-    np.testing.assert_array_equal(losses.backward_sums(terms, 0.5), expected)
-    whole = losses.backward_sums(jnp.ones(3, jnp.int32), 0.5)
+    np.testing.assert_array_equal(backward_sums(terms, 0.5), expected)
+    whole = backward_sums(np.ones(3, np.int32), 0.5)
     np.testing.assert_array_equal(whole, [1.75, 1.5, 1.0])

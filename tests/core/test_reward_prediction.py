@@ -15,28 +15,24 @@ from metajax.core.types import Chunk, Outputs
 SMALL = {"num_tasks": 4, "hidden_size": 3, "num_minibatches": 2, "num_epochs": 2}
 
 
-def _chunk(action, reward, mask):
-    nothing = jnp.zeros(jnp.shape(mask))
-    return Chunk(nothing, jnp.asarray(action), jnp.asarray(reward), nothing, nothing, mask, nothing)
-
-
+@jax.jit
 def _error(kernel, bias, features, action):
     """Two steps of one stream, with rewards 1 and 2, and a third that never happened."""
-    outputs = Outputs((), jnp.zeros(()), jnp.zeros(()), features=jnp.asarray(features)[:, None])
-    mask = jnp.array([[True], [True], [False]])
-    chunk = _chunk(action, [[1.0], [2.0], [0.0]], mask)
-    theta = {"reward": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
-    return reward_error(theta, outputs, chunk)
+    outputs = Outputs((), jnp.zeros(()), jnp.zeros(()), features=features[:, None])
+    mask, reward = jnp.array([[True], [True], [False]]), jnp.array([[1.0], [2.0], [0.0]])
+    nothing = jnp.zeros(mask.shape)
+    chunk = Chunk(nothing, action, reward, nothing, nothing, mask, nothing)
+    return reward_error({"reward": {"kernel": kernel, "bias": bias}}, outputs, chunk)
 
 
 def test_by_hand():
     """Coefficients of the two steps: [1, 2.5, 0], [2, 0.5, 3]."""
-    kernel, bias = [[1.0, 2.0, 0.0], [2.0, 0.0, 3.0]], [0.0, 0.5, 0.0]
-    features = [[1.0, 0.0], [0.0, 1.0], [7.0, 7.0]]
+    kernel, bias = np.array([[1.0, 2.0, 0.0], [2.0, 0.0, 3.0]]), np.array([0.0, 0.5, 0.0])
+    features = np.array([[1.0, 0.0], [0.0, 1.0], [7.0, 7.0]])
     # Predicted 1 + 2.5 and 2 + 3 by the actions' own; errors 2.5 and 3.
-    assert _error(kernel, bias, features, [[0], [1], [1]]) == (2.5**2 + 3**2) / 4
+    assert _error(kernel, bias, features, np.array([[0], [1], [1]])) == (2.5**2 + 3**2) / 4
     # 1 + 2.5 * 2 - 0 and 2 + 0.5 * 0 + 3 * -1; errors 5 and -3.
-    box = [[[2.0, -1.0]], [[0.0, -1.0]], [[9.0, 9.0]]]
+    box = np.array([[[2.0, -1.0]], [[0.0, -1.0]], [[9.0, 9.0]]])
     assert _error(kernel, bias, features, box) == (5**2 + 3**2) / 4
 
 
@@ -44,15 +40,20 @@ def test_by_hand():
 def test_its_gradient_reaches_the_memory(name, request):
     family = request.getfixturevalue(name)
     algorithm = metajax.make("rl2-reward-prediction", family, **SMALL)
-    theta = algorithm.init(jax.random.key(0)).theta
-    kernel = theta["reward"]["kernel"]
-    theta["reward"]["kernel"] = jax.random.normal(jax.random.key(1), kernel.shape)
-    chunk = algorithm.adapt(jax.random.key(2), theta, family.sample(jax.random.key(3))).query
 
-    def error(theta):
-        return reward_error(theta, algorithm.learner.predict(theta, (), chunk), chunk)
+    @jax.jit
+    def run():
+        theta = algorithm.learner.init(jax.random.key(0))
+        kernel = theta["reward"]["kernel"]
+        theta["reward"]["kernel"] = jax.random.normal(jax.random.key(1), kernel.shape)
+        chunk = algorithm.adapt(jax.random.key(2), theta, family.sample(jax.random.key(3))).query
 
-    gradient = jax.jit(jax.grad(error))(theta)
+        def error(theta):
+            return reward_error(theta, algorithm.learner.predict(theta, (), chunk), chunk)
+
+        return jax.grad(error)(theta)
+
+    gradient = jax.device_get(run())
     for part in ("memory", "reward"):
         assert all(np.abs(leaf).max() > 1e-5 for leaf in jax.tree.leaves(gradient[part]))
     for part in ("heads", "value"):
