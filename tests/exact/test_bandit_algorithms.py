@@ -24,6 +24,7 @@ def bandit_family(num_arms, num_pulls):
 # --- Exact values by dynamic programming over what the arms have shown ----------------------
 
 
+@functools.cache
 def exact_value(num_arms, num_pulls, policy):
     """Expected total of a trial when all means are uniform.
 
@@ -175,36 +176,36 @@ def test_looking_further_ahead_changes_little(discount, tolerance):
 
 def test_arms_beyond_the_table_are_rated_by_their_mean():
     score = bandit.index_table(gittins.bernoulli_indices(3, 0.9, margin=100))
-    statistics = bandit.ArmStatistics(jnp.array([0.0, 2.0, 3.0]), jnp.array([0.0, 1.0, 2.0]))
-    np.testing.assert_allclose(score((), statistics), [0.7029, 0.6346, 0.6], atol=1e-4)
+    statistics = bandit.ArmStatistics(np.array([0.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0]))
+    np.testing.assert_allclose(jax.jit(score)((), statistics), [0.7029, 0.6346, 0.6], atol=1e-4)
 
 
 # --- Decisions by hand --------------------------------------------------------------------
 
 
 def test_scores_by_hand():
-    statistics = bandit.ArmStatistics(jnp.array([0.0, 4.0, 2.0]), jnp.array([0.0, 3.0, 0.0]))
+    statistics = bandit.ArmStatistics(np.array([0.0, 4.0, 2.0]), np.array([0.0, 3.0, 0.0]))
     np.testing.assert_allclose(bandit.posterior_mean((), statistics), [1 / 2, 4 / 6, 1 / 4])
     # The seventh pull of the trial.
     width = np.sqrt(2 * np.log(7) / np.array([2, 6, 4]))
-    np.testing.assert_allclose(
-        bandit.upper_confidence(0.5)((), statistics), [1 / 2, 4 / 6, 1 / 4] + 0.5 * width
-    )
+    score = jax.jit(bandit.upper_confidence(0.5))((), statistics)
+    np.testing.assert_allclose(score, [1 / 2, 4 / 6, 1 / 4] + 0.5 * width)
 
 
 def decisions(name, pulls, total, num_keys=4000, **options):
     """Actions and log-probabilities of many decisions with the same statistics."""
-    learner = metajax.make(name, bandit_family(len(pulls), 10), **options).learner
-    memory = bandit.ArmStatistics(jnp.array(pulls, float), jnp.array(total, float))
-    seen = metajax.ActorInput(
-        jnp.ones(1), jnp.array(-1, jnp.int32), jnp.zeros(()), jnp.ones((), bool)
-    )
+    learner = metajax.make(name, bandit_family(len(pulls), 8), **options).learner
 
     def decide(key):
+        memory = bandit.ArmStatistics(jnp.array(pulls, float), jnp.array(total, float))
+        seen = metajax.ActorInput(
+            jnp.ones(1), jnp.array(-1, jnp.int32), jnp.zeros(()), jnp.ones((), bool)
+        )
         output, _ = learner.actor.act(learner.actor.noise(key), (), (), memory, seen)
         return output.action, output.log_prob
 
-    return map(np.asarray, jax.vmap(decide)(jax.random.split(jax.random.key(0), num_keys)))
+    keys = jax.random.split(jax.random.key(0), num_keys)
+    return jax.device_get(jax.jit(jax.vmap(decide))(keys))
 
 
 @pytest.mark.parametrize("name", ["greedy", "ucb1", "gittins"])
@@ -225,27 +226,44 @@ def test_exploration():
 
 
 def test_the_most_probable_draw(key):
-    statistics = bandit.ArmStatistics(jnp.array([3.0, 1.0, 0.0]), jnp.array([1.0, 1.0, 0.0]))
+    statistics = bandit.ArmStatistics(np.array([3.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0]))
     score, noise = bandit.most_probable_draw(3, num_samples=4)
     posterior = statistics.successes, statistics.failures
-    for one in jax.random.split(key, 20):
-        draws = np.exp(posterior_samples.log_beta(noise(one), *posterior)[0])
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        log_draws = posterior_samples.log_beta(noise(key), *posterior)[0]
+        return log_draws, score(noise(key), statistics)
+
+    for log_draws, scores in zip(*jax.device_get(draw(jax.random.split(key, 20))), strict=True):
+        draws = np.exp(log_draws)
         density = scipy.stats.beta.logpdf(draws, *posterior)
         chosen = draws[np.argmax(density.sum(axis=1))]
-        np.testing.assert_allclose(np.exp(score(noise(one), statistics)), chosen, rtol=1e-6)
+        np.testing.assert_allclose(np.exp(scores), chosen, rtol=1e-6)
+
+
+@jax.jit
+def gamma_draws(key, concentration):
+    return jnp.exp(
+        posterior_samples.log_gamma(posterior_samples.gamma_noise(key, (20000,)), concentration)
+    )
 
 
 @pytest.mark.parametrize("concentration", [0.2, 1.0, 3.5, 80.0])
 def test_gamma_draws(concentration, key):
-    noise = posterior_samples.gamma_noise(key, (20000,))
-    draws = np.exp(posterior_samples.log_gamma(noise, jnp.array(concentration)))
+    draws = gamma_draws(key, concentration)
     distance = scipy.stats.kstest(draws, scipy.stats.gamma(concentration).cdf).statistic
     assert distance < 1.95 / np.sqrt(20000)  # passed by 999 of 1000 right samplers
 
 
 def test_gamma_draws_of_a_tiny_concentration_stay_finite(key):
-    noise = posterior_samples.gamma_noise(key, (50, 4))
-    draws = posterior_samples.dirichlet(noise, jnp.full(4, 1e-5))
+    @jax.jit
+    def draw(key):
+        noise = posterior_samples.gamma_noise(key, (50, 4))
+        return posterior_samples.dirichlet(noise, jnp.full(4, 1e-5))
+
+    draws = jax.device_get(draw(key))
     np.testing.assert_allclose(draws.sum(axis=-1), 1)
     assert np.isfinite(draws).all()
 
@@ -261,8 +279,13 @@ def test_predictions_repeat_the_decisions(name, options, key):
     family = bandit_family(3, 8)
     learner = metajax.make(name, family, **options).learner
     source = whole_trials(family, learner, 5, 8)
-    _, chunk = source.next(key, (), (), family.sample(key), ())
-    outputs = learner.predict((), (), chunk)
+
+    @jax.jit
+    def run(key):
+        _, chunk = source.next(key, (), (), family.sample(key), ())
+        return chunk, learner.predict((), (), chunk)
+
+    chunk, outputs = jax.device_get(run(key))
     assert outputs.distribution.shape == (8, 5, 3)
     np.testing.assert_allclose(outputs.log_prob, chunk.log_prob)
     chances = np.exp(outputs.distribution)
@@ -273,19 +296,31 @@ def test_predictions_repeat_the_decisions(name, options, key):
 def test_posterior_sampling_has_no_log_probabilities(key):
     family = bandit_family(3, 8)
     learner = metajax.make("thompson-sampling", family).learner
-    _, chunk = whole_trials(family, learner, 2, 8).next(key, (), (), family.sample(key), ())
-    assert np.isnan(chunk.log_prob).all()
-    assert all(np.isnan(leaf).all() for leaf in learner.predict((), (), chunk)[:3])
+    source = whole_trials(family, learner, 2, 8)
+
+    @jax.jit
+    def run(key):
+        _, chunk = source.next(key, (), (), family.sample(key), ())
+        return chunk.log_prob, learner.predict((), (), chunk)[:3]
+
+    log_prob, outputs = run(key)
+    assert np.isnan(log_prob).all()
+    assert all(np.isnan(leaf).all() for leaf in outputs)
 
 
 @pytest.mark.parametrize("name", ["ucb1", "gittins", "optimistic-thompson-sampling"])
 def test_one_task_alone_equals_it_in_a_batch(name, key):
     family = bandit_family(3, 8)
     algorithm = metajax.make(name, family)
-    tasks = jax.vmap(family.sample)(jax.random.split(key, 3))
-    keys = jax.random.split(key, 3)
-    batch = jax.vmap(lambda key, task: algorithm.adapt(key, (), task).query)(keys, tasks)
-    alone = algorithm.adapt(keys[1], (), jax.tree.map(lambda leaf: leaf[1], tasks)).query
+
+    def trial(key):
+        return algorithm.adapt(key, (), family.sample(key)).query
+
+    @jax.jit
+    def run(keys):
+        return jax.vmap(trial)(keys), trial(keys[1])
+
+    batch, alone = jax.device_get(run(jax.random.split(key, 3)))
     np.testing.assert_array_equal(batch.action[1], alone.action)
     np.testing.assert_array_equal(batch.reward[1], alone.reward)
 
@@ -294,12 +329,12 @@ def test_one_task_alone_equals_it_in_a_batch(name, key):
 def test_draws_ahead_are_draws_pull_by_pull(name, key, monkeypatch):
     """Where the noise of a trial would take too much memory it is drawn when it is needed."""
     family = bandit_family(3, 8)
-    task = family.sample(key)
 
     def trial():
         algorithm = metajax.make(name, family)
         shape = jax.tree.leaves(jax.eval_shape(algorithm.learner.actor.noise, key)[0])[0].shape
-        return algorithm.adapt(key, (), task).query, shape
+        run = jax.jit(lambda key: algorithm.adapt(key, (), family.sample(key)).query)
+        return run(key), shape
 
     (ahead, large), _ = trial(), monkeypatch.setattr(bandit, "_NOISE_BYTES", 0)
     by_pull, small = trial()
@@ -317,16 +352,18 @@ def test_a_large_posterior_sample_is_not_drawn_ahead():
 
 def test_a_sweep_is_a_vmap(key):
     family = bandit_family(3, 8)
-    task = family.sample(key)
-
-    def actions(exploration):
-        algorithm = metajax.make("ucb1", family, exploration=exploration)
-        return algorithm.adapt(key, (), task).query.action
-
     values = [0.0, 0.3, 2.0]
-    rows = jax.vmap(actions)(jnp.array(values))
-    for row, value in zip(rows, values, strict=True):
-        np.testing.assert_array_equal(row, actions(value))
+
+    @jax.jit
+    def run(key):
+        def actions(exploration):
+            algorithm = metajax.make("ucb1", family, exploration=exploration)
+            return algorithm.adapt(key, (), family.sample(key)).query.action
+
+        return jax.vmap(actions)(jnp.array(values)), [actions(value) for value in values]
+
+    rows, alone = jax.device_get(run(key))
+    np.testing.assert_array_equal(rows, alone)
     assert len({tuple(map(int, row[:, 0])) for row in rows}) > 1
 
 
@@ -342,7 +379,8 @@ def test_training_only_reports(key):
 def test_the_number_of_episodes_is_an_option(key):
     family = bandit_family(3, 8)
     algorithm = metajax.make("gittins", family, num_episodes=5)
-    assert algorithm.adapt(key, (), family.sample(key)).returns.shape == (5,)
+    trial = jax.eval_shape(lambda key: algorithm.adapt(key, (), family.sample(key)), key)
+    assert trial.returns.shape == (5,)
 
 
 def test_ucb1_is_told_what_other_sums_to_expect(key):
@@ -353,7 +391,8 @@ def test_ucb1_is_told_what_other_sums_to_expect(key):
         algorithm = metajax.make("ucb1", family, exploration=1.0, **options)
         return metajax.evaluate(algorithm, key, (), num_tasks=200).returns.sum(1).mean()
 
-    means = jax.vmap(family.sample)(jax.random.split(key, 200)).means
+    sample = jax.jit(jax.vmap(family.sample))
+    means = np.asarray(sample(jax.random.split(key, 200)).means)
     gained = 100 * (means.max(axis=1).mean() - 10)
     assert total() < 1000 + 0.1 * gained
     assert total(prior_mean=10.0) > 1000 + 0.7 * gained

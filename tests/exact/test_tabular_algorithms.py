@@ -1,5 +1,6 @@
 """Classical methods for tabular MDPs against numpy, brute force and arithmetic by hand."""
 
+import functools
 import itertools
 
 import jax
@@ -10,6 +11,7 @@ import scipy.optimize
 
 import metajax
 from metajax.core.types import ActorInput
+from metajax.evaluation import optimal_returns
 from metajax.inner.classical import planning, tabular
 from metajax.tasks.tabular.tabular_mdp import TabularTask
 
@@ -31,7 +33,7 @@ def family():
 def random_model(seed, num_states, num_actions):
     rng = np.random.default_rng(seed)
     transition = rng.dirichlet(np.ones(num_states), size=(num_states, num_actions))
-    return TabularTask(jnp.array(transition), jnp.array(rng.normal(size=(num_states, num_actions))))
+    return TabularTask(transition, rng.normal(size=(num_states, num_actions)))
 
 
 # --- Planning ------------------------------------------------------------------------------
@@ -54,16 +56,21 @@ def plan(transition, reward, horizon):
     return np.array(result)
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def backward_induction(model, horizon):
+    return planning.backward_induction(planning.expected(model), len(model.reward), horizon)
+
+
 def test_backward_induction_in_numpy():
     model = random_model(0, 4, 3)
-    planned = planning.backward_induction(planning.expected(model), 4, 5)
+    planned = backward_induction(model, 5)
     np.testing.assert_allclose(planned, plan(*model, 5), rtol=1e-12)
 
 
 def test_backward_induction_is_the_best_of_all_policies():
     """Two states, two actions, three steps: 64 policies that depend on time and state."""
     model = random_model(1, 2, 2)
-    transition, reward = map(np.asarray, model)
+    transition, reward = model
     returns = []
     for choices in itertools.product(range(2), repeat=6):
         occupancy, total = np.array([1.0, 0.0]), 0.0
@@ -71,9 +78,14 @@ def test_backward_induction_is_the_best_of_all_policies():
             total += occupancy @ reward[[0, 1], action]
             occupancy = occupancy @ transition[[0, 1], action]
         returns.append(total)
-    planned = planning.backward_induction(planning.expected(model), 2, 3)
+    planned = backward_induction(model, 3)
     assert planned.shape == (3, 2, 2)
     assert np.max(planned[0, 0]) == pytest.approx(max(returns), rel=1e-12)
+
+
+@jax.jit
+def optimistic_backup(model, reward_bonus, radius, value):
+    return planning.optimistic(model, reward_bonus, radius)(value)
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.3, 1.1, 3.0])
@@ -81,9 +93,9 @@ def test_the_optimistic_backup_is_a_linear_program(radius):
     """``max p' V`` over probabilities p' within an L1 distance of p."""
     model = random_model(2, 4, 2)
     value = np.array([0.3, -1.0, 2.0, 0.4])
-    radii = jnp.full((4, 2), radius)
-    backup = planning.optimistic(model, 0.1 + radii, radii)(jnp.array(value))
-    transition, reward = map(np.asarray, model)
+    radii = np.full((4, 2), radius)
+    backup = np.asarray(optimistic_backup(model, 0.1 + radii, radii, value))
+    transition, reward = model
     for state, action in itertools.product(range(4), range(2)):
         # p' = p + gain - loss with gains and losses that sum to the radius at most.
         solution = scipy.optimize.linprog(
@@ -100,10 +112,11 @@ def test_the_optimistic_backup_is_a_linear_program(radius):
 
 def test_the_most_hopeful_backup():
     models = [random_model(seed, 3, 2) for seed in range(4)]
-    value = jnp.array([0.3, -1.0, 2.0])
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    value = np.array([0.3, -1.0, 2.0])
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
     expected = np.max([model.reward + model.transition @ value for model in models], axis=0)
-    np.testing.assert_allclose(planning.most_hopeful(stacked)(value), expected)
+    backup = jax.jit(lambda models: planning.most_hopeful(models)(value))(stacked)
+    np.testing.assert_allclose(backup, expected)
 
 
 # --- Beliefs -------------------------------------------------------------------------------
@@ -111,20 +124,28 @@ def test_the_most_hopeful_backup():
 
 def seen(state, last_action, last_reward, start):
     return ActorInput(
-        jax.nn.one_hot(state, NUM_STATES),
-        jnp.array(last_action, jnp.int32),
-        jnp.array(last_reward),
-        jnp.array(start),
+        np.eye(NUM_STATES)[state],
+        np.array(last_action, np.int32),
+        np.array(last_reward),
+        np.array(start),
     )
 
 
 def test_counts_by_hand(family):
     """0 -a1-> 2 -a0-> 2, then the end of the episode after a1, and a new one."""
     learner = metajax.make("greedy", family).learner
-    memory = learner.actor.memory(())
     inputs = [seen(0, -1, 0.0, True), seen(2, 1, 5.0, False), seen(2, 0, 7.0, False)]
-    for one in [*inputs, seen(0, 1, 11.0, True)]:
-        _, memory = learner.actor.act(learner.actor.noise(jax.random.key(0)), (), (), memory, one)
+    inputs.append(seen(0, 1, 11.0, True))
+
+    @jax.jit
+    def run(inputs):
+        def act(memory, one):
+            noise = learner.actor.noise(jax.random.key(0))
+            return learner.actor.act(noise, (), (), memory, one)[::-1]
+
+        return jax.lax.scan(act, learner.actor.memory(()), inputs)[0]
+
+    memory = run(jax.tree.map(lambda *leaves: np.stack(leaves), *inputs))
     visits, reward_sum = np.zeros((3, 2)), np.zeros((3, 2))
     visits[[0, 2, 2], [1, 0, 1]] = 1
     reward_sum[[0, 2, 2], [1, 0, 1]] = 5, 7, 11
@@ -143,12 +164,12 @@ def some_counts():
     transitions[0, 0] = 1, 0, 1
     transitions[1, 0] = 0, 0, 1
     transitions[2, 1] = 0, 3, 0
-    return tabular.Counts(*map(jnp.array, (visits, reward_sum, transitions)))
+    return tabular.Counts(visits, reward_sum, transitions)
 
 
 def test_posterior_means_by_hand():
     prior = tabular.Prior(mean=1.0, precision=2.0, noise_precision=0.5, dirichlet=0.5)
-    model = tabular.mean_model(prior, some_counts())
+    model = jax.device_get(jax.jit(tabular.mean_model)(prior, some_counts()))
     # (precision * mean + noise * sum) / (precision + noise * visits)
     expected = [[(2 + 1.5) / 3, 1], [(2 - 0.5) / 2.5, 1], [1, (2 + 4) / 4]]
     np.testing.assert_allclose(model.reward, expected)
@@ -160,13 +181,17 @@ def test_posterior_means_by_hand():
 def test_sampled_models_have_the_moments_of_the_posterior(key):
     prior = tabular.Prior(mean=1.0, precision=2.0, noise_precision=0.5, dirichlet=0.5)
     counts, num_draws = some_counts(), 20000
-    draws = jax.vmap(lambda key: tabular.sampled_model(key, prior, counts))(
-        jax.random.split(key, num_draws)
-    )
-    mean, (_, precision) = tabular.mean_model(prior, counts), tabular.reward_belief(prior, counts)
+
+    @jax.jit
+    def run(key):
+        keys = jax.random.split(key, num_draws)
+        draws = jax.vmap(lambda key: tabular.sampled_model(key, prior, counts))(keys)
+        return draws, tabular.mean_model(prior, counts), tabular.reward_belief(prior, counts)
+
+    draws, mean, (_, precision) = jax.device_get(run(key))
     np.testing.assert_allclose(draws.reward.mean(0), mean.reward, atol=5 * 0.71 / num_draws**0.5)
     rtol = 5 * (2 / num_draws) ** 0.5
-    np.testing.assert_allclose(draws.reward.var(0), 1 / np.asarray(precision), rtol=rtol)
+    np.testing.assert_allclose(draws.reward.var(0), 1 / precision, rtol=rtol)
     total = (0.5 + counts.transitions).sum(-1, keepdims=True)
     variance = mean.transition * (1 - mean.transition) / (1 + total)
     np.testing.assert_allclose(
@@ -220,7 +245,12 @@ def reference_values(name, visits, reward_sum, transitions):
 @pytest.mark.parametrize("name", ["bayes-bonus", "beb", "greedy", "ucrl2"])
 def test_every_decision_of_a_trial_in_numpy(name, family, key):
     algorithm = metajax.make(name, family, ties="first")
-    chunk = algorithm.adapt(key, (), family.sample(key), num_streams=3).query
+
+    @jax.jit
+    def run(key):
+        return algorithm.adapt(key, (), family.sample(key), num_streams=3).query
+
+    chunk = jax.device_get(run(key))
     states = np.argmax(chunk.observation, axis=-1)
     for stream in range(3):
         visits, reward_sum = np.zeros((3, 2)), np.zeros((3, 2))
@@ -243,7 +273,9 @@ def test_every_decision_of_a_trial_in_numpy(name, family, key):
 def test_bandits_of_gaussian_rewards(key):
     """A bandit is a process of one state: greedy takes the best mean so far, then."""
     family = metajax.tasks.make("gaussian-bandit", num_arms=3, num_pulls=30)
-    chunk = metajax.make("greedy", family).adapt(key, (), family.sample(key)).query
+    algorithm = metajax.make("greedy", family)
+    run = jax.jit(lambda key: algorithm.adapt(key, (), family.sample(key)).query)
+    chunk = jax.device_get(run(key))
     total, pulls = np.zeros(3), np.zeros(3)
     for action, reward in zip(chunk.action[:, 0], chunk.reward[:, 0], strict=True):
         means = total / (1e-4 + pulls)
@@ -252,16 +284,20 @@ def test_bandits_of_gaussian_rewards(key):
         pulls[action] += 1
 
 
+@pytest.fixture(scope="module")
+def optimum(family):
+    """Mean optimal return of the tasks of ``test_evaluation``."""
+    with jax.enable_x64(True):
+        return np.mean(optimal_returns(jax.random.key(0), family, 1000))
+
+
 @pytest.mark.parametrize("name", PLANNERS)
-def test_evaluation(name, family, key):
+def test_evaluation(name, family, optimum, key):
     algorithm = metajax.make(name, family)
     evaluation = metajax.evaluate(algorithm, key, (), num_tasks=1000)
     assert evaluation.returns.shape == (1000, 5)
     assert evaluation.env_steps == 1000 * 5 * HORIZON
-    keys = jax.random.split(key, 1000)
-    tasks = jax.vmap(lambda key: family.sample(jax.random.split(key)[0]))(keys)
     mean, error = evaluation.mean(), evaluation.returns.std(axis=0) / np.sqrt(1000)
-    optimum = np.mean(jax.vmap(family.spec.optimal_return)(tasks))
     assert (mean < optimum).all()
     assert mean[-1] > family.spec.random_return + 5 * error[-1], "it has learnt nothing"
 
@@ -270,7 +306,7 @@ def test_evaluation(name, family, key):
 def test_planning_is_a_branch_that_is_taken_once_an_episode(name, family, key):
     """Mapped over tasks, the condition stays one and does not become a selection."""
     algorithm = metajax.make(name, family)
-    tasks = jax.vmap(family.sample)(jax.random.split(key, 3))
+    tasks = jax.eval_shape(jax.vmap(family.sample), jax.random.split(key, 3))
 
     def run(keys, tasks):
         return jax.vmap(lambda key, task: algorithm.adapt(key, (), task).returns)(keys, tasks)
@@ -292,24 +328,32 @@ def equations(program):
 @pytest.mark.parametrize("name", ["greedy", "psrl", "ucrl2"])
 def test_one_task_alone_equals_it_in_a_batch(name, family, key):
     algorithm = metajax.make(name, family)
-    keys = jax.random.split(key, 3)
-    tasks = jax.vmap(family.sample)(keys)
-    batch = jax.vmap(lambda key, task: algorithm.adapt(key, (), task).query)(keys, tasks)
-    alone = algorithm.adapt(keys[1], (), jax.tree.map(lambda leaf: leaf[1], tasks)).query
+
+    def trial(key):
+        return algorithm.adapt(key, (), family.sample(key)).query
+
+    @jax.jit
+    def run(keys):
+        return jax.vmap(trial)(keys), trial(keys[1])
+
+    batch, alone = jax.device_get(run(jax.random.split(key, 3)))
     np.testing.assert_array_equal(batch.action[1], alone.action)
     np.testing.assert_allclose(batch.reward[1], alone.reward)
 
 
 def test_a_sweep_is_a_vmap(family, key):
-    task = family.sample(key)
 
-    def actions(bonus_scale, prior_mean):
-        algorithm = metajax.make("beb", family, bonus_scale=bonus_scale, prior_mean=prior_mean)
-        return algorithm.adapt(key, (), task).query.action
+    @jax.jit
+    def run(key):
+        def actions(bonus_scale, prior_mean):
+            algorithm = metajax.make("beb", family, bonus_scale=bonus_scale, prior_mean=prior_mean)
+            return algorithm.adapt(key, (), family.sample(key)).query.action
 
-    rows = jax.vmap(actions)(jnp.array([0.0, 1.0]), jnp.array([-2.0, 2.0]))
-    np.testing.assert_array_equal(rows[0], actions(0.0, -2.0))
-    np.testing.assert_array_equal(rows[1], actions(1.0, 2.0))
+        rows = jax.vmap(actions)(jnp.array([0.0, 1.0]), jnp.array([-2.0, 2.0]))
+        return rows, [actions(0.0, -2.0), actions(1.0, 2.0)]
+
+    rows, alone = jax.device_get(run(key))
+    np.testing.assert_array_equal(rows, alone)
     assert (rows[0] != rows[1]).any()
 
 

@@ -1,5 +1,7 @@
 """Meta-gradients of lifetimes that go on, against windows replayed by hand."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import mdp
@@ -56,7 +58,7 @@ def _judge(family):
     return _learner(family, lambda *args: _settings(*args)._replace(discount=REFERENCE))
 
 
-FAMILY = mdp.family_of(mdp.STOCHASTIC)
+FAMILY = mdp.family_of(mdp.STOCHASTIC)._replace(sample=jax.random.uniform)  # tasks are numbers
 LEARNER, JUDGE = _learner(FAMILY), _judge(FAMILY)
 PROBLEM = lifetime(
     FAMILY, LEARNER, num_adaptations=LIFE, num_streams=NUM_STREAMS, num_steps=NUM_STEPS
@@ -70,7 +72,7 @@ def _estimator(num_tasks=NUM_TASKS, microbatch=None, problem=PROBLEM, **options)
 
 
 def _theta():
-    return jax.tree.map(jnp.float64, THETA)
+    return jax.tree.map(np.float64, THETA)
 
 
 @pytest.fixture(scope="module")
@@ -79,37 +81,47 @@ def run():
     with jax.enable_x64(True):
         estimator = _estimator()
         estimate = jax.jit(estimator.estimate)
-        carries, gradients, infos = [estimator.init(jax.random.key(0), _theta())], [], []
+        carries, gradients, infos = [jax.jit(estimator.init)(jax.random.key(0), _theta())], [], []
         for step in range(4):
             gradient, carry, info = estimate(jax.random.key(step), _theta(), carries[-1])
             carries.append(carry)
             gradients.append(gradient)
             infos.append(info)
-        return carries, gradients, infos
+        return jax.device_get((carries, gradients, infos))
 
 
 def _row(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _window(key, theta, life):
-    """The chunks of the window that a lifetime has next, and the keys of its updates."""
-    key_trial, key_query, _ = jax.random.split(key, 3)
-    resumed = Problem(
-        FAMILY,
-        LEARNER._replace(begin=lambda key, theta: life.phi),
-        PROBLEM.source._replace(open=lambda key, theta, task: life.source),
-        num_adaptations=WINDOW,
-    )
-    trial = resumed.run(key_trial, theta, life.task)
-    keys = jax.random.split(trial.keys.adapt, WINDOW)
-    return trial.support, trial.query, keys, key_query
+@pytest.fixture(scope="module")
+def windows(run):
+    """What the second meta-step gives each lifetime: chunks, and the keys of its updates."""
+
+    @jax.jit
+    @jax.vmap
+    def window(key, life):
+        key_trial, key_query, _ = jax.random.split(key, 3)
+        resumed = Problem(
+            FAMILY,
+            LEARNER._replace(begin=lambda key, theta: life.phi),
+            PROBLEM.source._replace(open=lambda key, theta, task: life.source),
+            num_adaptations=WINDOW,
+        )
+        trial = resumed.run(key_trial, _theta(), life.task)
+        keys = jax.random.split(trial.keys.adapt, WINDOW)
+        return trial.support, trial.query, keys, key_query
+
+    with jax.enable_x64(True):
+        return window(jax.random.split(jax.random.key(1), NUM_TASKS), run[0][1].life)
 
 
 def _adapted(theta, phi, support, keys):
-    for index in range(WINDOW):
-        phi = LEARNER.adapt(LEARNER.noise(keys[index]), theta, phi, _row(support, index))
-    return phi
+    def adapt(phi, given):
+        chunk, key = given
+        return LEARNER.adapt(LEARNER.noise(key), theta, phi, chunk), None
+
+    return jax.lax.scan(adapt, phi, (support, keys))[0]
 
 
 def _query_loss(theta, phi, query, target):
@@ -117,21 +129,20 @@ def _query_loss(theta, phi, query, target):
     return 0.5 * jnp.mean(jnp.square(value - target))
 
 
-def test_the_gradient_is_that_of_finite_differences_of_the_window(run):
+def test_the_gradient_is_that_of_finite_differences_of_the_window(run, windows):
     """Two adaptations of two updates with momentum each, the learner in mid-life."""
     carries, gradients, infos = run
-    lives, keys = carries[1], jax.random.split(jax.random.key(1), NUM_TASKS)
 
     @jax.jit
     def loss_at(theta):
-        def of_task(key, life):
-            support, query, keys, _ = _window(key, _theta(), life)
+        def of_task(window, phi):
+            support, query, keys, _ = window
             # What the error is of does not move with theta.
-            base = _adapted(_theta(), life.phi, support, keys)
+            base = _adapted(_theta(), phi, support, keys)
             target = JUDGE.predict(_theta(), base, query).target
-            return _query_loss(theta, _adapted(theta, life.phi, support, keys), query, target)
+            return _query_loss(theta, _adapted(theta, phi, support, keys), query, target)
 
-        return jnp.mean(jax.vmap(of_task)(keys, lives.life))
+        return jnp.mean(jax.vmap(of_task)(windows, carries[1].life.phi))
 
     np.testing.assert_allclose(infos[1]["loss"], loss_at(_theta()), rtol=1e-10)
     for name in THETA:
@@ -145,27 +156,28 @@ def test_the_gradient_is_that_of_finite_differences_of_the_window(run):
     assert gradients[1]["epsilon"] == 0, "it acts on the experience alone"
 
 
-def test_lifetimes_go_on_from_where_they_are(run):
+def test_lifetimes_go_on_from_where_they_are(run, windows):
     """All chunks, the query too, are adapted to: phi and streams after are those by hand."""
     carries, _, _ = run
-    keys = jax.random.split(jax.random.key(1), NUM_TASKS)
 
     @jax.jit
-    def by_hand(key, life):
-        support, query, keys, key_query = _window(key, _theta(), life)
-        phi = _adapted(_theta(), life.phi, support, keys)
+    @jax.vmap
+    def by_hand(window, phi):
+        support, query, keys, key_query = window
+        phi = _adapted(_theta(), phi, support, keys)
         return LEARNER.adapt(LEARNER.noise(key_query), _theta(), phi, query), query.next_observation
 
+    phis, reached = jax.device_get(by_hand(windows, carries[1].life.phi))
     goes_on = [i for i in range(NUM_TASKS) if carries[2].age[i] > 0]
     assert goes_on
     for index in goes_on:
-        phi, reached = by_hand(keys[index], _row(carries[1].life, index))
+        phi = _row(phis, index)
         for one, other in zip(
             *map(jax.tree.leaves, (phi, _row(carries[2].life.phi, index))), strict=True
         ):
             np.testing.assert_allclose(one, other, rtol=1e-10)
         seen = carries[2].life.source.streams.seen
-        np.testing.assert_array_equal(reached[-1], seen.observation[index])
+        np.testing.assert_array_equal(reached[index][-1], seen.observation[index])
         steps = phi.env_steps - carries[1].life.phi.env_steps[index]
         assert steps == (WINDOW + 1) * NUM_STEPS * NUM_STREAMS
         assert carries[2].age[index] == carries[1].age[index] + WINDOW + 1
@@ -191,17 +203,11 @@ def test_ages_are_staggered_and_old_lifetimes_give_way(run):
         assert not np.allclose(*kernels)
 
 
-def test_a_new_lifetime_has_a_new_task():
-    numbered = FAMILY._replace(sample=jax.random.uniform)
-    problem = PROBLEM._replace(family=numbered, num_adaptations=3 * (WINDOW + 1))
-    estimator = _estimator(3, problem=problem, judge=None)
-    estimate = jax.jit(estimator.estimate)
-    before = estimator.init(jax.random.key(0), _theta())
-    for step in range(3):
-        _, after, _ = estimate(jax.random.key(step), _theta(), before)
-        same = np.asarray(before.life.task == after.life.task)
-        np.testing.assert_array_equal(same, np.asarray(after.age) > 0)
-        before = after
+def test_a_new_lifetime_has_a_new_task(run):
+    carries, _, _ = run
+    for before, after in itertools.pairwise(carries):
+        same = before.life.task == after.life.task
+        np.testing.assert_array_equal(same, after.age > 0)
 
 
 @pytest.mark.parametrize("options", [{"microbatch": 2}, {"derivative": "exact-remat"}], ids=str)
@@ -214,34 +220,38 @@ def test_layout_and_recomputation_change_rounding_only(run, options):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # initial weights are float32
 
 
-def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
+def test_epsilon_is_learned_by_the_score_of_what_was_done(run, windows):
     carries, _, _ = run
     estimator = _estimator(behaviour_loss=losses.behaviour_loss(REFERENCE))
     gradient, _, _ = jax.jit(estimator.estimate)(jax.random.key(1), _theta(), carries[1])
     keys = jax.random.split(jax.random.key(1), NUM_TASKS)
 
     @jax.jit
-    def chunks_and_values(key, life):
-        support, query, keys, _ = _window(key, _theta(), life)
-        phi, seen = life.phi, []
-        for index in range(WINDOW + 1):
-            chunk = query if index == WINDOW else _row(support, index)
-            outputs = JUDGE.predict(_theta(), phi, chunk)
-            every = [
-                JUDGE.predict(_theta(), phi, chunk._replace(action=jnp.full_like(chunk.action, a)))
-                for a in range(mdp.NUM_ACTIONS)
-            ]
-            values = jnp.stack([one.value for one in every], axis=-1)
-            seen.append((chunk.action, chunk.reward, chunk.truncated, outputs.target, values))
-            if index < WINDOW:
-                phi = LEARNER.adapt(LEARNER.noise(keys[index]), _theta(), phi, chunk)
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *seen)
+    @jax.vmap
+    def chunks_and_values(window, phi):
+        support, query, keys, key_query = window
+
+        def watch(phi, given):
+            chunk, key = given
+
+            def values_of(action):
+                acted = chunk._replace(action=jnp.full_like(chunk.action, action))
+                return JUDGE.predict(_theta(), phi, acted).value
+
+            values = jax.vmap(values_of, out_axes=-1)(jnp.arange(mdp.NUM_ACTIONS))
+            target = JUDGE.predict(_theta(), phi, chunk).target
+            seen = chunk.action, chunk.reward, chunk.truncated, target, values
+            return LEARNER.adapt(LEARNER.noise(key), _theta(), phi, chunk), seen
+
+        chunks = jax.tree.map(lambda some, last: jnp.stack([*some, last]), support, query)
+        _, seen = jax.lax.scan(watch, phi, (chunks, jnp.stack([*keys, key_query])))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), seen)
 
     epsilon = 1 / (1 + np.exp(-THETA["epsilon"]))
     scores = []
+    seen = jax.device_get(chunks_and_values(windows, carries[1].life.phi))
     for index in range(NUM_TASKS):
-        row = jax.device_get(chunks_and_values(keys[index], _row(carries[1].life, index)))
-        action, reward, truncated, target, values = row
+        action, reward, truncated, target, values = _row(seen, index)
         num_steps = len(action)
         assert num_steps == (WINDOW + 1) * NUM_STEPS
         for stream in range(NUM_STREAMS):
@@ -265,24 +275,29 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run):
 
 def test_adam_with_a_floor_has_finite_meta_gradients_where_nothing_moves():
     """Rewards of zero and a rectifier that is off leave gradients of exactly zero."""
-    for floor, finite in ((1e-8, True), (0.0, False)):
-        rule = optax.scale_by_adam(eps_root=floor)
-        learner = _learner(FAMILY, optimizer=rule)
+    chunk = jax.eval_shape(_chunk)
 
-        def value(rate, learner=learner):
-            theta = {**_theta(), "rate": rate}
-            phi = learner.begin(jax.random.key(0), theta)
-            zeros = jax.tree.map(jnp.zeros_like, phi.weights)
-            phi = phi._replace(weights=zeros, target=zeros)
-            chunk = jax.tree.map(jnp.zeros_like, _window_chunk())
-            for index in range(2):
-                phi = learner.adapt(learner.noise(jax.random.key(index)), theta, phi, chunk)
-            return jnp.sum(learner.predict(theta, phi, chunk).value)
+    @jax.jit
+    @jax.grad
+    def slope(rate, floor):
+        learner = _learner(FAMILY, optimizer=optax.scale_by_adam(eps_root=floor))
+        theta = {**_theta(), "rate": rate}
+        phi = learner.begin(jax.random.key(0), theta)
+        zeros = jax.tree.map(jnp.zeros_like, phi.weights)
+        phi = phi._replace(weights=zeros, target=zeros)
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), chunk)
 
-        assert bool(np.isfinite(jax.jit(jax.grad(value))(_theta()["rate"]))) == finite
+        def adapt(phi, key):
+            return learner.adapt(learner.noise(key), theta, phi, nothing), None
+
+        phi, _ = jax.lax.scan(adapt, phi, jax.random.split(jax.random.key(0)))
+        return jnp.sum(learner.predict(theta, phi, nothing).value)
+
+    assert np.isfinite(slope(_theta()["rate"], 1e-8))
+    assert not np.isfinite(slope(_theta()["rate"], 0.0))
 
 
-def _window_chunk():
+def _chunk():
     theta = _theta()
     phi = LEARNER.begin(jax.random.key(0), theta)
     source = PROBLEM.source
@@ -291,17 +306,23 @@ def _window_chunk():
 
 
 def test_separate_copies_are_runs_of_their_own():
-    rule = outer.once(_estimator(num_tasks=1), optax.sgd(0.1))
+    problem = PROBLEM._replace(num_adaptations=4)
+    estimator = _estimator(num_tasks=1, problem=problem, window=1, judge=None)
+    rule = outer.once(estimator, optax.sgd(0.1))
     apart = outer.separate(rule, Layout.build(3, num_devices=1, whole=True))
-    thetas = jax.tree.map(lambda value: value + jnp.arange(3) / 10, _theta())
-    carry = apart.init(jax.random.key(0), thetas)
-    after, _, info = jax.jit(apart.update)(jax.random.key(1), thetas, carry)
-    one, _, info_one = jax.jit(rule.update)(
-        jax.random.split(jax.random.key(1), 3)[2], _row(thetas, 2), _row(carry, 2)
-    )
+    thetas = jax.tree.map(lambda value: value + np.arange(3) / 10, _theta())
+
+    @jax.jit
+    def run():
+        carry = apart.init(jax.random.key(0), thetas)
+        together = apart.update(jax.random.key(1), thetas, carry)
+        third = jax.random.split(jax.random.key(1), 3)[2]
+        alone = rule.update(third, _row(thetas, 2), _row(carry, 2))
+        return together, alone, apart.deploy(thetas, carry)
+
+    (after, _, info), (one, _, info_one), deployed = jax.device_get(run())
     for name in THETA:
         np.testing.assert_allclose(after[name][2], one[name], rtol=1e-9)
     assert info["env_steps"] == 3 * info_one["env_steps"]
-    deployed = apart.deploy(thetas, carry)
     for name in THETA:
         np.testing.assert_allclose(deployed[name], thetas[name][1], rtol=1e-12)
