@@ -1,6 +1,6 @@
 """Attention memories against numpy, and their two forms against each other."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -28,17 +28,17 @@ MODULES = {
 }
 
 
+@cache
 def _with_parameters(module, dtype, *, num_steps=T):
     """Parameters drawn anew, since those that start at zero would hide mistakes."""
-    xs = jax.random.normal(jax.random.key(1), (num_steps, B, F), dtype)
-    drawn = jax.eval_shape(module.init, jax.random.key(0), xs[:1])["params"]
-    leaves, structure = jax.tree.flatten(drawn)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    leaves = [
-        0.5 * jax.random.normal(key, leaf.shape, dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, leaves), xs
+    random = np.random.default_rng(0)
+    xs = random.normal(size=(num_steps, B, F)).astype(dtype)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), xs[:1])["params"]
+
+    def draw(leaf):
+        return (0.5 * random.normal(size=leaf.shape)).astype(dtype)
+
+    return jax.tree.map(draw, shapes), xs
 
 
 @partial(jax.jit, static_argnums=0)
@@ -58,15 +58,24 @@ def _stepwise(module, parameters, xs):
     return jax.lax.scan(step, module.initial_memory(), xs)[1]
 
 
+def _streams_stepwise(module, parameters, xs):
+    """All streams ``[T, B, F]``, step by step."""
+    return jax.vmap(lambda x: _stepwise(module, parameters, x), 1, 1)(xs)
+
+
+@partial(jax.jit, static_argnums=0)
+def _both_forms(module, parameters, xs):
+    return _whole(module, parameters, xs), _streams_stepwise(module, parameters, xs)
+
+
 @pytest.fixture(params=MODULES, scope="module")
 def module(request):
     return MODULES[request.param]
 
 
 def test_step_by_step_equals_the_whole_trial(module):
-    parameters, xs = _with_parameters(module, jnp.float32)
-    whole = _whole(module, parameters, xs)
-    stepwise = jax.vmap(lambda x: _stepwise(module, parameters, x), 1, 1)(xs)
+    parameters, xs = _with_parameters(module, np.float32)
+    whole, stepwise = _both_forms(module, parameters, xs)
     np.testing.assert_allclose(stepwise, whole, rtol=1e-5, atol=1e-6)
 
 
@@ -75,26 +84,30 @@ def test_step_by_step_equals_the_whole_trial(module):
     [MODULES["snail"], MODULES["transformer-rotary"], MODULES["transformer-relative-window"]],
 )
 def test_both_forms_have_the_same_gradient(module, x64):
-    parameters, xs = _with_parameters(module, jnp.float64)
-    weigh = jax.random.normal(jax.random.key(3), _whole(module, parameters, xs).shape)
+    parameters, xs = _with_parameters(module, np.float64)
 
-    def whole(parameters):
-        ys = _whole(module, parameters, xs)
-        return jnp.sum(jnp.sin(weigh * ys)), ys
+    @jax.jit
+    def both(parameters):
+        def summed(form):
+            def fn(parameters):
+                ys = form(module, parameters, xs)
+                weigh = jax.random.normal(jax.random.key(3), ys.shape)
+                return jnp.sum(jnp.sin(weigh * ys)), ys
 
-    def stepwise(parameters):
-        ys = jax.vmap(lambda x: _stepwise(module, parameters, x), 1, 1)(xs)
-        return jnp.sum(jnp.sin(weigh * ys)), ys
+            return jax.grad(fn, has_aux=True)(parameters)
 
-    got, expected = (jax.jit(jax.grad(fn, has_aux=True))(parameters) for fn in (whole, stepwise))
+        return summed(_whole), summed(_streams_stepwise)
+
+    got, expected = both(parameters)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), got, expected
     )
 
 
 def test_the_future_changes_nothing_and_the_past_does(module):
-    parameters, xs = _with_parameters(module, jnp.float32)
-    before, after = (_whole(module, parameters, one) for one in (xs, xs.at[3].add(1.0)))
+    parameters, xs = _with_parameters(module, np.float32)
+    later = xs + np.array(np.arange(T) == 3, np.float32)[:, None, None]
+    before, after = (jax.device_get(_both_forms(module, parameters, one)[0]) for one in (xs, later))
     np.testing.assert_array_equal(before[:3], after[:3])
     assert np.all(np.max(np.abs(before - after)[3:6], axis=(1, 2)) > 1e-3)
 
@@ -102,8 +115,8 @@ def test_the_future_changes_nothing_and_the_past_does(module):
 @pytest.mark.parametrize("name", ["snail", "transformer-rotary"])
 def test_a_stream_alone_equals_the_same_stream_among_others(name):
     module = MODULES[name]
-    parameters, xs = _with_parameters(module, jnp.float32)
-    whole = _whole(module, parameters, xs)
+    parameters, xs = _with_parameters(module, np.float32)
+    whole = jax.device_get(_whole(module, parameters, xs))
     np.testing.assert_allclose(
         _whole(module, parameters, xs[:, 1:2]), whole[:, 1:2], rtol=1e-5, atol=1e-6
     )
@@ -139,40 +152,47 @@ def _naive_attention(module, parameters, xs):
 @pytest.mark.parametrize("context", [3, T])
 def test_cached_attention_equals_full_attention_in_numpy(positions, context, x64):
     module = CausalAttention(2, 4, 3, context, positions, max_distance=2)
-    parameters, xs = _with_parameters(module, jnp.float64)
-    whole = _whole(module, parameters, xs)
-    memory = module.initial_memory()
+    parameters, xs = _with_parameters(module, np.float64)
+
+    @jax.jit
+    def both(parameters, xs):
+        def step(memory, timed):
+            y, memory = module.apply({"params": parameters}, memory, *timed, method="step")
+            return memory, y
+
+        times = jnp.arange(T, dtype=jnp.int32)
+        stepwise = jax.lax.scan(step, module.initial_memory(), (times, xs[:, 0]))[1]
+        return _whole(module, parameters, xs)[:, 0], stepwise
+
+    whole, stepwise = both(parameters, xs)
     expected = _naive_attention(module, parameters, xs[:, 0])
-    np.testing.assert_allclose(whole[:, 0], expected, rtol=1e-10)
-    for time in range(T):
-        y, memory = module.apply(
-            {"params": parameters}, memory, jnp.int32(time), xs[time, 0], method="step"
-        )
-        np.testing.assert_allclose(y, expected[time], rtol=1e-10)
+    np.testing.assert_allclose(whole, expected, rtol=1e-10)
+    np.testing.assert_allclose(stepwise, expected, rtol=1e-10)
 
 
 def test_scores_with_rotary_positions_depend_on_the_distance_only(x64):
-    query, key = jax.random.normal(jax.random.key(0), (2, 6), jnp.float64)
+    query, key = np.random.default_rng(0).normal(size=(2, 6))
+    turned = jax.jit(rotate)
 
     def score(t, s):
-        return jnp.dot(rotate(query, jnp.asarray(t)), rotate(key, jnp.asarray(s)))
+        return np.dot(turned(query, t), turned(key, s))
 
     np.testing.assert_allclose(score(12, 9), score(105, 102), rtol=1e-10)
     assert abs(score(12, 9) - score(12, 8)) > 1e-3
-    np.testing.assert_allclose(jnp.linalg.norm(rotate(key, jnp.asarray(5))), jnp.linalg.norm(key))
+    np.testing.assert_allclose(np.linalg.norm(turned(key, 5)), np.linalg.norm(key))
 
 
 @pytest.mark.parametrize("positions", ["rotary", "relative"])
 def test_a_window_full_of_the_same_steps_reads_the_same_at_any_time(positions, x64):
     module = CausalAttention(2, 4, 3, 3, positions)
-    parameters, xs = _with_parameters(module, jnp.float64)
-    repeated = jnp.concatenate([xs[:3], xs[3:6], xs[:1], xs[3:6]])
-    ys = _whole(module, parameters, repeated)
+    parameters, xs = _with_parameters(module, np.float64)
+    repeated = np.concatenate([xs[:3], xs[3:6], xs[:1], xs[3:6]])
+    ys = jax.device_get(_whole(module, parameters, repeated))
     np.testing.assert_allclose(ys[5], ys[9], rtol=1e-10)
 
 
 def test_toeplitz_puts_values_by_distance():
-    got = toeplitz(jnp.asarray([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    got = jax.jit(toeplitz)(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
     lower = np.tril(got)
     np.testing.assert_array_equal(lower[0], [[1, 0, 0], [2, 1, 0], [3, 2, 1]])
     np.testing.assert_array_equal(lower[1], [[4, 0, 0], [5, 4, 0], [6, 5, 4]])
@@ -184,12 +204,12 @@ def test_toeplitz_puts_values_by_distance():
 def test_a_dilated_causal_convolution_by_hand():
     module = DenseBlock(filters=1, dilation=2)
     # Columns: candidate and gate of the present step, then of the step 2 before.
-    parameters = {"taps": {"kernel": jnp.asarray([[1.0, 0.5, 10.0, -1.0]])}, "bias": jnp.ones(2)}
-    xs = jnp.asarray([0.1, 0.2, 0.3, -0.4])[:, None, None]
+    parameters = {"taps": {"kernel": np.array([[1.0, 0.5, 10.0, -1.0]])}, "bias": np.ones(2)}
+    xs = np.array([0.1, 0.2, 0.3, -0.4])[:, None, None]
     candidate = np.array([0.1 + 1, 0.2 + 1, 0.3 + 10 * 0.1 + 1, -0.4 + 10 * 0.2 + 1])
     gate = np.array([0.05 + 1, 0.1 + 1, 0.15 - 0.1 + 1, -0.2 - 0.2 + 1])
     expected = np.tanh(candidate) / (1 + np.exp(-gate))
-    ys = _whole(module, parameters, xs)
+    ys = jax.device_get(_whole(module, parameters, xs))
     np.testing.assert_allclose(ys[:, 0, 0], expected, rtol=1e-6)
 
 
@@ -211,14 +231,14 @@ def test_the_default_blocks_are_those_of_the_paper():
 
 def test_steps_past_the_length_see_the_last_steps():
     short, long = (SNAIL(n, input_size=3, blocks=_BLOCKS[:1]) for n in (5, 8))
-    parameters, xs = _with_parameters(long, jnp.float32, num_steps=8)
+    parameters, xs = _with_parameters(long, np.float32, num_steps=8)
     # Both have dilations 1, 2, 4, so that convolutions do not notice the end ...
-    convolved = _whole(long, parameters, xs)[:, 0]
+    convolved = jax.device_get(_whole(long, parameters, xs))[:, 0]
     np.testing.assert_allclose(_stepwise(short, parameters, xs[:, 0]), convolved, rtol=1e-5)
     # ... and attention sees a window of 5.
     short = SNAIL(5, input_size=3, blocks=_BLOCKS[:2])
-    parameters, xs = _with_parameters(short, jnp.float32, num_steps=1)
-    xs = jax.random.normal(jax.random.key(4), (8, F))
+    parameters, xs = _with_parameters(short, np.float32, num_steps=1)
+    xs = np.random.default_rng(4).normal(size=(8, F)).astype(np.float32)
     ys = np.asarray(_stepwise(short, parameters, xs))
     attention = CausalAttention(1, 2, 4, context=5)
     expected = _naive_attention(attention, parameters["layers_3"], ys[:, :-4])

@@ -1,6 +1,7 @@
 """What algorithms whose trials are lifetimes must keep to, beside ``test_protocol.py``."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import protocol
 import pytest
@@ -17,9 +18,13 @@ SIZES = protocol.LIFETIME_SIZES
 def test_another_number_of_streams_is_refused(name):
     """The rows of a replay buffer are streams."""
     algorithm = protocol.run(name).algorithm
-    theta = algorithm.init(jax.random.key(0)).theta
+
+    def evaluate(theta):
+        return metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, num_streams=3)
+
+    theta = jax.eval_shape(algorithm.init, jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match="num_streams"):
-        metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, num_streams=3)
+        jax.eval_shape(evaluate, theta)
 
 
 def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
@@ -27,37 +32,48 @@ def test_what_survives_the_end_of_an_episode_goes_on_in_a_lifetime():
     family = metajax.tasks.make("two-step", switch_probability=1.0)
     sizes = {**SIZES, "num_steps": 2, "num_streams": 2, "lifetime": 12}
     algorithm = metajax.make("dqn", family, **sizes)
-    theta, task = algorithm.init(jax.random.key(0)).theta, family.sample(jax.random.key(2))
-
-    def rich_after(num_adaptations):
-        def last_state(key):
-            trial = algorithm.adapt(key, theta, task, num_adaptations=num_adaptations)
-            return trial.source.streams.env_state
-
-        return jax.jit(last_state)(jax.random.key(1)).rich
 
     # Each chunk and the query are an episode: three chunks make an even number of switches.
-    np.testing.assert_array_equal(rich_after(3), task.rich)
-    np.testing.assert_array_equal(rich_after(0), ~task.rich)
+    @jax.jit
+    def rich_after(key):
+        theta, task = algorithm.learner.init(key), family.sample(jax.random.key(2))
+        last = [
+            algorithm.adapt(key, theta, task, num_adaptations=number).source.streams.env_state.rich
+            for number in (3, 0)
+        ]
+        return task.rich, *last
+
+    rich, after_four, after_one = jax.device_get(rich_after(jax.random.key(1)))
+    np.testing.assert_array_equal(after_four, rich)
+    np.testing.assert_array_equal(after_one, ~rich)
 
 
 def test_episodes_of_their_own_are_refused_where_something_survives():
     algorithm = metajax.make("dqn", metajax.tasks.make("two-step"), **SIZES)
-    theta = algorithm.init(jax.random.key(0)).theta
+
+    def evaluate(theta):
+        return metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, explore=False)
+
+    theta = jax.eval_shape(algorithm.init, jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match="explore: false is not possible on two-step"):
-        metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=2, explore=False)
+        jax.eval_shape(evaluate, theta)
 
 
 def test_a_trial_gets_the_mean_of_the_settings_of_all_tasks():
     algorithm = metajax.make("meta-gradient-dqn", toys.arms(), **SIZES, window=1, per_task=True)
-    state = jax.jit(algorithm.init)(jax.random.key(0))
     num_tasks = SIZES["num_tasks"]
-    assert {leaf.shape for leaf in jax.tree.leaves(state.theta)} == {(num_tasks,)}
-    apart = jax.tree.map(lambda leaf: leaf + np.arange(num_tasks), state.theta)
-    deployed = algorithm.deploy(state._replace(theta=apart))
+
+    @jax.jit
+    def run(key):
+        state = algorithm.init(key)
+        apart = jax.tree.map(lambda leaf: leaf + jnp.arange(num_tasks), state.theta)
+        return state.theta, apart, algorithm.deploy(state._replace(theta=apart))
+
+    theta, apart, deployed = jax.device_get(run(jax.random.key(0)))
+    assert {leaf.shape for leaf in jax.tree.leaves(theta)} == {(num_tasks,)}
     for name, value in deployed.items():
         np.testing.assert_allclose(value, apart[name].mean(), rtol=1e-6)
-    task = algorithm.family.sample(jax.random.key(2))
+    task = jax.eval_shape(algorithm.family.sample, jax.random.key(2))
     trial = jax.eval_shape(algorithm.adapt, jax.random.key(1), deployed, task)
     assert trial.returns.shape == (SIZES["num_points"] + 1,)
 
@@ -109,16 +125,17 @@ def _assert_replayed(generator, assert_same):
     except ValueError as error:  # not of this version of jax
         pytest.skip(str(error))
     algorithm = protocol.make("maml-dqn")
-    learner, theta = algorithm.learner, algorithm.init(jax.random.key(0)).theta
-    task = algorithm.family.sample(jax.random.key(2))
-    trial = jax.jit(lambda key: algorithm.adapt(key, theta, task))(key)
+    learner = algorithm.learner
 
     @jax.jit
-    def repeated(trial):
+    def both(key):
+        theta = learner.init(jax.random.key(0))
+        trial = algorithm.adapt(key, theta, algorithm.family.sample(jax.random.key(2)))
         phi = learner.begin(trial.keys.begin, theta)
-        return replay(learner, theta, phi, trial.support, trial.keys.adapt)[0]
+        again = replay(learner, theta, phi, trial.support, trial.keys.adapt)[0]
+        return again.weights, trial.phi.weights
 
-    assert_same(repeated(trial).weights, trial.phi.weights, rtol=1e-5, atol=1e-6)
+    assert_same(*both(key), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.xdist_group("dqn")
@@ -128,9 +145,14 @@ def test_counts_of_transitions_end_where_integers_do():
     learner, trial = run.algorithm.learner, protocol.row_of(run.trials, 0)
     last = np.iinfo(np.int32).max
     phi = trial.phi._replace(env_steps=np.int32(last - 1))
-    noise = learner.noise(jax.random.key(3))
-    phi = jax.jit(learner.adapt)(noise, run.theta, phi, trial.query)
-    assert phi.env_steps == last
+
+    @jax.jit
+    def env_steps(phi):
+        return learner.adapt(
+            learner.noise(jax.random.key(3)), run.theta, phi, trial.query
+        ).env_steps
+
+    assert env_steps(phi) == last
 
 
 def test_points_of_a_long_lifetime_do_not_overflow():
@@ -142,8 +164,9 @@ def test_points_of_a_long_lifetime_do_not_overflow():
 def test_a_chunk_that_is_longer_than_the_buffer_is_refused():
     sizes = {**SIZES, "num_steps": 12, "lifetime": 24}
     algorithm = metajax.make("dqn", toys.arms(), **sizes)
+    theta = jax.eval_shape(algorithm.init, jax.random.key(0)).theta
     with pytest.raises(metajax.OptionError, match=r"buffer_size: 20 holds 10 steps.*at least 24"):
-        metajax.evaluate(algorithm, jax.random.key(0), algorithm.init(jax.random.key(0)).theta)
+        jax.eval_shape(lambda theta: metajax.evaluate(algorithm, jax.random.key(0), theta), theta)
 
 
 @pytest.mark.parametrize("name", ["maml-dqn", "meta-value", "meta-policy"])

@@ -1,5 +1,7 @@
 """When the first state of the next episode is drawn, on a family that shows what was drawn."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ LENGTH, NUM_STREAMS, NUM_STEPS, NUM_CHUNKS = 2, 3, 5, 4
 EPISODES = 4
 
 
+@functools.cache
 def _numbers(restarts: Restarts = "step") -> TaskFamily:
     """Episodes of two steps; each shows the number that its reset has drawn."""
     spec = Spec("numbers", (), Discrete(2), LENGTH, episodes_per_trial=EPISODES)
@@ -71,6 +74,7 @@ def _trial(family):
     return jax.device_get(jax.jit(problem.run)(jax.random.key(0), (), ()).query.observation)
 
 
+@functools.cache
 def _support(family):
     problem = fresh(family, _learner(), num_streams=NUM_STREAMS)
     return jax.device_get(jax.jit(problem.run)(jax.random.key(0), (), ()).support.observation)

@@ -76,8 +76,9 @@ def _trial(key, task):
 
 
 def test_the_task_stays_fixed_through_every_episode_of_a_trial():
-    tasks = jnp.array([0.25, -3.0, 17.0])
-    trials = jax.jit(jax.vmap(_trial))(jax.random.split(jax.random.key(0), 3), tasks)
+    tasks = np.array([0.25, -3.0, 17.0], np.float32)
+    program = jax.jit(lambda key, tasks: jax.vmap(_trial)(jax.random.split(key, 3), tasks))
+    trials = jax.device_get(program(jax.random.key(0), tasks))
     for row, task in enumerate(tasks):
         np.testing.assert_array_equal(trials.support.reward[row], task)
         np.testing.assert_array_equal(trials.query.reward[row], task)
@@ -87,7 +88,7 @@ def test_the_task_stays_fixed_through_every_episode_of_a_trial():
 
 
 def test_every_stream_has_a_memory_that_lasts_its_episode():
-    trial = jax.jit(_trial)(jax.random.key(0), jnp.ones(()))
+    trial = jax.device_get(jax.jit(_trial)(jax.random.key(0), np.float32(1)))
     steps = np.arange(HORIZON)[:, None, None] + np.zeros((HORIZON, NUM_STREAMS, 1))
     for adaptation in range(NUM_ADAPTATIONS):
         expected = steps + 100 * adaptation
@@ -103,26 +104,28 @@ def maml():
     theta = algorithm.init(jax.random.key(0)).theta
     adapt = jax.jit(algorithm.problem.varied(records=("next_observation",)).run)
     trials = {
-        lifetime: adapt(jax.random.key(1), theta, toys.Walk(jnp.float32(0.5), jnp.int32(lifetime)))
+        lifetime: adapt(jax.random.key(1), theta, toys.Walk(np.float32(0.5), np.int32(lifetime)))
         for lifetime in (2, 3)
     }
-    return algorithm.learner, theta, trials
+    return algorithm.learner, *jax.device_get((theta, trials))
 
 
 def test_transitions_are_counted_once_and_padding_never(maml):
+    reached_last = jax.jit(last_reached)
     for lifetime, trial in maml[2].items():
         assert trial.env_steps == 2 * toys.NUM_STREAMS * lifetime
         for chunk in (trial.query, jax.tree.map(lambda leaf: leaf[0], trial.support)):
             mask = np.arange(4)[:, None] < np.full(toys.NUM_STREAMS, lifetime)
             np.testing.assert_array_equal(chunk.mask, mask)
             np.testing.assert_array_equal(chunk.reward[lifetime:], 0)
-            np.testing.assert_array_equal(np.asarray(chunk.terminated).sum(axis=0), 1)
+            np.testing.assert_array_equal(chunk.terminated.sum(axis=0), 1)
             assert not chunk.truncated.any()
             # The observation after the last transition: where the point came to rest.
             last = chunk.observation[lifetime - 1, :, 0]
             moved = last + np.clip(chunk.action[lifetime - 1, :, 0], -1, 1)
-            np.testing.assert_allclose(last_reached(chunk)[:, 0], moved, rtol=1e-5)
-        expected = np.asarray(trial.query.reward).sum(axis=0).mean()
+            reached = jax.device_get(reached_last(chunk))
+            np.testing.assert_allclose(reached[:, 0], moved, rtol=1e-5)
+        expected = trial.query.reward.sum(axis=0).mean()
         np.testing.assert_allclose(trial.returns[-1], expected, rtol=1e-6)
 
 
@@ -130,11 +133,9 @@ def test_log_probabilities_are_those_of_the_acting_weights(maml):
     """Collected one step at a time, and again as one block after the trial."""
     learner, theta, trials = maml
     trial = trials[3]
-    outputs = learner.predict(theta, trial.phi, trial.query)
-    mask = np.asarray(trial.query.mask)
-    np.testing.assert_allclose(
-        np.asarray(outputs.log_prob)[mask], trial.query.log_prob[mask], rtol=1e-5, atol=1e-6
-    )
+    found = jax.device_get(jax.jit(learner.predict)(theta, trial.phi, trial.query).log_prob)
+    mask = trial.query.mask
+    np.testing.assert_allclose(found[mask], trial.query.log_prob[mask], rtol=1e-5, atol=1e-6)
 
 
 def test_an_inner_step_is_reinforce(maml):
@@ -142,39 +143,52 @@ def test_an_inner_step_is_reinforce(maml):
     learner, theta, trials = maml
     trial = trials[3]
     chunk = jax.tree.map(lambda leaf: leaf[0], trial.support)
-    phi = learner.begin(jax.random.key(0), theta)
 
-    def loss(weights):
-        outputs = learner.predict(theta, phi._replace(fast=weights), chunk)
-        return -jnp.sum(jnp.where(chunk.mask, outputs.log_prob * chunk.advantage, 0)) / 9
+    @jax.jit
+    def written_out(theta):
+        phi = learner.begin(jax.random.key(0), theta)
 
-    expected = jax.tree.map(lambda w, g: w - 0.3 * g, theta, jax.grad(loss)(theta))
+        def loss(weights):
+            outputs = learner.predict(theta, phi._replace(fast=weights), chunk)
+            return -jnp.sum(jnp.where(chunk.mask, outputs.log_prob * chunk.advantage, 0)) / 9
+
+        after = jax.tree.map(lambda w, g: w - 0.3 * g, theta, jax.grad(loss)(theta))
+        return after, losses.returns_to_go(chunk.reward, chunk.mask, 0.99)
+
+    expected, returns = written_out(theta)
     for got, wanted in zip(*map(jax.tree.leaves, (trial.phi.fast, expected)), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
-    returns = losses.returns_to_go(chunk.reward, chunk.mask, 0.99)
     np.testing.assert_allclose(chunk.target, returns, rtol=1e-4, atol=1e-4)
 
 
 def test_a_trial_can_be_stopped_and_resumed(assert_same):
     """Adaptations one by one, or as many as there are keys, are those of the whole trial."""
-    problem, theta, task = _problem(), jnp.zeros(()), jnp.float32(2.0)
+    problem, theta, task = _problem(), np.float32(0), np.float32(2)
+
+    @jax.jit
+    def whole(key):
+        _, _, _, key_chunks = jax.random.split(key, 4)
+        trial = problem.run(key, theta, task)
+        chunk_keys = jax.random.split(key_chunks, NUM_ADAPTATIONS + 1)[:-1]
+        return trial, Noise(chunk_keys, jax.random.split(trial.keys.adapt, NUM_ADAPTATIONS))
+
     key = jax.random.key(3)
-    trial = jax.jit(problem.run)(key, theta, task)
-    _, _, _, key_chunks = jax.random.split(key, 4)
-    chunk_keys = jax.random.split(key_chunks, NUM_ADAPTATIONS + 1)
-    adapt_keys = jax.random.split(trial.keys.adapt, NUM_ADAPTATIONS)
-    life = problem.start(key, theta, task)
-    chunks = []
-    for index in range(NUM_ADAPTATIONS):
-        noise = Noise(chunk_keys[index], adapt_keys[index])
-        life, chunk = jax.jit(problem.advance)(noise, theta, life)
-        chunks.append(chunk)
-    assert_same(trial.phi, life.phi)
-    assert_same(trial.support, jax.tree.map(lambda *leaves: jnp.stack(leaves), *chunks))
-    keys = Noise(chunk_keys[:-1], adapt_keys)
-    life, chunks, measured = jax.jit(problem.proceed)(keys, theta, problem.start(key, theta, task))
+    trial, noise = whole(key)
+    start = jax.jit(problem.start)(key, theta, task)
+
+    @jax.jit
+    def one_by_one(noise, life):
+        chunks = []
+        for index in range(NUM_ADAPTATIONS):
+            now = jax.tree.map(lambda keys, i=index: keys[i], noise)
+            life, chunk = problem.advance(now, theta, life)
+            chunks.append(chunk)
+        return life.phi, jax.tree.map(lambda *leaves: jnp.stack(leaves), *chunks)
+
+    assert_same((trial.phi, trial.support), one_by_one(noise, start))
+    life, chunks, measured = jax.jit(problem.proceed)(noise, theta, start)
     assert_same((trial.phi, trial.support), (life.phi, chunks))
-    np.testing.assert_array_equal(measured.score, trial.returns[:-1])
+    np.testing.assert_array_equal(measured.score, jax.device_get(trial.returns)[:-1])
 
 
 # --- Tasks that never pay --------------------------------------------------------------
@@ -199,8 +213,7 @@ def test_a_trial_without_reward_changes_nothing(options, assert_same):
         "maml", barren, inner_clip=0.5, max_grad_norm=1.0, optimizer="sgd", **options
     )
     state = algorithm.init(jax.random.key(0))
-    step = jax.jit(algorithm.step)
-    after, info = step(jax.random.key(1), state)
+    after, info = jax.device_get(jax.jit(algorithm.step)(jax.random.key(1), state))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, info)))
     assert_same(state.theta, after.theta)
     assert info["gradient_norm"] == 0
@@ -217,6 +230,7 @@ def test_a_trial_without_reward_is_finite_for_a_value_baseline_and_reptile():
 
 def test_counts_of_many_tasks_do_not_wrap_around():
     layout = metajax.Layout.build(4, microbatch=2, num_devices=1)
-    rows = jnp.full(4, 10**9, jnp.int32)
-    mean = layout.mean(lambda _, block: sum_rows({"env_steps": block}), (), rows)
+    mean = jax.jit(
+        lambda rows: layout.mean(lambda _, block: sum_rows({"env_steps": block}), (), rows)
+    )(np.full(4, 10**9, np.int32))
     assert mean["env_steps"] == pytest.approx(1e9)
