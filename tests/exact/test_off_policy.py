@@ -29,18 +29,18 @@ def _stretch(seed: int, ends: float = 0.4) -> dict[str, Any]:
     truncated = (rng.random(T) < ends / 2) & ~terminated
     states = rng.normal(size=T + 1)
     return {
-        "v_tm1": jnp.asarray(states[:-1]),
-        "v_t": jnp.where(truncated, rng.normal(size=T), states[1:]),
-        "r_t": jnp.asarray(rng.normal(size=T)),
-        "terminated": jnp.asarray(terminated),
-        "truncated": jnp.asarray(truncated),
-        "rho": jnp.asarray(rng.lognormal(size=T)),
+        "v_tm1": states[:-1],
+        "v_t": np.where(truncated, rng.normal(size=T), states[1:]),
+        "r_t": rng.normal(size=T),
+        "terminated": terminated,
+        "truncated": truncated,
+        "rho": rng.lognormal(size=T),
     }
 
 
 def _segments(data):
     """Where stretches begin and end that no episode's end interrupts."""
-    ends = np.flatnonzero(np.asarray(data["terminated"] | data["truncated"])) + 1
+    ends = np.flatnonzero(data["terminated"] | data["truncated"]) + 1
     cuts = [0, *ends, T]
     return [slice(a, b) for a, b in itertools.pairwise(cuts) if a < b]
 
