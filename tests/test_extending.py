@@ -79,13 +79,18 @@ def test_what_is_trained_has_returns(page, name, shape):
 
 def test_a_family_of_three_functions(page):
     family = page.spring_family()
-    stiffness = family.sample(jax.random.key(0))
-    state, _ = family.reset(jax.random.key(1), stiffness)
 
-    def step(state, key):
-        return family.step(key, stiffness, state, np.zeros(1, np.float32))
+    @jax.jit
+    def run():
+        stiffness = family.sample(jax.random.key(0))
+        state, _ = family.reset(jax.random.key(1), stiffness)
 
-    _, steps = jax.lax.scan(step, state, jax.random.split(jax.random.key(2), 25))
+        def step(state, key):
+            return family.step(key, stiffness, state, np.zeros(1, np.float32))
+
+        return stiffness, jax.lax.scan(step, state, jax.random.split(jax.random.key(2), 25))[1]
+
+    stiffness, steps = jax.device_get(run())
     np.testing.assert_array_equal(np.flatnonzero(steps.truncated), [9, 19])
     assert np.isfinite(page.spring_history["returns"]).all()
     # Nothing pushes, so that the spring keeps its energy, up to the size of the steps.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from metajax.core.family import Discrete, Spec, TaskFamily, TimeStep
 from metajax.core.problem import Problem
@@ -100,7 +101,9 @@ def chunk_of(mdp: MDP, state, action, theta) -> Chunk:
 def expectation_chunk(mdp: MDP, theta) -> Chunk:
     """A chunk that holds every trajectory exactly as often as it happens."""
     trajectories = enumerate_trajectories(mdp)
-    probability = np.asarray(probability_of(trajectories, theta))
+    policy = scipy.special.softmax(np.asarray(theta), axis=-1)
+    chosen = policy[trajectories.state, trajectories.action]
+    probability = trajectories.probability * np.prod(chosen, axis=-1)
     for total in 4 ** np.arange(1, 7):
         counts = total * probability
         if np.allclose(counts, np.rint(counts), atol=1e-6):

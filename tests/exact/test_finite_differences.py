@@ -12,7 +12,7 @@ import mdp
 import numpy as np
 import optax
 import pytest
-from jax.flatten_util import ravel_pytree
+from vectors import raveled
 
 from metajax import inner, losses, networks, outer, tasks
 from metajax.algorithms import ALGORITHMS
@@ -53,11 +53,11 @@ def _collect(objective, learner):
         theta = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), theta)
         return theta, objective.collect(jax.random.key(2), theta)[0]
 
-    return collect()
+    return jax.device_get(collect())
 
 
 def _assert_gradient(loss, theta, step=1e-5):
-    flat, unravel = ravel_pytree(theta)
+    flat, unravel = raveled(theta)
     at = jax.jit(jax.value_and_grad(lambda point: loss(unravel(point))))  # one program for both
     gradient = np.asarray(at(flat)[1])
     directions = np.random.default_rng(3).normal(size=(4, flat.size))

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
+from vectors import raveled
 
 import metajax
 from metajax import inner, networks
@@ -23,29 +24,34 @@ KEY = jax.random.key(1)
 
 def _begun(algorithm):
     """The first training state, in float64."""
-    state = algorithm.init(jax.random.key(0))
-    return jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf, state
-    )
+
+    @jax.jit
+    def begin(key):
+        return jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf,
+            algorithm.init(key),
+        )
+
+    return begin(jax.random.key(0))
 
 
 def _step(algorithm):
     """``(theta [P], carry) -> (meta-gradient [P], info)``, compiled, and theta as a vector."""
     state = _begun(algorithm)
-    flat, unravel = ravel_pytree(state.theta)
+    flat, unravel = raveled(state.theta)
 
     @jax.jit
     def step(point, carry):
         after, info = algorithm.step(KEY, state._replace(theta=unravel(point), carry=carry))
         return point - ravel_pytree(after.theta)[0], info, after.carry
 
-    return step, np.asarray(flat), state.carry
+    return step, flat, state.carry
 
 
 def _assert_gradient(step, theta, carry, size=1e-5):
     gradient = np.asarray(step(theta, carry)[0])
     assert np.abs(gradient).max() > 1e-3, "a gradient of zero would prove nothing"
-    directions = np.asarray(jax.random.normal(jax.random.key(3), (4, theta.size)))
+    directions = np.random.default_rng(3).normal(size=(4, theta.size))
     for direction in [*directions, gradient / np.linalg.norm(gradient)]:
         above, below = (step(theta + sign * size * direction, carry)[1]["loss"] for sign in (1, -1))
         difference = (above - below) / (2 * size)
@@ -93,9 +99,10 @@ def test_first_order_directions_by_hand(name):
             return jax.tree.map(jnp.subtract, state.theta, weights)
         return jax.grad(loss)(weights, trial.query)
 
-    tasks = [jax.jit(of_task)(key) for key in jax.random.split(KEY, SIZES["num_tasks"])]
-    expected = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *tasks)
+    tasks = jax.jit(jax.vmap(of_task))(jax.random.split(KEY, SIZES["num_tasks"]))
+    expected = jax.tree.map(lambda leaf: np.mean(leaf, axis=0), jax.device_get(tasks))
     after, _ = jax.jit(algorithm.step)(KEY, state)
+    state, after = jax.device_get((state, after))
     for leaf, start, end in zip(
         *map(jax.tree.leaves, (expected, state.theta, after.theta)), strict=True
     ):
@@ -111,14 +118,19 @@ def test_prototypical_logits_by_hand():
     double = networks.Predictor(lambda key: 2.0, lambda weights, inputs: weights * inputs)
     learner = inner.prototypes(spec, double)
     support = metajax.Examples(
-        jnp.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]), jnp.array([0, 1, 0, 1])
+        np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]), np.array([0, 1, 0, 1])
     )
-    phi = learner.begin(KEY, 2.0)
+    query = metajax.Examples(np.array([[1.0, 0.0], [2.0, 2.0]]), np.array([0, 1]))
+
+    @jax.jit
+    def run():
+        phi = learner.begin(KEY, 2.0)
+        adapted = learner.adapt(KEY, 2.0, phi, support)
+        return phi, adapted, learner.predict(2.0, adapted, query)
+
+    phi, adapted, logits = run()
     np.testing.assert_array_equal(phi, np.zeros((3, 2)))
-    phi = learner.adapt(KEY, 2.0, phi, support)
-    np.testing.assert_array_equal(phi, [[2, 0], [4, 2], [0, 0]])
-    query = metajax.Examples(jnp.array([[1.0, 0.0], [2.0, 2.0]]), jnp.array([0, 1]))
-    logits = learner.predict(2.0, phi, query)
+    np.testing.assert_array_equal(adapted, [[2, 0], [4, 2], [0, 0]])
     np.testing.assert_array_equal(logits, [[0, -8, -4], [-20, -4, -32]])
 
 
@@ -171,6 +183,7 @@ def test_truncated_gradient_without_that_of_gradients_by_hand():
 
     expected, gradient = jax.jit(jax.value_and_grad(of_lives))(state.theta)
     after, info = jax.jit(algorithm.step)(KEY, state)
+    gradient, state, after = jax.device_get((gradient, state, after))
     np.testing.assert_allclose(info["loss"], expected, rtol=1e-9)
     for leaf, start, end in zip(
         *map(jax.tree.leaves, (gradient, state.theta, after.theta)), strict=True
@@ -179,10 +192,10 @@ def test_truncated_gradient_without_that_of_gradients_by_hand():
 
 
 def test_inputs_of_a_learned_optimizer_by_hand():
-    gradients = jnp.array([1.0, -np.exp(-5.0), 0.0, 2 * np.exp(-11.0), -np.exp(20.0)])
+    gradients = np.array([1.0, -np.exp(-5.0), 0.0, 2 * np.exp(-11.0), -np.exp(20.0)])
     expected = [[0, 1], [-0.5, -1], [-1, 0], [-1, 2 / np.e], [2, -1]]
-    np.testing.assert_allclose(inner.log_and_sign(gradients), expected, rtol=1e-12)
-    slopes = jax.vmap(jax.jacfwd(inner.log_and_sign))(gradients)
+    np.testing.assert_allclose(jax.jit(inner.log_and_sign)(gradients), expected, rtol=1e-12)
+    slopes = jax.jit(jax.vmap(jax.jacfwd(inner.log_and_sign)))(gradients)
     assert np.isfinite(slopes).all()
 
 

@@ -75,8 +75,6 @@ def test_episodes_of_different_lengths_count_alike():
             value = jnp.sum(policy * (mdp.reward + going_on * (mdp.transition @ value)), axis=-1)
         return mdp.start @ value
 
-    @jax.jit
-    @jax.vmap
     def of_query(state, action, mask):
         query = m.chunk_of(mdp, state[None], action[None], theta)
         query = query._replace(mask=mask[:, None], reward=jnp.where(mask[:, None], query.reward, 0))
@@ -84,9 +82,14 @@ def test_episodes_of_different_lengths_count_alike():
         empty = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), support)
         return _meta_gradient(objective, learner, empty, query)
 
-    gradients = of_query(trajectories.state, trajectories.action, alive)
-    actual = jnp.tensordot(m.probability_of(trajectories, theta), gradients, 1)
-    np.testing.assert_allclose(actual, jax.jit(jax.grad(value))(theta), rtol=1e-10, atol=1e-12)
+    @jax.jit
+    def both():
+        gradients = jax.vmap(of_query)(trajectories.state, trajectories.action, alive)
+        actual = jnp.tensordot(m.probability_of(trajectories, theta), gradients, 1)
+        return actual, jax.grad(value)(theta)
+
+    actual, expected = both()
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 # --- Expected updates -----------------------------------------------------------
@@ -96,31 +99,33 @@ def _expected_update_gradient(mdp, surrogate):
     """Through metajax: a support of every trajectory, queries of every trajectory."""
     learner = m.tabular_learner(optax.sgd(INNER_LR), surrogate)
     objective = _objective(mdp, learner)
-    support = _stack(_annotated(learner, m.expectation_chunk(mdp, m.THETA)))
     trajectories = m.enumerate_trajectories(mdp)
-    adapted = jnp.asarray(m.THETA) + RATE * _value_gradient(mdp)(jnp.asarray(m.THETA))
 
     @jax.jit
-    @jax.vmap
-    def of_query(state, action):
-        query = m.chunk_of(mdp, state[None], action[None], adapted)
-        return _meta_gradient(objective, learner, support, query)
+    def run():
+        support = _stack(_annotated(learner, m.expectation_chunk(mdp, m.THETA)))
+        adapted = m.THETA + RATE * _value_gradient(mdp)(jnp.asarray(m.THETA))
 
-    gradients = of_query(trajectories.state, trajectories.action)
-    return jnp.tensordot(m.probability_of(trajectories, adapted), gradients, 1)
+        def of_query(state, action):
+            query = m.chunk_of(mdp, state[None], action[None], adapted)
+            return _meta_gradient(objective, learner, support, query)
+
+        gradients = jax.vmap(of_query)(trajectories.state, trajectories.action)
+        return jnp.tensordot(m.probability_of(trajectories, adapted), gradients, 1)
+
+    return np.asarray(run())
 
 
 def _value_gradient(mdp):
-    return jax.jit(jax.grad(lambda theta: m.value_of(mdp, theta)))
+    return jax.grad(lambda theta: m.value_of(mdp, theta))
 
 
 @pytest.mark.parametrize("mdp", [m.FIXED, m.STOCHASTIC], ids=["fixed", "stochastic"])
 def test_dice_is_right_for_the_expected_update(mdp):
     def objective(theta):
-        step = RATE * jax.grad(lambda point: m.value_of(mdp, point))(theta)
-        return m.value_of(mdp, theta + step)
+        return m.value_of(mdp, theta + RATE * _value_gradient(mdp)(theta))
 
-    expected = jax.jit(jax.grad(objective))(jnp.asarray(m.THETA))
+    expected = np.asarray(jax.jit(jax.grad(objective))(m.THETA))
     actual = {name: _expected_update_gradient(mdp, name) for name in ("dice", "lvc", "score")}
     np.testing.assert_allclose(actual["dice"], expected, rtol=1e-10, atol=1e-12)
     for biased in ("lvc", "score"):
@@ -128,24 +133,28 @@ def test_dice_is_right_for_the_expected_update(mdp):
 
 
 def test_score_and_lvc_are_off_by_what_their_hessians_miss():
-    mdp, theta = m.FIXED, jnp.asarray(m.THETA)
+    mdp = m.FIXED
     trajectories = m.enumerate_trajectories(mdp)
-    probability = np.asarray(m.probability_of(trajectories, theta))
     reward = mdp.reward[trajectories.state, trajectories.action]
     to_go = np.cumsum(reward[:, ::-1], axis=1)[:, ::-1]
-    gradient = _value_gradient(mdp)(theta)
-    at_adapted = np.asarray(_value_gradient(mdp)(theta + RATE * gradient)).ravel()
 
     def curvature(theta, ratio):
         """``E[sum_t f(log pi_t) A_t]`` with f the identity or the ratio."""
         log_prob = jax.nn.log_softmax(theta)[trajectories.state, trajectories.action]
         term = jnp.exp(log_prob - jax.lax.stop_gradient(log_prob)) if ratio else log_prob
+        probability = m.probability_of(trajectories, m.THETA)
         return jnp.sum(probability[:, None] * term * to_go)
 
-    for surrogate, ratio in (("score", False), ("lvc", True)):
-        hessian = np.asarray(jax.hessian(curvature)(theta, ratio)).reshape(4, 4)
+    @jax.jit
+    def run(theta):
+        at_adapted = _value_gradient(mdp)(theta + RATE * _value_gradient(mdp)(theta))
+        hessians = [jax.hessian(curvature)(theta, ratio).reshape(4, 4) for ratio in (False, True)]
+        return at_adapted.ravel(), hessians
+
+    at_adapted, hessians = jax.device_get(run(m.THETA))
+    for surrogate, hessian in zip(("score", "lvc"), hessians, strict=True):
         expected = at_adapted + RATE * hessian @ at_adapted
-        actual = np.asarray(_expected_update_gradient(mdp, surrogate)).ravel()
+        actual = _expected_update_gradient(mdp, surrogate).ravel()
         np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 

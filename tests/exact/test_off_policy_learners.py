@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 
 from metajax import inner, losses, networks
 from metajax.core.family import Discrete, Spec
@@ -54,22 +55,21 @@ def _chunk(seed):
         "log_prob": np.log(mu),
         "next_observation": np.eye(S)[after],
     }
-    chunk = Chunk(**jax.tree.map(jnp.asarray, fields))
-    return chunk, state, after, jnp.asarray(PI[state, action] / mu)
+    return Chunk(**fields), state, after, PI[state, action] / mu
 
 
-def _weights(key, values):
+def _weights(values):
     """Random tables, as flax names them."""
-    leaves, tree = jax.tree.flatten(values.init(key))
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, drawn)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape), jax.eval_shape(values.init, jax.random.key(0))
+    )
 
 
 def _initial(learner):
     """In double precision, which flax does not draw."""
-    theta = learner.init(jax.random.key(0))
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), theta)
+    theta = jax.device_get(jax.jit(learner.init)(jax.random.key(0)))
+    return jax.tree.map(np.float64, theta)
 
 
 def _values(name):
@@ -113,9 +113,13 @@ CORRECTIONS = ("per-decision", "vtrace", "retrace")
 def test_targets_inside_the_learner(name):
     chunk, state, after, rho = _chunk(0)
     learner = _learner(name)
-    weights = _weights(jax.random.key(0), _values(name))
-    outputs = learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
-    here, targets = _by_hand(name, weights, chunk, state, after, rho)
+
+    @jax.jit
+    def run(weights):
+        outputs = learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
+        return outputs, _by_hand(name, weights, chunk, state, after, rho)
+
+    outputs, (here, targets) = jax.device_get(run(_weights(_values(name))))
     np.testing.assert_allclose(outputs.value, here, rtol=1e-6)
     np.testing.assert_allclose(outputs.target, targets, rtol=1e-6)
     # The policy that acts by default is the uniform one.
@@ -127,16 +131,25 @@ def test_an_update_moves_predictions_to_targets_that_are_held_fixed(name):
     """Of a table, each entry moves by the rate times the sum of its errors over T E."""
     chunk, state, after, rho = _chunk(1)
     learner = _learner(name, updates=2)
-    weights = _weights(jax.random.key(0), _values(name))
-    phi = learner.begin(jax.random.key(1), weights)
-    adapted = learner.adapt(jax.random.key(2), weights, phi, chunk).fast
+    weights = _weights(_values(name))
+
+    @jax.jit
+    def adapt(weights):
+        phi = learner.begin(jax.random.key(1), weights)
+        return learner.adapt(jax.random.key(2), weights, phi, chunk).fast
+
+    @jax.jit
+    def errors(weights):
+        here, targets = _by_hand(name, weights, chunk, state, after, rho)
+        return here - targets
+
+    adapted = adapt(weights)
     expected = weights
     for _ in range(2):
-        here, targets = _by_hand(name, expected, chunk, state, after, rho)
-        error = np.asarray(here - targets) / (T * E)
+        error = np.asarray(errors(expected)) / (T * E)
         moved = jax.tree.map(np.array, expected)
         [layer] = [moved] if "kernel" in moved else moved.values()
-        column = np.asarray(chunk.action) if name == "retrace" else np.zeros((T, E), int)
+        column = chunk.action if name == "retrace" else np.zeros((T, E), int)
         np.subtract.at(layer["kernel"], (state, column), RATE * error)
         np.subtract.at(layer["bias"], column, RATE * error)
         expected = moved
@@ -146,14 +159,18 @@ def test_an_update_moves_predictions_to_targets_that_are_held_fixed(name):
 def test_the_policy_that_acts_is_mixed_with_the_uniform_one():
     chunk, *_ = _chunk(2)
     learner = _learner("vtrace", epsilon=0.4)
-    weights = _initial(learner)
-    outputs = learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
+
+    @jax.jit
+    def predict(weights):
+        return learner.predict(weights, learner.begin(jax.random.key(1), weights), chunk)
+
+    outputs = jax.device_get(predict(_initial(learner)))
     states = np.argmax(chunk.observation, -1)
     expected = 0.6 * PI[states] + 0.2
     np.testing.assert_allclose(np.exp(outputs.distribution), expected, rtol=1e-6)
     np.testing.assert_allclose(
         np.exp(outputs.log_prob),
-        np.take_along_axis(expected, np.asarray(chunk.action)[..., None], -1)[..., 0],
+        np.take_along_axis(expected, chunk.action[..., None], -1)[..., 0],
         rtol=1e-6,
     )
 
@@ -175,36 +192,40 @@ def test_the_actor_moves_along_the_advantages_of_the_targets(name):
     chunk, state, after, _ = _chunk(3)
     learner = _actor(name, normalize_advantages=False, value_coefficient=0.0)
     theta = _initial(learner)
-    phi = learner.begin(jax.random.key(1), theta)
-    logits = np.array(networks.policy(SPEC, Table()).apply(theta, jnp.eye(S)))
-    policy = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    action = np.asarray(chunk.action)
-    rho = policy[state, action] / np.exp(chunk.log_prob)
+    logits_of = networks.policy(SPEC, Table()).apply
     ends = chunk.reward, chunk.terminated, chunk.truncated
-    values = _values(name).states(theta["value"], jnp.eye(S), jnp.asarray(policy))
-    here, following = values[state], values[after]
-    common = rho, GAMMA, 0.8
-    if name == "retrace":
-        taken = (
-            _values(name)
-            .actions(theta["value"], chunk.observation.reshape(-1, S), chunk.action.reshape(-1))
-            .reshape(T, E)
-        )
-        worth = losses.retrace_targets(taken, *ends, following, *common, 1.0)
-    else:
-        if name == "vtrace":
-            targets = losses.vtrace_targets(here, *ends, following, *common, 2.0, 1.0)
+    values_of = _values(name)
+
+    @jax.jit
+    def run(theta):
+        logits = logits_of(theta, np.eye(S))
+        policy = jax.nn.softmax(logits)
+        rho = policy[state, chunk.action] / jnp.exp(chunk.log_prob)
+        values = values_of.states(theta["value"], np.eye(S), policy)
+        here, following = values[state], values[after]
+        common = rho, GAMMA, 0.8
+        if name == "retrace":
+            pairs = chunk.observation.reshape(-1, S), chunk.action.reshape(-1)
+            taken = values_of.actions(theta["value"], *pairs).reshape(T, E)
+            worth = losses.retrace_targets(taken, *ends, following, *common, 1.0)
         else:
-            targets = losses.per_decision_returns(*ends, following, *common, 2.0)
-        worth = losses.next_step_returns(targets, *ends, following, GAMMA)
-    weight = np.minimum(rho, 2.0) * np.asarray(worth - here) / (T * E)
+            if name == "vtrace":
+                targets = losses.vtrace_targets(here, *ends, following, *common, 2.0, 1.0)
+            else:
+                targets = losses.per_decision_returns(*ends, following, *common, 2.0)
+            worth = losses.next_step_returns(targets, *ends, following, GAMMA)
+        phi = learner.begin(jax.random.key(1), theta)
+        adapted = learner.adapt(jax.random.key(2), theta, phi, chunk).fast
+        return logits, rho, worth - here, logits_of(adapted, np.eye(S))
+
+    logits, rho, advantage, found = jax.device_get(run(theta))
+    policy = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    weight = np.minimum(rho, 2.0) * advantage / (T * E)
     expected = logits.copy()
     # The kernel of a one-hot observation and the bias both move the logits.
-    gradient = weight[..., None] * (np.eye(A)[action] - policy[state])
+    gradient = weight[..., None] * (np.eye(A)[chunk.action] - policy[state])
     np.add.at(expected, state, RATE * gradient)
     expected += RATE * gradient.sum((0, 1))
-    adapted = learner.adapt(jax.random.key(2), theta, phi, chunk).fast
-    found = networks.policy(SPEC, Table()).apply(adapted, jnp.eye(S))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -218,7 +239,7 @@ def _finite_difference(function, theta, size=1e-5):
         for sign in (1, -1)
     ]
     at = jax.jit(jax.value_and_grad(function))
-    slope = jax.tree.leaves(at(theta)[1])
+    slope = jax.device_get(jax.tree.leaves(at(theta)[1]))
     along = sum(np.sum(one * d) for one, d in zip(slope, direction, strict=True))
     return along, (at(moved[0])[0] - at(moved[1])[0]) / (2 * size)
 
@@ -233,7 +254,7 @@ def test_derivatives_through_the_adaptation(name, kind):
     else:
         learner = _actor(name, updates=3, entropy_coefficient=0.1, normalize_advantages=False)
     theta = _initial(learner)
-    support = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), chunk)
+    support = jax.tree.map(lambda leaf: np.stack([leaf, leaf[::-1]]), chunk)
 
     def loss(theta):
         phi = learner.begin(jax.random.key(1), theta)
@@ -250,14 +271,15 @@ def test_advantages_times_clipped_ratios_by_hand():
     chunk, *_ = _chunk(6)
     chunk = jax.tree.map(lambda leaf: leaf[:2, :1], chunk)
     found = Estimates(
-        *(jnp.array(column)[:, None] for column in ([0, 0], [7, 8], [1, 5], [3, 0.5]))
+        *(np.array(column, float)[:, None] for column in ([0, 0], [7, 8], [1, 5], [3, 0.5]))
     )
-    plain = with_estimates(chunk, found, 2.0, False)
+    estimated = jax.jit(with_estimates, static_argnums=3)
+    plain = jax.device_get(estimated(chunk, found, 2.0, False))
     np.testing.assert_allclose(plain.advantage[:, 0], [2 * 1, 0.5 * 5])
     np.testing.assert_allclose(plain.target[:, 0], [7, 8])
     np.testing.assert_allclose(plain.scale, np.ones((2, 1)))
     # Mean 3 and deviation 2.
-    normalized = with_estimates(chunk, found, 2.0, True)
+    normalized = jax.device_get(estimated(chunk, found, 2.0, True))
     np.testing.assert_allclose(normalized.advantage[:, 0], [2 * -1, 0.5 * 1])
     np.testing.assert_allclose(normalized.scale, np.full((2, 1), 2))
 
@@ -267,18 +289,22 @@ def test_the_actor_is_noisy_and_its_mode_is_not(kind):
     """Without noise of the sampler the most probable action of the mixture is taken."""
     learner = _learner("vtrace", epsilon=0.4) if kind == "values" else _actor("vtrace", epsilon=0.4)
     theta = _initial(learner)
-    phi, actor = learner.begin(jax.random.key(0), theta), actor_of(learner)
+    actor = actor_of(learner)
     assert actor.records == ("next_observation",)
-    for state, row in enumerate(np.eye(S)):
-        seen = ActorInput(jnp.asarray(row), jnp.int32(-1), jnp.zeros(()), jnp.ones((), bool))
-        policy: Any = PI[state]
-        if kind == "actor":
-            policy = jax.nn.softmax(
-                networks.policy(SPEC, Table()).apply(theta, jnp.asarray(row)[None])[0]
-            )
+
+    @jax.jit
+    def act(noise, observation):
+        phi = learner.begin(jax.random.key(0), theta)
+        seen = ActorInput(observation, jnp.int32(-1), jnp.zeros(()), jnp.ones((), bool))
+        return actor.act(noise, theta, phi, (), seen)
+
+    policies: Any = PI
+    if kind == "actor":
+        logits = jax.jit(networks.policy(SPEC, Table()).apply)(theta, np.eye(S))
+        policies = scipy.special.softmax(np.asarray(logits), axis=-1)
+    for row, policy in zip(np.eye(S), policies, strict=True):
         for action in range(A):
-            noise = 100.0 * jnp.eye(A)[action]
-            output, memory = actor.act(noise, theta, phi, (), seen)
+            output, memory = act(100.0 * np.eye(A)[action], row)
             assert (output.action, output.mode, memory) == (action, np.argmax(policy), ())
             expected = 0.6 * policy[action] + 0.4 / A
             np.testing.assert_allclose(np.exp(output.log_prob), expected, rtol=1e-6)
@@ -295,4 +321,4 @@ def test_equal_advantages_have_finite_derivatives():
         adapted = learner.adapt(jax.random.key(2), theta, phi, one)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(adapted.fast))
 
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(loss)(theta)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(theta)))

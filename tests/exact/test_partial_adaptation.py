@@ -8,6 +8,7 @@ import pytest
 
 from metajax import inner, losses, networks, outer, tasks
 from metajax.algorithms import ALGORITHMS
+from metajax.core.replay import replay
 from metajax.data.fresh import fresh
 
 RATE, CONTEXT_SIZE = 0.3, 2
@@ -30,13 +31,17 @@ def _adapted(learner, theta):
     @jax.jit
     def run(theta):
         theta = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), theta)
-        key_task, key_trial = jax.random.split(jax.random.key(2))
-        trial = problem.run(key_trial, theta, problem.family.sample(key_task))
         item, _ = objective.collect(jax.random.key(2), theta)
         gradient, _ = jax.grad(objective.loss, has_aux=True)(theta, item)
-        return learner.weights(theta, trial.phi), gradient
+        phi = learner.begin(item.keys.begin, theta)
+        phi, _ = replay(learner, theta, phi, item.support, item.keys.adapt)
+        return learner.weights(theta, phi), gradient
 
-    return run(theta)
+    return jax.device_get(run(theta))
+
+
+def _initial(learner):
+    return jax.device_get(jax.jit(learner.init)(jax.random.key(1)))
 
 
 def _assert_same(one, other):
@@ -61,7 +66,7 @@ def test_anil_is_maml_whose_torso_is_frozen(baseline):
     frozen = _clipped_descent(lambda path: "torso" not in path)
     options = {**OPTIONS, "inner_lr": 0.1, "inner_clip": None, "inner": frozen}
     maml = ALGORITHMS.get("maml")(**options, baseline=baseline).learner(_family())
-    theta = anil.init(jax.random.key(1))
+    theta = _initial(anil)
     weights, gradient = _adapted(anil, theta)
     _assert_same((weights, gradient), _adapted(maml, theta))
     before, after = theta["policy"], weights["policy"]
@@ -88,9 +93,9 @@ def test_cavia_is_maml_whose_weights_are_frozen():
 
     rule = _clipped_descent(lambda path: "context" in path)
     maml = inner.reinforce(plain._replace(apply=apply), rule)
-    theta = cavia.init(jax.random.key(1))
+    theta = _initial(cavia)
     weights, gradient = _adapted(cavia, theta)
-    expected = _adapted(maml, {**theta, "context": jnp.zeros(CONTEXT_SIZE)})
+    expected = _adapted(maml, {**theta, "context": np.zeros(CONTEXT_SIZE)})
     assert np.abs(expected[1].pop("context")).max() > 1e-3, "MAML learns where it starts, too"
     _assert_same((weights, gradient), expected)
     assert np.abs(weights["context"]).min() > 1e-3
@@ -99,9 +104,9 @@ def test_cavia_is_maml_whose_weights_are_frozen():
 
 def test_meta_sgd_with_equal_rates_is_maml():
     meta_sgd, maml = _learner("meta-sgd"), _learner("maml")
-    theta = meta_sgd.init(jax.random.key(1))
+    theta = _initial(meta_sgd)
     for rates in jax.tree.leaves(theta["rates"]):
         np.testing.assert_allclose(rates, RATE, rtol=1e-6)
-    theta["rates"] = jax.tree.map(lambda leaf: jnp.full(leaf.shape, RATE), theta["rates"])
+    theta["rates"] = jax.tree.map(lambda leaf: np.full(leaf.shape, RATE), theta["rates"])
     weights, gradient = _adapted(meta_sgd, theta)
     _assert_same((weights, gradient["weights"]), _adapted(maml, theta["weights"]))

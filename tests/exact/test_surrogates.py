@@ -9,6 +9,8 @@ steps, so that ``-T E[grad L] = grad V`` for all of them. Their Hessians differ:
   baseline, since ``E[hess log pi]`` is not zero.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mdp as m
@@ -33,7 +35,6 @@ def _expected_loss(mdp, surrogate, baseline):
     """``(theta) -> -T E[L]``, with trajectories as likely as under THETA."""
     trajectories = m.enumerate_trajectories(mdp)
     learner = m.tabular_learner(optax.sgd(0.1), surrogate)
-    probability = jax.lax.stop_gradient(m.probability_of(trajectories, m.THETA))
 
     def of_one(theta, state, action, advantage):
         chunk = m.chunk_of(mdp, state[None], action[None], m.THETA)
@@ -43,6 +44,7 @@ def _expected_loss(mdp, surrogate, baseline):
         return SURROGATES[surrogate](outputs, chunk)
 
     def expected(theta):
+        probability = m.probability_of(trajectories, m.THETA)
         losses = jax.vmap(of_one, (None, 0, 0, 0))(
             theta,
             trajectories.state,
@@ -85,7 +87,7 @@ def _theory(mdp, baseline):
 
 
 def _true_hessian(mdp):
-    hessian = jax.hessian(lambda theta: m.value_of(mdp, theta))(jnp.asarray(m.THETA))
+    hessian = jax.jit(jax.hessian(lambda theta: m.value_of(mdp, theta)))(m.THETA)
     return np.asarray(hessian).reshape(SIZE, SIZE)
 
 
@@ -101,22 +103,29 @@ def baseline(request):
 
 def test_enumeration_agrees_with_backward_induction(mdp):
     trajectories = m.enumerate_trajectories(mdp)
-    probability = m.probability_of(trajectories, m.THETA)
+
+    @jax.jit
+    def run(theta):
+        return m.probability_of(trajectories, theta), m.value_of(mdp, theta)
+
+    probability, value = jax.device_get(run(m.THETA))
     returns = mdp.reward[trajectories.state, trajectories.action].sum(axis=1)
     np.testing.assert_allclose(probability.sum(), 1, rtol=1e-12)
-    np.testing.assert_allclose(probability @ returns, m.value_of(mdp, m.THETA), rtol=1e-12)
+    np.testing.assert_allclose(probability @ returns, value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_first_derivative_is_that_of_the_expected_return(mdp, baseline, surrogate):
-    expected = jax.grad(lambda theta: m.value_of(mdp, theta))(jnp.asarray(m.THETA))
-    actual = jax.jit(jax.grad(_expected_loss(mdp, surrogate, baseline)))(jnp.asarray(m.THETA))
+    value, loss = functools.partial(m.value_of, mdp), _expected_loss(mdp, surrogate, baseline)
+    expected, actual = jax.jit(lambda theta: (jax.grad(value)(theta), jax.grad(loss)(theta)))(
+        m.THETA
+    )
     np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("surrogate", ["score", "lvc", "dice"])
 def test_second_derivative_is_the_one_that_theory_gives(mdp, baseline, surrogate):
-    actual = jax.jit(jax.hessian(_expected_loss(mdp, surrogate, baseline)))(jnp.asarray(m.THETA))
+    actual = jax.jit(jax.hessian(_expected_loss(mdp, surrogate, baseline)))(m.THETA)
     actual = np.asarray(actual).reshape(SIZE, SIZE)
     expected = _theory(mdp, baseline)[surrogate]
     np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)

@@ -224,7 +224,6 @@ def test_epsilon_is_learned_by_the_score_of_what_was_done(run, windows):
     carries, _, _ = run
     estimator = _estimator(behaviour_loss=losses.behaviour_loss(REFERENCE))
     gradient, _, _ = jax.jit(estimator.estimate)(jax.random.key(1), _theta(), carries[1])
-    keys = jax.random.split(jax.random.key(1), NUM_TASKS)
 
     @jax.jit
     @jax.vmap

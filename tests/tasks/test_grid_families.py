@@ -37,19 +37,27 @@ def _random(family) -> float:
 def _optimal(family, many) -> np.ndarray:
     """Of every task of a batch."""
     assert family.spec.optimal_return is not None
-    return np.asarray(jax.vmap(family.spec.optimal_return)(many))
+    return np.asarray(jax.jit(jax.vmap(family.spec.optimal_return))(many))
+
+
+def _sample(family, key, num_tasks=None):
+    """A task, or a batch of them, on the host."""
+    if num_tasks is None:
+        return jax.device_get(jax.jit(family.sample)(key))
+    sample = jax.jit(lambda key: jax.vmap(family.sample)(jax.random.split(key, num_tasks)))
+    return jax.device_get(sample(key))
 
 
 def _cell(*position):
-    return jnp.array(position, jnp.int32)
+    return np.array(position, np.int32)
 
 
 def _walk(family, task, actions, key=None):
     """Timesteps of a reset and of ``step`` after it, on the host: lists of ``[1 + T]``."""
-    keys = jax.random.split(jax.random.key(0) if key is None else key, len(actions) + 1)
 
     @jax.jit
     def walk(task, actions):
+        keys = jax.random.split(jax.random.key(0) if key is None else key, len(actions) + 1)
         state, first = family.reset(keys[0], task)
 
         def body(state, inputs):
@@ -60,7 +68,7 @@ def _walk(family, task, actions, key=None):
         stack = lambda one, more: jnp.concatenate([one[None], more])  # noqa: E731
         return jax.tree.map(stack, (state, first), (states, rest))
 
-    return jax.device_get(walk(task, jnp.array(actions, jnp.int32)))
+    return jax.device_get(walk(task, np.array(actions, np.int32)))
 
 
 # --- Hand-walked trajectories -------------------------------------------------
@@ -123,7 +131,7 @@ def test_key_door_in_one_cell_takes_two_steps_and_a_late_door_is_terminal():
 
 def test_meta_maze_throws_the_agent_off_the_goal_and_goes_on():
     family = tasks.make("meta-maze", episode_length=4)
-    task = family.sample(jax.random.key(0))._replace(fields={"goal": _cell(5, 6)})
+    task = _sample(family, jax.random.key(0))._replace(fields={"goal": _cell(5, 6)})
     up, right = 0, 1
     state, seen = _walk(family, task, [right, up, up, up])
     assert seen.reward[:2].tolist() == [0, 10]
@@ -138,7 +146,7 @@ def test_meta_maze_throws_the_agent_off_the_goal_and_goes_on():
 
 def test_four_rooms_ends_at_the_goal():
     family = tasks.make("four-rooms", fail_prob=0.0)
-    task = family.sample(jax.random.key(0))._replace(fields={"goal": _cell(3, 2)})
+    task = _sample(family, jax.random.key(0))._replace(fields={"goal": _cell(3, 2)})
     up, right, left = 0, 1, 3
     _, seen = _walk(family, task, [left, up, right, right])
     assert seen.reward.tolist() == [0, 0, 0, 1, 0]
@@ -161,8 +169,8 @@ def _goal(task):
 def test_goals_are_uniform_over_all_allowed_cells(name, num_goals, key):
     num_samples = 200 * num_goals
     family = tasks.make(name)
-    drawn = jax.vmap(family.sample)(jax.random.split(key, num_samples))
-    cells, counts = np.unique(np.asarray(_goal(drawn)), axis=0, return_counts=True)
+    drawn = _sample(family, key, num_samples)
+    cells, counts = np.unique(_goal(drawn), axis=0, return_counts=True)
     assert len(cells) == num_goals
     # Of the largest of 104 deviations, with a standard deviation of 14 each.
     assert np.abs(counts - 200).max() < 70
@@ -176,12 +184,12 @@ def test_goals_are_uniform_over_all_allowed_cells(name, num_goals, key):
 
 def test_key_door_draws_start_key_and_door_apart(key):
     family = tasks.make("key-door", size=2)
-    drawn = jax.vmap(family.sample)(jax.random.split(key, 4000))
-    which = np.asarray(sum(4**i * (cell[:, 0] * 2 + cell[:, 1]) for i, cell in enumerate(drawn)))
+    drawn = _sample(family, key, 4000)
+    which = sum(4**i * (cell[:, 0] * 2 + cell[:, 1]) for i, cell in enumerate(drawn))
     counts = np.bincount(which, minlength=64)
     assert counts.shape == (64,)
     assert np.abs(counts - 4000 / 64).max() < 40, "5 standard deviations of 7.8"
-    centred = tasks.make("key-door", start="centre").sample(key)
+    centred = _sample(tasks.make("key-door", start="centre"), key)
     assert centred.start.tolist() == [4, 4]
 
 
@@ -191,20 +199,20 @@ def test_key_door_draws_start_key_and_door_apart(key):
 def _all_tasks(family, cells):
     """Every task with its goal (or start, key and door) among ``cells [C, 2]``, batched."""
     cells = np.asarray(cells, np.int32)
-    one = family.sample(jax.random.key(0))
+    one = _sample(family, jax.random.key(0))
     if isinstance(one, KeyDoorTask):
         index = np.indices((len(cells),) * 3).reshape(3, -1)
-        return KeyDoorTask(*(jnp.asarray(cells[i]) for i in index))
+        return KeyDoorTask(*(cells[i] for i in index))
     if isinstance(one, GoalTask):
-        return GoalTask(jnp.asarray(cells))
-    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(cells), *leaf.shape)), one)
-    return many._replace(fields={"goal": jnp.asarray(cells)})
+        return GoalTask(cells)
+    many = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(cells), *leaf.shape)), one)
+    return many._replace(fields={"goal": cells})
 
 
 def _all_returns(family, many):
     """Of every sequence of actions of one episode in every task, ``[tasks, sequences]``."""
     num_actions, length = _num_actions(family), family.spec.episode_length
-    sequences = jnp.asarray(list(itertools.product(range(num_actions), repeat=length)))
+    sequences = np.array(list(itertools.product(range(num_actions), repeat=length)), np.int32)
 
     def episode(task, actions):
         def body(carry, action):
@@ -249,7 +257,7 @@ def test_returns_against_every_sequence_of_actions(name, options, cells):
 @pytest.mark.parametrize("start", ["random", "centre"])
 def test_key_door_oracle_is_the_mean_over_tasks(start, key):
     family = tasks.make("key-door", size=5, start=start, episode_length=7)
-    drawn = jax.vmap(family.sample)(jax.random.split(key, 20_000))
+    drawn = _sample(family, key, 20_000)
     best = _optimal(family, drawn)
     assert abs(best.mean() - _oracle(family)) < 4 * best.std() / 20_000**0.5
 
@@ -324,7 +332,7 @@ def _mean_and_error(family, policy, key, num_trials=4000):
         first = family.reset(key, task)[0], jnp.array(True)
         return jnp.sum(jax.lax.scan(body, first, keys)[1])
 
-    returns = jax.jit(jax.vmap(episode))(jax.random.split(key, num_trials))
+    returns = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(key, num_trials)))
     return float(returns.mean()), float(returns.std()) / num_trials**0.5
 
 
@@ -371,13 +379,10 @@ HIDDEN = [
 @pytest.mark.parametrize(("name", "options"), HIDDEN)
 def test_observations_do_not_tell_the_task_before_a_reward_does(name, options, key, random_actions):
     family = tasks.make(name, **options)
-    many = jax.vmap(family.sample)(jax.random.split(key, 30))
-    actions = jnp.asarray(random_actions(family, 8))
-    keys = jax.random.split(key, 8)
+    actions = random_actions(family, 8)
 
-    @jax.jit
-    @jax.vmap
-    def walk(task):
+    def walk(key_task):
+        task, keys = family.sample(key_task), jax.random.split(key, 8)
         state, first = family.reset(key, task)
 
         def body(state, inputs):
@@ -386,7 +391,7 @@ def test_observations_do_not_tell_the_task_before_a_reward_does(name, options, k
         seen = jax.lax.scan(body, state, (keys, actions))[1]
         return first.observation, seen.observation, seen.reward
 
-    first, rest, reward = jax.device_get(walk(many))
+    first, rest, reward = jax.device_get(jax.jit(jax.vmap(walk))(jax.random.split(key, 30)))
     unrewarded = (reward <= 0).all(axis=1)
     assert unrewarded.sum() >= 10
     assert (first == first[0]).all()
@@ -407,16 +412,16 @@ def test_one_cell_pays_in_all_episodes_of_a_trial(name, random_actions):
 @pytest.mark.parametrize("name", ["meta-maze", "four-rooms"])
 def test_the_goal_outlives_resets(name, key, random_actions):
     family = tasks.make(name, episode_length=5)
-    task = family.sample(key)
+    task = _sample(family, key)
     state, seen = _walk(family, task, random_actions(family, 20))
     assert (seen.terminated | seen.truncated).sum() >= 4
-    assert (state.goal == np.asarray(task.fields["goal"])).all()
+    assert (state.goal == task.fields["goal"]).all()
 
 
 @pytest.mark.parametrize("name", ["gridnavi", "dark-room", "meta-maze"])
 def test_time_is_the_same_in_all_streams(name, key):
     family = tasks.make(name, episode_length=4)
-    task = family.sample(key)
+    task = _sample(family, key)
 
     def stream(key):
         def body(state, key):
@@ -429,7 +434,7 @@ def test_time_is_the_same_in_all_streams(name, key):
 
     # out_axes=None raises where the output differs between the mapped streams.
     keys = jax.random.split(key, 3)
-    time, terminated, truncated = jax.vmap(stream, out_axes=None)(keys)
+    time, terminated, truncated = jax.jit(jax.vmap(stream, out_axes=None))(keys)
     assert time.tolist() == [1, 2, 3, 0, 1, 2]
     assert not terminated.any()
     assert truncated.tolist() == [False, False, False, True, False, False]
