@@ -7,7 +7,7 @@ from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
-from metajax.inner.metric import prototypes
+from metajax.inner.metric import SupportSet, matching, prototypes, relations
 from metajax.inner.partition import EVERYTHING, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.inner.q.context import Windows, windows_of, with_context
@@ -40,6 +40,7 @@ __all__ = [
     "QUpdate",
     "Rule",
     "ScoringRule",
+    "SupportSet",
     "Windows",
     "actor_critic_learner",
     "as_rule",
@@ -54,6 +55,7 @@ __all__ = [
     "learned_exploration",
     "log_and_sign",
     "lstm_rule",
+    "matching",
     "memory_learner",
     "meta_q_learner",
     "off_policy_actor",
@@ -64,6 +66,7 @@ __all__ = [
     "prototypes",
     "q_learner",
     "reinforce",
+    "relations",
     "scoring_learner",
     "step_sizes",
     "supervised",

@@ -1,0 +1,60 @@
+"""Convolutional torsos: what a block computes, and which algorithms take one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import metajax
+from metajax import networks
+
+
+def test_one_block_by_hand():
+    """A filter that passes the image on: what is left are normalisation, rectifier and maxima."""
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 1)).astype(np.float32)
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[1, 1] = 1
+    scale, bias = np.float32([2.0]), np.float32([0.3])
+    params = {"Conv_0": {"kernel": kernel}, "LayerNorm_0": {"scale": scale, "bias": bias}}
+    found = jax.jit(networks.Convolutions((1,)).apply)({"params": params}, images)
+    mean, variance = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    hidden = np.maximum((images - mean) / np.sqrt(variance + 1e-6) * scale + bias, 0)
+    pooled = [
+        [one[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].max() for row in (0, 1)]
+        for one in hidden
+        for column in (0, 1)
+    ]
+    pooled = np.array(pooled).reshape(2, 2, 2).swapaxes(1, 2).reshape(2, 4)
+    np.testing.assert_allclose(found, pooled, rtol=1e-4, atol=1e-6)
+
+
+def test_four_blocks_of_a_small_image_are_one_pixel():
+    network = networks.Convolutions((3, 3, 3, 5))
+    shape = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((2, 28, 28, 1)))
+    assert shape[0].shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["maml", "anil", "cavia", "prototypical", "joint"])
+def test_algorithms_on_images_take_convolutions(name):
+    family = metajax.tasks.make("glyphs", size=8)
+    algorithm = metajax.make(
+        name, family, conv_filters=(3, 2), hidden_sizes=(4,), num_streams=5, num_tasks=2
+    )
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    kernels = [leaf.shape for leaf in jax.tree.leaves(state.theta) if leaf.ndim == 4]
+    assert kernels == [(3, 3, 1, 3), (3, 3, 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "filters", "words"),
+    [
+        ("maml", "sinusoid", (4,), ["1 blocks do not fit inputs of shape (1,)", "images"]),
+        ("rl2", "dark-room", (4,), ["conv_filters: 1 blocks", "or no blocks"]),
+        ("prototypical", "glyphs", (2,) * 5, ["shape (28, 28, 1)", "at least 32 x 32"]),
+    ],
+)
+def test_convolutions_that_do_not_fit_are_named(name, family, filters, words):
+    with pytest.raises(metajax.OptionError) as error:
+        metajax.make(name, metajax.tasks.make(family), conv_filters=filters)
+    for word in words:
+        assert word in str(error.value)
