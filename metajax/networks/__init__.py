@@ -1,7 +1,7 @@
 """Flax modules, action distributions, policies and value networks."""
 
 from metajax.networks.context_values import ContextValues, context_values
-from metajax.networks.convolutions import Convolutions, max_pool
+from metajax.networks.convolutions import Convolutions, convolved, max_pool
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
@@ -38,6 +38,7 @@ __all__ = [
     "categorical",
     "check_network",
     "context_values",
+    "convolved",
     "diagonal_gaussian",
     "exploring",
     "max_pool",

@@ -1,9 +1,12 @@
 """Blocks of convolutions, the usual torso in few-shot classification of images."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax.core.layout import platform
 from metajax.core.options import OptionError
 from metajax.networks.mlp import ACTIVATIONS
 
@@ -33,12 +36,25 @@ class Convolutions(nn.Module):
         Raises OptionError for inputs that are no images, or too small for the blocks.
         """
         _check(images.shape[1:], len(self.filters))
-        hidden = images
-        for number in self.filters:
-            hidden = nn.Conv(number, (3, 3), use_bias=False)(hidden)
+        hidden, initial = images, nn.initializers.lecun_normal()
+        for index, number in enumerate(self.filters):
+            shape = 3, 3, hidden.shape[-1], number
+            kernel = self.param(f"kernel_{index}", initial, shape)
+            hidden = convolved(hidden.astype(jnp.result_type(hidden, kernel)), kernel, (1, 1))
             hidden = nn.LayerNorm(reduction_axes=(-3, -2, -1), feature_axes=-1)(hidden)
             hidden = max_pool(ACTIVATIONS[self.activation](hidden))
         return hidden.reshape(hidden.shape[0], -1)
+
+
+def convolved(images: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
+    """The convolution with stride 1 of images ``[B, H, W, C]`` and a kernel ``[h, w, C, F]``.
+
+    Args:
+      images, kernel: Of the same dtype.
+      padding: Number of zeros p on each side of both axes; the result has the height
+        ``H + 2 p - h + 1``, and the width likewise.
+    """
+    return (_on_cpu if platform() == "cpu" else _convolved)(images, kernel, padding)
 
 
 def max_pool(images: jax.Array) -> jax.Array:
@@ -51,6 +67,41 @@ def max_pool(images: jax.Array) -> jax.Array:
     even = images[:, : height // 2 * 2, : width // 2 * 2]
     windows = even.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return jnp.max(windows, axis=(2, 4))
+
+
+def _convolved(images, kernel, padding):
+    return jax.lax.conv_general_dilated(
+        images,
+        kernel,
+        (1, 1),
+        [(one, one) for one in padding],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _on_cpu(images, kernel, padding):
+    """The same with a gradient of convolutions of the same order of axes.
+
+    Inside of loops, the CPU compiler has fast code for this order alone.
+    """
+    return _convolved(images, kernel, padding)
+
+
+def _forward(images, kernel, padding):
+    return _on_cpu(images, kernel, padding), (images, kernel)
+
+
+def _backward(padding, residuals, bar):
+    images, kernel = residuals
+    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    left = tuple(side - 1 - one for side, one in zip(kernel.shape, padding, strict=False))
+    images_bar = _on_cpu(bar, turned, left)
+    kernel_bar = _on_cpu(images.transpose(3, 1, 2, 0), bar.transpose(1, 2, 0, 3), padding)
+    return images_bar, kernel_bar.transpose(1, 2, 0, 3)
+
+
+_on_cpu.defvjp(_forward, _backward)
 
 
 def _check(shape: tuple[int, ...], num_blocks: int) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 SPLITS = {"train": (0, 4000), "validation": (4000, 500), "test": (4500, 500)}
 """First class of each split, and the number of its classes."""
 MIN_STROKES, MAX_STROKES = 2, 4
-NUM_POINTS = 16
+NUM_POINTS = 24
 """Points of each stroke at which the pen puts ink."""
 WIDTH = 0.025
 """Standard deviation of the ink around a point, in sides of the image."""
 DENSITY = 2.0
-JITTER, SLANT, SHIFT, PRESSURE = 0.025, 0.12, 0.04, 0.2
+JITTER, SLANT, SHIFT, PRESSURE = 0.03, 0.12, 0.04, 0.15
 """Standard deviations of what differs between examples: the control points, the entries of the
 linear map, the position, and the logarithm of the width."""
 
@@ -65,8 +65,8 @@ class Glyphs(Options):
         first, number = SPLITS[self.split]
 
         def sample(key):
-            chosen = jax.random.choice(key, number, (self.num_classes,), replace=False)
-            return jnp.asarray(first + chosen, jnp.int32)
+            # A choice without replacement, in a tenth of the time of sorting all numbers.
+            return first + jax.lax.top_k(jax.random.uniform(key, (number,)), self.num_classes)[1]
 
         def draw(key, task, num_examples):
             classes = jnp.arange(num_examples, dtype=jnp.int32) % self.num_classes
