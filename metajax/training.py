@@ -115,7 +115,9 @@ def train(
       ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
     """
     if not isinstance(num_iterations, int | np.integer):
-        problem = f"{num_iterations!r} is not an integer; the order is train(algorithm, key, number)"
+        problem = (
+            f"{num_iterations!r} is not an integer; the order is train(algorithm, key, number)"
+        )
         raise OptionError("num_iterations", problem)
     if num_iterations < start:
         raise OptionError(
