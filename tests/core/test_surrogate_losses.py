@@ -1,5 +1,7 @@
 """Surrogates and clipping against other implementations and by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from metajax.core.types import Chunk, Outputs
 
 RANDOM = np.random.default_rng(0)
 NOW, THEN, ADVANTAGE = RANDOM.normal(size=(3, 5, 3)).astype(np.float32)
-MASK = np.arange(5)[:, None] < np.array([5, 2, 4])
+MASK: Any = np.arange(5)[:, None] < np.array([5, 2, 4])
 COUNT = 11
 
 
@@ -34,8 +36,8 @@ def test_score_and_ratio_surrogates_by_hand():
 def test_the_outer_loss_is_in_reward_units_over_the_whole_horizon():
     """``-sum(log_prob * advantage * scale) / (T E)``: padding divides but never adds."""
     outputs = Outputs((), NOW, np.zeros_like(NOW))
-    empty = np.zeros((5, 3), np.float32)
-    flags = np.zeros((5, 3), bool)
+    empty: Any = np.zeros((5, 3), np.float32)
+    flags: Any = np.zeros((5, 3), bool)
     chunk = Chunk(
         empty[..., None],
         empty,
