@@ -1,5 +1,7 @@
 """Bandits against their definitions and the moments that follow from them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +99,8 @@ def test_oracle_and_random_return_are_means_over_tasks(name, key):
 def test_rewards_have_the_mean_and_spread_of_the_pulled_arm(name, key, many_trials):
     family = tasks.make(name, **ALL[name])
     means = np.array([0.2, 0.9, 0.5], np.float32)
-    batch = BanditTask(np.broadcast_to(means, (NUM_TASKS, 3)))
+    many: Any = np.broadcast_to(means, (NUM_TASKS, 3))
+    batch = BanditTask(many)
     reward = many_trials(family, key, batch, np.arange(3, dtype=np.int32))[1].reward
     assert reward.dtype == np.float32
     is_bernoulli = name == "bernoulli-bandit"
@@ -200,7 +203,7 @@ def test_asking_the_eleventh_arm_earns_20_55(key):
             total += timestep.reward
         return total
 
-    means = np.ones((10, 11), np.float32)
+    means: Any = np.ones((10, 11), np.float32)
     means[np.arange(10), np.arange(10)] = 5
     means[:, 10] = 0.1 * np.arange(1, 11)
     every = BanditTask(means)
