@@ -31,9 +31,7 @@ def prototypes(spec: DataSpec, embedding: Predictor) -> Learner:
 
     def adapt(key, theta, phi, data):
         del key
-        members = _members(spec, data.targets, phi)
-        counts = jnp.sum(members, axis=0)[:, None]
-        return members.T @ embedding.apply(theta, data.inputs) / jnp.maximum(counts, 1)
+        return _means(_members(spec, data.targets, phi), embedding.apply(theta, data.inputs))
 
     def predict(theta, phi, data):
         offsets = embedding.apply(theta, data.inputs)[:, None] - phi
@@ -108,10 +106,10 @@ def matching(
 def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Learner:
     """A learner that scores each pair of a class and a query with a learned network.
 
-    ``scores = sigmoid(relation([sum of the embeddings of the class, embedding(x)]))``
+    ``scores = sigmoid(relation([mean embedding of the class, embedding(x)]))``
 
     Theta has the weights of both networks as "embedding" and "relation". The fast state is
-    the sums, ``[classes, F]``; before adaptation they are 0.
+    the means, ``[classes, F]``; before adaptation they are 0.
 
     Args:
       spec: Description of a family with classes.
@@ -119,7 +117,8 @@ def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Lear
       relation: The network from pairs ``[m, 2 F]`` to ``[m, 1]``.
 
     Source: Sung et al. (2018), "Learning to compare: relation network for few-shot learning",
-    section 3.2.
+    section 3.2. Deviation: the mean of a class, which has one scale for any number of shots,
+    in place of the sum.
     """
 
     def init(key):
@@ -133,7 +132,7 @@ def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Lear
     def adapt(key, theta, phi, data):
         del key
         embedded = embedding.apply(theta["embedding"], data.inputs)
-        return _members(spec, data.targets, phi).T @ embedded
+        return _means(_members(spec, data.targets, phi), embedded)
 
     def predict(theta, phi, data):
         query = embedding.apply(theta["embedding"], data.inputs)
@@ -154,6 +153,12 @@ def _features(spec: DataSpec, embedding: Predictor, weights: Tree) -> tuple[int,
 def _members(spec: DataSpec, targets: jax.Array, like: jax.Array) -> jax.Array:
     """One-hot classes ``[n, classes]``."""
     return jax.nn.one_hot(targets, spec.num_outputs, dtype=like.dtype)
+
+
+def _means(members: jax.Array, embedded: jax.Array) -> jax.Array:
+    """Mean embedding of each class, ``[classes, F]``; 0 for classes without an example."""
+    counts = jnp.sum(members, axis=0)[:, None]
+    return members.T @ embedded / jnp.maximum(counts, 1)
 
 
 def _unit(rows: jax.Array) -> jax.Array:

@@ -125,11 +125,11 @@ def test_relation_scores_and_their_error_by_hand():
     )
     learner = inner.relations(SPEC, DOUBLE, linear)
     theta = {"embedding": 2.0, "relation": np.array([0.1, -0.2, 0.3, 0.4])}
-    (phi, _), (sums, scores) = _run(learner, theta)
+    (phi, _), (means, scores) = _run(learner, theta)
     np.testing.assert_array_equal(phi, np.zeros((3, 2)))
-    np.testing.assert_array_equal(sums, [[4, 0], [8, 4], [0, 0]])
-    # Classes give 0.4, 0 and 0, queries 0.6 and 2.8.
-    expected = _sigmoid(np.array([[0.5, 0.1, 0.1], [2.7, 2.3, 2.3]]))
+    np.testing.assert_array_equal(means, [[2, 0], [4, 2], [0, 0]])
+    # Classes give 0.2, 0 and 0, queries 0.6 and 2.8.
+    expected = _sigmoid(np.array([[0.3, 0.1, 0.1], [2.5, 2.3, 2.3]]))
     np.testing.assert_allclose(scores, expected)
     error = np.mean((expected - np.eye(3)[QUERY.targets]) ** 2)
     np.testing.assert_allclose(jax.jit(losses.one_hot_error)(scores, QUERY), error)

@@ -12,13 +12,14 @@ from metajax.core.options import Count
 class Relation(MetricBased):
     """Relation networks: a learned comparison of each query example with each class.
 
-    One adaptation sums the embeddings of the support examples of each class; theta descends
+    One adaptation averages the embeddings of the support examples of each class; theta descends
     the squared error of the scores of all pairs, which should be 1 for the class of the query
     and 0 for the others.
 
     Source: Sung et al. (2018), "Learning to compare: relation network for few-shot learning",
-    section 3. Deviations: several tasks a meta-update; any embedding network; an MLP compares
-    embeddings, as in the paper's zero-shot model, where that of images convolves feature maps.
+    section 3. Deviations: several tasks a meta-update; any embedding network; means of
+    classes in place of sums; an MLP compares embeddings, as in the paper's zero-shot model,
+    where that of images convolves feature maps.
 
     Attributes:
       relation_sizes: Units of each hidden layer of the MLP that compares.
