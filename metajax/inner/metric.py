@@ -1,6 +1,6 @@
 """Classification by comparison in a learned space, without gradient steps in a task."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -96,7 +96,8 @@ def matching(
     def predict(theta, phi, data):
         support, query = phi.embedded, embedding.apply(theta["embedding"], data.inputs)
         if context is not None:
-            support, query = context.apply({"params": theta["context"]}, support, query)
+            both: Any = context.apply({"params": theta["context"]}, support, query)
+            support, query = both
         weights = jnp.exp(_unit(query) @ _unit(support).T)
         return jnp.log(jnp.maximum(weights @ phi.members, 1e-12))
 

@@ -1,6 +1,7 @@
 """Blocks of convolutions, the usual torso in few-shot classification of images."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -97,7 +98,7 @@ def _backward(padding, residuals, bar):
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     left = tuple(side - 1 - one for side, one in zip(kernel.shape, padding, strict=False))
     images_bar = _on_cpu(bar, turned, left)
-    kernel_bar = _on_cpu(images.transpose(3, 1, 2, 0), bar.transpose(1, 2, 0, 3), padding)
+    kernel_bar: Any = _on_cpu(images.transpose(3, 1, 2, 0), bar.transpose(1, 2, 0, 3), padding)
     return images_bar, kernel_bar.transpose(1, 2, 0, 3)
 
 

@@ -14,7 +14,7 @@ def test_one_block_by_hand():
     images = np.random.default_rng(0).normal(size=(2, 5, 4, 1)).astype(np.float32)
     kernel = np.zeros((3, 3, 1, 1), np.float32)
     kernel[1, 1] = 1
-    scale, bias = np.float32([2.0]), np.float32([0.3])
+    scale, bias = (np.array([one], np.float32) for one in (2.0, 0.3))
     params = {"kernel_0": kernel, "LayerNorm_0": {"scale": scale, "bias": bias}}
     found = jax.jit(networks.Convolutions((1,)).apply)({"params": params}, images)
     mean, variance = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))

@@ -1,5 +1,7 @@
 """Learners that compare embeddings, against sums that are written out here."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +9,19 @@ import numpy as np
 import metajax
 from metajax import inner, losses, networks
 
+
+def _examples(inputs: Any, targets: Any) -> metajax.Examples:
+    return metajax.Examples(inputs, targets)
+
+
 KEY = jax.random.key(1)
 SPEC = metajax.DataSpec("points", (2,), 3, classes=True)
 DOUBLE = networks.Predictor(lambda key: 2.0, lambda weights, inputs: weights * inputs)
 """An embedding with which everything can be counted."""
-SUPPORT = metajax.Examples(
+SUPPORT = _examples(
     np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]), np.array([0, 1, 0, 1])
 )
-QUERY = metajax.Examples(np.array([[1.0, 0.0], [2.0, 2.0]]), np.array([0, 1]))
+QUERY = _examples(np.array([[1.0, 0.0], [2.0, 2.0]]), np.array([0, 1]))
 
 
 def _run(learner, theta, support=SUPPORT, query=QUERY):

@@ -29,8 +29,8 @@ def test_examples_of_a_class_differ_as_they_should():
     @jax.jit
     def drawn(seed, variation):
         classes = jax.vmap(lambda number: glyphs.strokes(seed, number))(np.arange(3))
-        twice = jax.tree.map(lambda leaf: leaf[np.arange(6) % 3], classes)
-        return glyphs.written(jax.random.key(0), *twice, 28, variation)
+        curves, ink = jax.tree.map(lambda leaf: leaf[np.arange(6) % 3], classes)
+        return glyphs.written(jax.random.key(0), curves, ink, 28, variation)
 
     alike, varied, other = jax.device_get([drawn(0, 0.0), drawn(0, 1.0), drawn(1, 0.0)])
     assert 0 <= varied.min() < 0.01

@@ -1,6 +1,7 @@
 """Images on disk: which classes and examples are drawn, and what is refused."""
 
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,7 +71,8 @@ def test_images_are_read_resized_and_converted(tree):
 
 def test_support_and_query_are_different_images_of_the_same_classes(tree):
     family = tasks.make("image-folder", path=str(tree), num_classes=3, **HALVES)
-    source = support_query(family, None, 6, 6)  # all that three classes of four have
+    learner: Any = None  # nothing is predicted
+    source = support_query(family, learner, 6, 6)  # all that three classes of four have
 
     @jax.jit
     def draw(key):
