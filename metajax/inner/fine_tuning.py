@@ -23,8 +23,9 @@ Merge = Callable[[Tree, Tree], Tree]
 def low_rank(rank: int) -> tuple[Start, Merge]:
     """A product of two thin matrices added to each kernel, all else frozen.
 
-    ``kernel + down @ up`` with ``down [in, rank]`` Gaussian of variance ``1 / in`` and ``up``
-    zero at the start, which changes nothing. Biases are frozen.
+    ``kernel + down @ up`` with ``up`` zero at the start, which changes nothing, and ``down``, of shape
+    ``[in, rank]``, Gaussian of variance ``1 / max(in, rank)``: in the directions that are left to it
+    a kernel moves about as fast as by itself. Biases are frozen.
 
     Source: Hu et al. (2022), "LoRA: low-rank adaptation of large language models", section
     4.1, with their scale ``alpha / r`` equal to 1.
@@ -37,7 +38,7 @@ def low_rank(rank: int) -> tuple[Start, Merge]:
 
         def added(key, kernel):
             inputs, outputs = kernel.shape
-            down = jax.random.normal(key, (inputs, rank), kernel.dtype) / inputs**0.5
+            down = jax.random.normal(key, (inputs, rank), kernel.dtype) / max(inputs, rank) ** 0.5
             return {"down": down, "up": jnp.zeros((rank, outputs), kernel.dtype)}
 
         pairs = zip(keys, sorted(kernels), strict=True)
