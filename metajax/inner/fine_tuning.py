@@ -5,7 +5,7 @@ beside it, the head.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +23,16 @@ Merge = Callable[[Tree, Tree], Tree]
 def low_rank(rank: int) -> tuple[Start, Merge]:
     """A product of two thin matrices added to each kernel, all else frozen.
 
-    ``kernel + down @ up`` with ``up`` zero at the start, which changes nothing, and ``down``, of shape
-    ``[in, rank]``, Gaussian of variance ``1 / max(in, rank)``: in the directions that are left to it
-    a kernel moves about as fast as by itself. Biases are frozen.
+    ``kernel + down @ up`` with ``up`` zero at the start, which changes nothing, and ``down``
+    (``[in, rank]``) Gaussian of variance ``1 / max(in, rank)``: in the directions that are left
+    to it a kernel moves about as fast as by itself. Biases are frozen.
 
     Source: Hu et al. (2022), "LoRA: low-rank adaptation of large language models", section
     4.1, with their scale ``alpha / r`` equal to 1.
     """
 
     def start(key, theta):
-        flat = flatten_dict(theta, sep="/")
+        flat: dict[str, Any] = flatten_dict(theta, sep="/")
         kernels = {path: leaf for path, leaf in flat.items() if _is_kernel(path, leaf)}
         keys = jax.random.split(key, len(kernels))
 
@@ -45,7 +45,7 @@ def low_rank(rank: int) -> tuple[Start, Merge]:
         return {path: added(key, kernels[path]) for key, path in pairs}
 
     def merge(theta, fast):
-        flat = flatten_dict(theta, sep="/")
+        flat: dict[str, Any] = flatten_dict(theta, sep="/")
         moved = {path: flat[path] + one["down"] @ one["up"] for path, one in fast.items()}
         return unflatten_dict({**flat, **moved}, sep="/")
 
@@ -101,7 +101,7 @@ def _is_adapter(name: str) -> bool:
 class LayerwiseState(NamedTuple):
     """Number of updates so far, int32."""
 
-    count: jax.Array
+    steps: jax.Array
 
 
 def scale_by_layer(
@@ -118,7 +118,7 @@ def scale_by_layer(
         del params
 
         def scaled(depth, leaves):
-            return jax.tree.map(lambda leaf: leaf * factor(depth, state.count), leaves)
+            return jax.tree.map(lambda leaf: leaf * factor(depth, state.steps), leaves)
 
         def depths(name, layers):
             if name != "torso":
@@ -130,7 +130,7 @@ def scale_by_layer(
             return jax.tree.map(scaled, depth, weights)
 
         after = {network: of_network(weights) for network, weights in updates.items()}
-        return after, LayerwiseState(state.count + 1)
+        return after, LayerwiseState(state.steps + 1)
 
     return optax.GradientTransformation(
         lambda params: LayerwiseState(jnp.zeros((), jnp.int32)), update

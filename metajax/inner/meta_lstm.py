@@ -42,8 +42,8 @@ def init_meta_lstm_rule(key: Key, *, hidden_size: int = 20, rate: float | jax.Ar
     key_layer, key_input, key_forget = jax.random.split(key, 3)
 
     def gate(key, bias):
-        limits = {"minval": -KERNEL_RANGE, "maxval": KERNEL_RANGE}
-        kernel = jax.random.uniform(key, (hidden_size + 2,), **limits)
+        shape = (hidden_size + 2,)
+        kernel = jax.random.uniform(key, shape, minval=-KERNEL_RANGE, maxval=KERNEL_RANGE)
         return {"kernel": kernel, "bias": jnp.asarray(bias, kernel.dtype)}
 
     return {

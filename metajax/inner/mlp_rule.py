@@ -28,12 +28,12 @@ class MLPRuleState(NamedTuple):
     """Memory of ``mlp_rule``.
 
     Attributes:
-      count: Int32, steps so far.
+      steps: Int32, number of steps so far.
       momenta: Running means of the gradients, leaves ``[M, ...]``.
       squares: Running mean of the squared gradients, as the weights.
     """
 
-    count: jax.Array
+    steps: jax.Array
     momenta: Tree
     squares: Tree
 
@@ -99,14 +99,14 @@ def mlp_rule(
 
         momenta = jax.tree.map(mean, state.momenta, gradients)
         squares = jax.tree.map(mean_square, state.squares, gradients)
-        time = jnp.tanh(state.count / jnp.array(TIMESCALES, theta[0]["bias"].dtype) - 1)
+        time = jnp.tanh(state.steps / jnp.array(TIMESCALES, theta[0]["bias"].dtype) - 1)
 
         def step(*known):
             steps = scale * _output(theta, features(*known).astype(time.dtype), time)
             return steps.reshape(known[0].shape).astype(known[0].dtype)
 
         steps = jax.tree.map(step, gradients, params, momenta, squares)
-        return steps, MLPRuleState(state.count + 1, momenta, squares)
+        return steps, MLPRuleState(state.steps + 1, momenta, squares)
 
     return optax.GradientTransformation(init, update)
 

@@ -37,13 +37,12 @@ def _problem():
         singly=False,
     )
     family = DataFamily(DataSpec("influence", (1,), 1), lambda key: (), draw)
-    sizes = {"num_adaptations": LIFE, "num_streams": 1, "num_query": 1}
-    return few_shot(family, learner, **sizes)
+    return few_shot(family, learner, num_adaptations=LIFE, num_streams=1, num_query=1)
 
 
 def _gradient(window):
     """By hand: the mean over a lifetime, through ``window + 1`` losses at a time."""
-    terms, state = [], BIRTH * THETA
+    terms, state, influence = [], BIRTH * THETA, np.zeros(3)
     for step in range(LIFE):
         if step % (window + 1) == 0:
             influence = BIRTH if window + 1 == LIFE else np.zeros(3)

@@ -23,6 +23,8 @@ def _trial(strategy, family=None, **options):
     family = tasks.make("sinusoid") if family is None else family
     learner = Finetune(strategy=strategy, **SIZES, **options).learner(family)
     full = ALGORITHMS.get("joint")(**{**SIZES, "inner_lr": 1.0}).learner(family)
+    weights_of = learner.weights
+    assert weights_of is not None
 
     @jax.jit
     def run(key):
@@ -34,13 +36,13 @@ def _trial(strategy, family=None, **options):
         plain = full.begin(key, theta)
         gradient = jax.tree.map(jnp.subtract, theta, full.adapt(key, theta, plain, data).fast)
 
-        def update(phi, key):
-            phi = learner.adapt(key, theta, phi, data)
-            return phi, learner.weights(theta, phi)
+        def update(adapted, key):
+            adapted = learner.adapt(key, theta, adapted, data)
+            return adapted, weights_of(theta, adapted)
 
         _, after = jax.lax.scan(update, phi, jax.random.split(key, UPDATES))
         predicted = before, full.predict(theta, plain, data)
-        return theta, learner.weights(theta, phi), predicted, after, gradient
+        return theta, weights_of(theta, phi), predicted, after, gradient
 
     return jax.device_get(run(jax.random.key(0)))
 

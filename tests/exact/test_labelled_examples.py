@@ -251,9 +251,12 @@ def test_a_step_of_a_meta_lstm_by_hand():
         theta = inner.init_meta_lstm_rule(key, hidden_size=3, rate=0.2)
         theta = jax.tree.map(lambda leaf: jnp.float64(leaf) + 0.1, theta)
         tx = inner.meta_lstm_rule(theta)
-        first, state = tx.update(gradients[:1], tx.init(weight), weight, value=values[0])
-        second, _ = tx.update(gradients[1:], state, weight + first, value=values[1])
-        return theta, weight + first, weight + first + second
+        weights, state, found = jnp.asarray(weight), tx.init(weight), []
+        for gradient, value in zip(gradients, values, strict=True):
+            steps, state = tx.update(gradient[None], state, weights, value=value)
+            weights = optax.apply_updates(weights, steps)
+            found.append(weights)
+        return theta, *found
 
     theta, *found = jax.device_get(run(KEY))
     layer = theta["layer"]
