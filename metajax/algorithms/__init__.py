@@ -27,11 +27,13 @@ ALGORITHMS = Registry(
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
+        "finetune": "metajax.algorithms.gradient.finetune:Finetune",
         "fomaml": "metajax.algorithms.gradient.fomaml:FOMAML",
         "gittins": "metajax.algorithms.classical.gittins:Gittins",
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lstm-meta-learner": "metajax.algorithms.gradient.lstm_meta_learner:LSTMMetaLearner",
         "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
@@ -44,6 +46,7 @@ ALGORITHMS = Registry(
         "meta-q-learning": "metajax.algorithms.q.meta_q_learning:MetaQLearning",
         "meta-sgd": "metajax.algorithms.gradient.meta_sgd:MetaSGD",
         "meta-value": "metajax.algorithms.gradient.meta_value:MetaValue",
+        "mlp-optimizer": "metajax.algorithms.optimizers.mlp_optimizer:MLPOptimizer",
         "opsrl": "metajax.algorithms.classical.opsrl:OPSRL",
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"

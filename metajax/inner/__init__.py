@@ -5,10 +5,20 @@ from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.fine_tuning import (
+    adapters,
+    gradual_unfreezing,
+    layer_decay,
+    low_rank,
+    scale_by_layer,
+    without_adapters,
+)
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
+from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
 from metajax.inner.metric import SupportSet, matching, prototypes, relations
-from metajax.inner.partition import EVERYTHING, Partition, part
+from metajax.inner.mlp_rule import init_mlp_rule, mlp_rule
+from metajax.inner.partition import EVERYTHING, HEADS, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
@@ -25,6 +35,7 @@ from metajax.inner.supervised import supervised
 
 __all__ = [
     "EVERYTHING",
+    "HEADS",
     "SURROGATES",
     "ActorCriticSettings",
     "ContextReplay",
@@ -43,6 +54,7 @@ __all__ = [
     "SupportSet",
     "Windows",
     "actor_critic_learner",
+    "adapters",
     "as_rule",
     "check_differentiable",
     "clip_by_global_norm",
@@ -51,13 +63,20 @@ __all__ = [
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
+    "gradual_unfreezing",
     "init_lstm_rule",
+    "init_meta_lstm_rule",
+    "init_mlp_rule",
+    "layer_decay",
     "learned_exploration",
     "log_and_sign",
+    "low_rank",
     "lstm_rule",
     "matching",
     "memory_learner",
+    "meta_lstm_rule",
     "meta_q_learner",
+    "mlp_rule",
     "off_policy_actor",
     "part",
     "policy_actor",
@@ -67,6 +86,7 @@ __all__ = [
     "q_learner",
     "reinforce",
     "relations",
+    "scale_by_layer",
     "scoring_learner",
     "step_sizes",
     "supervised",
@@ -74,4 +94,5 @@ __all__ = [
     "visit_hash",
     "windows_of",
     "with_context",
+    "without_adapters",
 ]

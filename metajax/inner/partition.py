@@ -29,3 +29,19 @@ def part(name: str) -> Partition:
     The other entries belong to the rule: rates, an optimiser's parameters.
     """
     return Partition(lambda theta: theta[name], lambda theta, fast: fast)
+
+
+def _heads(theta: Tree) -> Tree:
+    return {
+        network: {name: leaf for name, leaf in weights.items() if name != "torso"}
+        for network, weights in theta.items()
+    }
+
+
+def _with_heads(theta: Tree, heads: Tree) -> Tree:
+    return {network: {**theta[network], **head} for network, head in heads.items()}
+
+
+HEADS = Partition(split=_heads, merge=_with_heads)
+"""All of a network adapts but its torso: the last layer and, for continuous actions, the
+standard deviation."""

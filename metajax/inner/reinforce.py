@@ -33,6 +33,7 @@ def reinforce(
     *,
     init: Callable[[Key], Tree] | None = None,
     partition: Partition = EVERYTHING,
+    start: Callable[[Key, Tree], Tree] | None = None,
     surrogate: str = "score",
     updates: int = 1,
     baseline: str = "linear",
@@ -48,6 +49,7 @@ def reinforce(
       inner: An optax transformation, or a function of theta that gives one.
       init: ``(key) -> theta``. Default: the policy's initial weights.
       partition: The part of theta that adapts. Default: all of it.
+      start: ``(key, theta) -> fast`` at the start of a trial. Default: ``partition.split``.
       surrogate: One of ``SURROGATES``, the loss to descend.
       updates: Gradient steps on each chunk.
       baseline: "linear" (fitted to each chunk when it is collected), "value" (the
@@ -94,6 +96,7 @@ def reinforce(
         losses.term(loss),
         as_rule(inner),
         partition=partition,
+        start=start,
         updates=updates,
         actor=actor,
     )

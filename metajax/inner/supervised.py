@@ -19,6 +19,7 @@ def supervised(
     *,
     init: Callable[[Key], Tree] | None = None,
     partition: Partition = EVERYTHING,
+    start: Callable[[Key, Tree], Tree] | None = None,
     updates: int = 1,
 ) -> Learner:
     """A learner that descends the mean squared error, or the cross-entropy of classes.
@@ -29,6 +30,7 @@ def supervised(
       inner: An optax transformation, or a function of theta that gives one.
       init: ``(key) -> theta``. Default: the network's initial weights.
       partition: The part of theta that adapts. Default: all of it.
+      start: ``(key, theta) -> fast`` at the start of a trial. Default: ``partition.split``.
       updates: Gradient steps on each chunk.
 
     Raises:
@@ -40,5 +42,6 @@ def supervised(
         losses.term(losses.prediction_loss(spec)),
         as_rule(inner),
         partition=partition,
+        start=start,
         updates=updates,
     )

@@ -4,6 +4,7 @@ from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.gradient.backprop import backprop
 from metajax.outer.gradient.displacement import displacement
+from metajax.outer.gradient.evolution_gradient import evolution_gradient
 from metajax.outer.gradient.post_adaptation import TrialItem, post_adaptation, with_sampling_credit
 from metajax.outer.gradient.truncated import truncated
 from metajax.outer.gradient.whole_trial import WholeTrial, whole_trial
@@ -22,6 +23,7 @@ __all__ = [
     "displacement",
     "epochs",
     "evolution",
+    "evolution_gradient",
     "evosax_search",
     "joint",
     "once",

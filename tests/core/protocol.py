@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "meta-gradient-dqn": {"window": 1},
     "meta-gradient-actor-critic": {"learned": LEARNED},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
+    "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
     "matching": {"embedding_size": 3, "hidden_sizes": (4,), "context_steps": 1},
     "relation": {"embedding_size": 3, "hidden_sizes": (4,), "relation_sizes": (4,)},

@@ -82,20 +82,29 @@ def test_convolutions_learn_to_tell_new_glyphs_apart():
     assert accuracy[1] > 0.7
 
 
+LEARNED = {
+    "lstm-optimizer": (inner.lstm_rule, {"lstm_size": 8}),
+    "mlp-optimizer": (inner.mlp_rule, {"estimator": "pes"}),
+}
+
+
 @functools.cache
-def _learned_optimizer():
-    """The LSTM before and after a short training on quadratics."""
+def _learned_optimizer(name):
+    """The optimiser before and after a short training on quadratics."""
     family = metajax.tasks.make("quadratics", size=4)
-    sizes = {"num_tasks": 32, "num_streams": 4, "inner_steps": 20, "window": 9, "lstm_size": 8}
-    algorithm = metajax.make("lstm-optimizer", family, learning_rate=0.01, devices=1, **sizes)
+    sizes = {"num_tasks": 32, "num_streams": 4, "inner_steps": 20, "window": 9}
+    algorithm = metajax.make(
+        name, family, learning_rate=0.01, devices=1, **sizes, **LEARNED[name][1]
+    )
     untrained = algorithm.init(jax.random.key(0)).theta
     state, _ = metajax.train(algorithm, jax.random.key(0), 150)
     return algorithm, untrained, state.theta
 
 
 @pytest.mark.slow
-def test_a_learned_optimizer_is_better_than_untrained():
-    algorithm, untrained, trained = _learned_optimizer()
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_optimizer_is_better_than_untrained(name):
+    algorithm, untrained, trained = _learned_optimizer(name)
     before, after = (
         -metajax.evaluate(algorithm, jax.random.key(1), theta, num_tasks=200).mean()
         for theta in (untrained, trained)
@@ -106,9 +115,10 @@ def test_a_learned_optimizer_is_better_than_untrained():
 
 
 @pytest.mark.slow
-def test_a_learned_optimizer_is_an_optax_transformation():
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_optimizer_is_an_optax_transformation(name):
     """It descends a parabola of any shape, compiled once, as any other does."""
-    _, untrained, trained = _learned_optimizer()
+    rule, (_, untrained, trained) = LEARNED[name][0], _learned_optimizer(name)
     goal = {"matrix": jnp.array([[1.0, -1.0], [0.5, 0.3]]), "number": jnp.float32(-0.7)}
     traces = []
 
@@ -120,13 +130,13 @@ def test_a_learned_optimizer_is_an_optax_transformation():
     def step(theta, params, state):
         traces.append(1)
         value, gradient = jax.value_and_grad(loss)(params)
-        tx = optax.chain(optax.clip_by_global_norm(10.0), inner.lstm_rule(theta))
+        tx = optax.chain(optax.clip_by_global_norm(10.0), rule(theta))
         updates, state = tx.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 
     def minimum(theta):
         params = jax.tree.map(jnp.zeros_like, goal)
-        tx = optax.chain(optax.clip_by_global_norm(10.0), inner.lstm_rule(theta))
+        tx = optax.chain(optax.clip_by_global_norm(10.0), rule(theta))
         state, values = tx.init(params), []
         for _ in range(20):
             params, state, value = step(theta, params, state)

@@ -69,7 +69,7 @@ def test_what_training_reports(name):
         assert (history["returns"] >= 0).all()
         assert (history["returns"] <= 2).all()
         return
-    if name.startswith("lstm-optimizer"):  # trained on windows of lifetimes that go on
+    if name.endswith("-optimizer"):  # trained on windows of lifetimes that go on
         assert history["returns"].shape == (2, 1)
         assert (history["env_steps"] > 0).all()
         return
@@ -85,7 +85,9 @@ def _returns_of_a_trial(name):
         return protocol.NUM_EPISODES
     if name in toys.LIFETIMES:
         return protocol.LIFETIME_SIZES["num_points"] + 1
-    return {"joint": 0, "reptile": 3, "lstm-optimizer": 4}.get(name.partition(" on ")[0], 1) + 1
+    adaptations = {"joint": 0, "finetune": 0, "reptile": 3, "lstm-meta-learner": 5}
+    adaptations |= {"lstm-optimizer": 4, "mlp-optimizer": 4}
+    return adaptations.get(name.partition(" on ")[0], 1) + 1
 
 
 def _steps(name, key, num_tasks):

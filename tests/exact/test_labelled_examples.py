@@ -18,7 +18,9 @@ from metajax.algorithms.optimizers.lstm_optimizer import LSTMOptimizer
 
 SIZES = {"num_tasks": 2, "optimizer": "sgd", "learning_rate": 1.0, "devices": 1}
 REGRESSION = {**SIZES, "num_streams": 5, "num_query": 7, "hidden_sizes": (5, 4)}
-LSTM = {**SIZES, "num_streams": 3, "inner_steps": 8, "window": 3, "lstm_size": 3}
+OPTIMIZER = {**SIZES, "num_streams": 3, "inner_steps": 8, "window": 3}
+LSTM = {**OPTIMIZER, "lstm_size": 3}
+MLP = {**OPTIMIZER, "rule_sizes": (4, 3), "output_scale": 1.0}
 KEY = jax.random.key(1)
 
 
@@ -125,10 +127,13 @@ def test_meta_gradient_through_comparisons(name, options):
 # --- A learned optimiser -----------------------------------------------------------------
 
 
-def test_truncated_gradient_of_a_learned_optimizer():
+@pytest.mark.parametrize(
+    ("name", "options"), [("lstm-optimizer", LSTM), ("mlp-optimizer", MLP)], ids=["lstm", "mlp"]
+)
+def test_truncated_gradient_of_a_learned_optimizer(name, options):
     """In the first window of optimisations, and in the next, which begins where that ended."""
     family = metajax.tasks.make("quadratics", size=3)
-    algorithm = metajax.make("lstm-optimizer", family, second_order=True, **LSTM)
+    algorithm = metajax.make(name, family, second_order=True, **options)
     step, theta, carry = _step(algorithm)
     _assert_gradient(step, theta, carry)
     _, _, later = step(theta, carry)
@@ -179,6 +184,139 @@ def test_inputs_of_a_learned_optimizer_by_hand():
     assert np.isfinite(slopes).all()
 
 
+def test_steps_of_an_mlp_rule_by_hand():
+    """Two steps on a matrix, written out here."""
+    rng = np.random.default_rng(0)
+    gradients, weights = rng.normal(size=(2, 2, 3)), rng.normal(size=(2, 3))
+
+    @jax.jit
+    def run(key):
+        theta = jax.tree.map(jnp.float64, inner.init_mlp_rule(key, hidden_sizes=(5,)))
+        tx = inner.mlp_rule(theta, scale=0.3)
+        first, state = tx.update(gradients[0], tx.init(weights), weights)
+        return theta, first, tx.update(gradients[1], state, weights)[0]
+
+    theta, *steps = jax.device_get(run(KEY))
+    decays = np.array([0.5, 0.9, 0.99, 0.999, 0.9999])[:, None, None]
+    momenta, squares = 0.0, 0.0
+    for count, (gradient, step) in enumerate(zip(gradients, steps, strict=True)):
+        momenta = decays * momenta + (1 - decays) * gradient
+        squares = 0.999 * squares + 0.001 * gradient**2
+        inverse = 1 / np.sqrt(squares + 1e-8)
+        known = np.stack([gradient, weights, inverse, *momenta, *(momenta * inverse)])
+        known /= np.sqrt(np.mean(known**2, axis=(1, 2), keepdims=True) + 1e-5)
+        scales = np.array([1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5])
+        time = np.tanh(count / scales - 1)
+        for row, column in np.ndindex(2, 3):
+            hidden = np.append(known[:, row, column], time)
+            hidden = np.maximum(hidden @ theta[0]["kernel"] + theta[0]["bias"], 0)
+            direction, magnitude = hidden @ theta[1]["kernel"] + theta[1]["bias"]
+            expected = 0.3 * direction * np.exp(1e-3 * magnitude)
+            np.testing.assert_allclose(step[row, column], expected, rtol=1e-5)
+
+
 def test_the_window_is_shorter_than_an_optimization():
     with pytest.raises(metajax.OptionError, match=r"window: 8 is not possible; allowed: fewer"):
         LSTMOptimizer(inner_steps=8, window=8)
+
+
+# --- The LSTM whose cell state are the weights --------------------------------------------
+
+
+def test_a_step_of_a_meta_lstm_by_hand():
+    """The second step of one weight, after gates that were not zero."""
+    gradients, values, weight = np.array([0.7, -0.2]), np.array([1.3, 0.4]), np.array([0.6])
+
+    @jax.jit
+    def run(key):
+        theta = inner.init_meta_lstm_rule(key, hidden_size=3, rate=0.2)
+        theta = jax.tree.map(lambda leaf: jnp.float64(leaf) + 0.1, theta)
+        tx = inner.meta_lstm_rule(theta)
+        weights, state, found = jnp.asarray(weight), tx.init(weight), []
+        for gradient, value in zip(gradients, values, strict=True):
+            steps, state = tx.update(gradient[None], state, weights, value=value)
+            weights = optax.apply_updates(weights, steps)
+            found.append(weights)
+        return theta, *found
+
+    theta, *found = jax.device_get(run(KEY))
+    layer = theta["layer"]
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    hidden, cell, gates, cells = np.zeros(3), np.zeros(3), {"input": 0.0, "forget": 0.0}, weight[0]
+    assert np.isclose(sigmoid(theta["input"]["bias"] - 0.1), 0.2)
+    for gradient, value, after in zip(gradients, values, found, strict=True):
+        inputs = [np.log(abs(gradient)) / 10, np.sign(gradient), np.log(value) / 10, 1.0]
+        pre = inputs @ layer["input"] + hidden @ layer["hidden"] + layer["bias"]
+        enter, forget, candidate, leave = np.split(pre, 4)
+        cell = sigmoid(forget) * cell + sigmoid(enter) * np.tanh(candidate)
+        hidden = sigmoid(leave) * np.tanh(cell)
+        for name, gate in gates.items():
+            read = np.array([*hidden, cells, gate])
+            gates[name] = sigmoid(read @ theta[name]["kernel"] + theta[name]["bias"])
+        cells = gates["forget"] * cells - gates["input"] * gradient
+        np.testing.assert_allclose(after, [cells], rtol=1e-6)
+
+
+def _meta_lstm(**options):
+    return metajax.make(
+        "lstm-meta-learner",
+        metajax.tasks.make("sinusoid"),
+        activation="tanh",
+        inner_steps=2,
+        inner_lr=0.2,
+        lstm_size=3,
+        **{**REGRESSION, **options},
+    )
+
+
+def test_meta_gradient_of_the_lstm_meta_learner():
+    _assert_gradient(*_step(_meta_lstm(second_order=True)))
+
+
+def test_first_order_meta_gradient_of_the_lstm_meta_learner_by_hand():
+    """Gradients and losses that were met are constants; weights and gates are not."""
+    algorithm = _meta_lstm(num_tasks=1)
+    state, family = _begun(algorithm), algorithm.family
+    network = networks.predictor(family.spec, networks.MLP((5, 4), "tanh"))
+
+    def loss(weights, examples):
+        return jnp.mean((network.apply(weights, examples.inputs) - examples.targets) ** 2)
+
+    @jax.jit
+    def by_hand(key):
+        key_task, key_trial = jax.random.split(jax.random.split(key, 1)[0])
+        trial = algorithm.adapt(key_trial, state.theta, family.sample(key_task))
+        support = jax.tree.map(lambda leaf: leaf[0], trial.support)
+
+        def met(theta):
+            """What the two steps see."""
+            tx = inner.meta_lstm_rule(theta["rule"])
+            weights, rule, seen = theta["weights"], None, []
+            for _ in range(2):
+                value, gradient = jax.value_and_grad(loss)(weights, support)
+                seen.append((value, gradient))
+                rule = tx.init(weights) if rule is None else rule
+                steps, rule = tx.update(gradient, rule, weights, value=value)
+                weights = optax.apply_updates(weights, steps)
+            return seen
+
+        def after(theta, seen):
+            tx = inner.meta_lstm_rule(theta["rule"], second_order=True)
+            weights = theta["weights"]
+            rule = tx.init(weights)
+            for value, gradient in seen:
+                steps, rule = tx.update(gradient, rule, weights, value=value)
+                weights = optax.apply_updates(weights, steps)
+            return loss(weights, trial.query)
+
+        expected = jax.grad(after)(state.theta, met(state.theta))
+        return expected, algorithm.step(key, state)[0].theta
+
+    expected, after = jax.device_get(by_hand(KEY))
+    for leaf, start, end in zip(
+        *map(jax.tree.leaves, (expected, jax.device_get(state.theta), after)), strict=True
+    ):
+        np.testing.assert_allclose(start - end, leaf, rtol=1e-7, atol=1e-12)

@@ -24,13 +24,4 @@ class ANIL(MAML):
     def learner(self, family, **changes):
         from metajax import inner
 
-        def split(theta):
-            return {
-                network: {name: leaf for name, leaf in weights.items() if name != "torso"}
-                for network, weights in theta.items()
-            }
-
-        def merge(theta, heads):
-            return {network: {**theta[network], **head} for network, head in heads.items()}
-
-        return super().learner(family, partition=inner.Partition(split, merge), **changes)
+        return super().learner(family, partition=inner.HEADS, **changes)

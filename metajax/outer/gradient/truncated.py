@@ -10,21 +10,10 @@ from metajax.core import metrics
 from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout, sum_rows, total_of
-from metajax.core.problem import Life, Noise, Problem
+from metajax.core.problem import Noise, Problem
 from metajax.core.replay import DERIVATIVES, replay
 from metajax.core.types import AdaptFn, Learner, Loss
-
-
-class Lifetime(NamedTuple):
-    """A lifetime between two meta-steps.
-
-    Attributes:
-      life: The trial so far.
-      age: Int32, adaptations so far.
-    """
-
-    life: Life
-    age: jax.Array
+from metajax.outer.gradient.lifetimes import Lifetime, born, judged, of_all_ages, renewed
 
 
 class Window(NamedTuple):
@@ -96,7 +85,8 @@ def truncated(
         )
         collect = functools.partial(live, problem, window)
         older, items, info = jax.vmap(collect, (0, 0, None, 0))(keys_live, keys_query, theta, lives)
-        after = renewed(problem, keys_born, theta, older)
+        ended = older.age >= problem.num_adaptations
+        after = renewed(ended, lambda key: born(problem, key, theta), keys_born, older)
 
         def of_task(item):
             (_, loss_info), gradients = jax.value_and_grad(meta_loss, has_aux=True)(theta, item)
@@ -106,13 +96,7 @@ def truncated(
         return (gradients, {**sum_rows(info), **loss_info}), after
 
     def init(key, theta):
-        key_offset, key_born = jax.random.split(key)
-        keys = jax.random.split(key_born, layout.num_tasks)
-        lives = layout.collect(lambda theta, key: born(problem, key, theta), theta, keys)
-        steps = max(1, problem.num_adaptations // (window + 1))
-        place = jnp.arange(layout.num_tasks) + jax.random.uniform(key_offset)
-        age = jnp.minimum(place / layout.num_tasks * steps, steps - 1).astype(jnp.int32)
-        return lives._replace(age=age * (window + 1))
+        return of_all_ages(problem, layout, window + 1, key, theta)
 
     def estimate(key, theta, carry):
         keys = jax.random.split(key, layout.num_tasks)
@@ -120,13 +104,6 @@ def truncated(
         return gradients, carry, metrics.from_mean(info, layout.num_tasks)
 
     return Estimator(init, estimate)
-
-
-def born(problem: Problem, key: Key, theta: Tree) -> Lifetime:
-    """A new lifetime in a new task."""
-    key_task, key_start = jax.random.split(key)
-    life = problem.start(key_start, theta, problem.family.sample(key_task))
-    return Lifetime(life, jnp.zeros((), jnp.int32))
 
 
 def live(
@@ -142,21 +119,6 @@ def live(
     item = Window(lifetime.life.phi, support, query, key_adapt)
     info = {"returns": measured.score[-1:], "env_steps": jnp.sum(measured.steps, dtype=jnp.int32)}
     return Lifetime(after, lifetime.age + window + 1), item, info
-
-
-def renewed(problem: Problem, keys: Key, theta: Tree, lifetimes: Lifetime) -> Lifetime:
-    """Lifetimes of a block, with new ones in the place of those of full length."""
-    ended = lifetimes.age >= problem.num_adaptations
-
-    def renew():
-        def either(key, ended, lifetime):
-            choose = functools.partial(jnp.where, ended)
-            return jax.tree.map(choose, born(problem, key, theta), lifetime)
-
-        return jax.vmap(either)(keys, ended, lifetimes)
-
-    # A branch of the whole block: lifetimes end rarely, and their buffers are large.
-    return jax.lax.cond(jnp.any(ended), renew, lambda: lifetimes)
 
 
 def window_loss(
@@ -176,18 +138,13 @@ def window_loss(
             return judge.predict(theta, jax.lax.stop_gradient(phi), chunk)
         return None
 
-    def judged(phi, chunk):
-        if judge.actor is not None:
-            chunk = jax.lax.stop_gradient(judge.actor.annotate(theta, phi, chunk))
-        return loss(judge.predict(theta, phi, chunk), chunk)
-
     def observed(phi, chunk):
-        return acted(phi, chunk), judged(phi, chunk) if every_step else None
+        return acted(phi, chunk), judged(judge, loss, theta, phi, chunk) if every_step else None
 
     phi, (before, earlier) = replay(
         learner, theta, item.phi, item.support, item.key, adapt=adapt, observe=observed
     )
-    value = judged(phi, item.query)
+    value = judged(judge, loss, theta, phi, item.query)
     if every_step:
         value = jnp.mean(jnp.append(earlier, value))
     total = value
