@@ -5,6 +5,7 @@ from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
 from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.implicit import implicit
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.metric import prototypes
@@ -20,7 +21,13 @@ from metajax.inner.q.q_learning import q_learner
 from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
-from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
+from metajax.inner.rules import (
+    check_differentiable,
+    clip_by_global_norm,
+    first_order_rule,
+    proximal,
+    step_sizes,
+)
 from metajax.inner.supervised import supervised
 
 __all__ = [
@@ -50,6 +57,8 @@ __all__ = [
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
+    "first_order_rule",
+    "implicit",
     "init_lstm_rule",
     "learned_exploration",
     "log_and_sign",
@@ -62,6 +71,7 @@ __all__ = [
     "policy_outputs",
     "propensity",
     "prototypes",
+    "proximal",
     "q_learner",
     "reinforce",
     "scoring_learner",
