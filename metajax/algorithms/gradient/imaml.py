@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from metajax.algorithms.gradient.maml import MAML
-from metajax.core.options import Count, Positive
+from metajax.core.options import Count, NonNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class IMAML(MAML):
 
     outer: Literal["policy-gradient", "ppo"] = "policy-gradient"
     surrogate: Literal["score", "dice", "lvc"] = "score"
+    inner_lr: NonNegative | tuple[NonNegative, ...] = 0.01
     updates_per_step: Count = 16
     proximal_coefficient: Positive = 2.0
     cg_iterations: Count = 5
