@@ -24,8 +24,9 @@ class IMAML(MAML):
 
     Attributes:
       updates_per_step: Number of gradient steps towards the minimum.
-      proximal_coefficient: Weight lambda of the proximal term; the smaller it is, the farther
-        weights adapt and the more steps they need.
+      proximal_coefficient: Weight lambda of the proximal term. The smaller it is, the farther
+        weights adapt, and the more steps and conjugate-gradient iterations it takes: with too
+        few of either the meta-gradient points elsewhere.
       cg_iterations: Number of conjugate-gradient iterations of the meta-gradient.
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; or "ppo",
         several passes of the clipped surrogate.
