@@ -32,6 +32,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if cache := _user_cache():
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "metajax", "jax"))
 
+# Tracing allocates much that lives on; collecting at each turn is a tenth of all the time.
+gc.set_threshold(100_000, 50, 50)
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 

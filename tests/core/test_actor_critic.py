@@ -1,6 +1,7 @@
 """Actor-critic as a learner, and its settings learned online."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,16 +46,17 @@ def _chunk(seed=0, terminated=(), truncated=()):
     # What is seen after a step that ends no episode is what the next decision sees.
     seen = np.concatenate([normal(3)[:1], following[:-1]])
     reset = np.concatenate([ends(())[:1], (ends(terminated) | ends(truncated))[:-1]])
-    return Chunk(
-        observation=np.where(reset[..., None], normal(3), seen),
-        action=random.integers(0, 2, shape).astype(np.int32),
-        reward=normal(),
-        terminated=ends(terminated),
-        truncated=ends(truncated),
-        mask=np.ones(shape, bool),
-        log_prob=np.zeros(shape, np.float32),
-        next_observation=following,
-    )
+    fields: dict[str, Any] = {
+        "observation": np.where(reset[..., None], normal(3), seen),
+        "action": random.integers(0, 2, shape).astype(np.int32),
+        "reward": normal(),
+        "terminated": ends(terminated),
+        "truncated": ends(truncated),
+        "mask": np.ones(shape, bool),
+        "log_prob": np.zeros(shape, np.float32),
+        "next_observation": following,
+    }
+    return Chunk(**fields)
 
 
 def _annotated(chunk, **numbers):

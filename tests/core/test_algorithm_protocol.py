@@ -41,7 +41,7 @@ def test_many_seeds_and_learning_rates_at_once(name, assert_same):
 
     options = ALGORITHMS.get(name)()
     sweep = ([3, protocol.KEY], [0.3, options.inner_lr], [0.2, options.learning_rate])
-    rows = jax.jit(jax.vmap(run))(*map(jnp.array, sweep))
+    rows = jax.device_get(jax.jit(jax.vmap(run))(*map(np.array, sweep)))
     expected = (states[2].theta, history["returns"])
     assert_same(expected, jax.tree.map(lambda leaf: leaf[1], rows), rtol=1e-4, atol=1e-5)
 
@@ -57,7 +57,7 @@ def test_options_of_the_family_may_be_traced():
     sizes = {"num_epochs": 1, "num_minibatches": 1, "hidden_size": 2}
     rl2 = functools.partial(run, name="rl2", **sizes)
     with jax.checking_leaks():
-        returns = jax.jit(jax.vmap(rl2))(jnp.array([0.0, 5.0]))
+        returns = jax.device_get(jax.jit(jax.vmap(rl2))(np.array([0, 5], np.float32)))
     assert returns[1] - returns[0] == pytest.approx(5, abs=1)
     # The same without jit.
     low, high = jax.vmap(functools.partial(run, name="random"))(jnp.array([0.0, 5.0]))
@@ -241,7 +241,7 @@ def test_an_inner_rule_as_a_function(line, steps):
 
     algorithm = toys.make("reptile", line, inner=halve, learning_rate=1.0, **steps)
     state = algorithm.init(jax.random.key(0))
-    after, _ = jax.jit(algorithm.step)(jax.random.key(1), state)
+    state, after = jax.device_get((state, jax.jit(algorithm.step)(jax.random.key(1), state)[0]))
     for new, old in zip(*map(jax.tree.leaves, (after.theta, state.theta)), strict=True):
         np.testing.assert_allclose(new, old / 4, rtol=1e-5, atol=1e-7)
 
@@ -385,13 +385,21 @@ def test_a_value_baseline_is_learned(outer, line):
 def test_the_rate_of_several_passes_falls_over_iterations(line, assert_same):
     options = {"outer": "ppo", "num_epochs": 2, "num_minibatches": 2, "decay_iterations": 2}
     algorithm = toys.make("joint", line, **options)
-    start = algorithm.init(jax.random.key(0))
-    step = jax.jit(algorithm.step)
-    first, info = step(jax.random.key(1), start)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, info)))
-    assert info["returns"].shape == (1,), "support chunks of length zero"
-    second, _ = step(jax.random.key(2), first)
-    third, _ = step(jax.random.key(3), second)
+
+    @jax.jit
+    def run(state, key):
+        def step(state, key):
+            state, info = algorithm.step(key, state)
+            return state, (state, info)
+
+        return jax.lax.scan(step, state, jax.random.split(key, 3))[1]
+
+    found = run(algorithm.init(jax.random.key(0)), jax.random.key(1))
+    states, info = jax.device_get(found)
+    first, second, third = (protocol.row_of(states, index) for index in range(3))
+    leaves = jax.tree.leaves((first, protocol.row_of(info, 0)))
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    assert info["returns"].shape == (3, 1), "support chunks of length zero"
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first.theta, second.theta)
     assert max(jax.tree.leaves(moved)) > 0
     assert_same(second.theta, third.theta)
@@ -415,7 +423,7 @@ def test_combinations_without_a_meaning_are_refused(options, field, line):
 @pytest.mark.parametrize("at_most", [None, 3])
 def test_any_number_of_tasks_is_collected_in_wide_blocks(num_tasks, at_most):
     layout = Layout.padded(num_tasks, at_most)
-    rows = jnp.arange(num_tasks)
+    rows = np.arange(num_tasks)
     collected = jax.jit(lambda rows: layout.collect(lambda shared, row: row + shared, 5, rows))
     np.testing.assert_array_equal(collected(rows), rows + 5)
     limit = 32 if at_most is None else at_most

@@ -60,8 +60,8 @@ def _batches(key, widths, count):
 
 @pytest.mark.parametrize("widths", [(2, 100, 100, 2), (6, 80, 64, 64, 3)])
 def test_products_of_one_pass(key, widths):
-    weights = _init(key, widths)
-    (batch,) = _batches(key, widths, 1)
+    weights = jax.eval_shape(lambda key: _init(key, widths), key)
+    (batch,) = jax.eval_shape(lambda key: _batches(key, widths, 1), key)
     each = arithmetic.layer_products(widths)
     samples = NUM_TASKS * NUM_SAMPLES
     forward = _flops(jax.vmap(_forward, (None, 0)), weights, batch[0])
@@ -74,8 +74,8 @@ def test_products_of_one_pass(key, widths):
 @pytest.mark.parametrize("num_adaptations", [1, 2])
 def test_products_of_the_second_order_meta_gradient(key, num_adaptations):
     widths = (2, 100, 100, 2)
-    weights = _init(key, widths)
-    *support, query = _batches(key, widths, num_adaptations + 1)
+    weights = jax.eval_shape(lambda key: _init(key, widths), key)
+    *support, query = jax.eval_shape(lambda key: _batches(key, widths, num_adaptations + 1), key)
     gradient = jax.vmap(jax.grad(_meta_loss), (None, 0, 0))
     measured = _flops(gradient, weights, support, query)
     each = arithmetic.layer_products(widths)
@@ -98,9 +98,12 @@ def test_products_of_the_whole_meta_gradient(key):
     family = metajax.tasks.make("point-navigation")
     problem = options.problem(family)
     objective = metajax.outer.post_adaptation(problem)
-    theta = problem.learner.init(key)
-    keys = jax.random.split(key, 4)
-    items = jax.eval_shape(lambda: jax.vmap(objective.collect, (0, None))(keys, theta)[0])
+
+    def collect(key):
+        theta = problem.learner.init(key)
+        return theta, jax.vmap(objective.collect, (0, None))(jax.random.split(key, 4), theta)[0]
+
+    theta, items = jax.eval_shape(collect, key)
     gradient = jax.vmap(jax.grad(objective.loss, has_aux=True), (None, 0))
     measured = _flops(gradient, theta, items)
     counted = options.arithmetic(family.spec)

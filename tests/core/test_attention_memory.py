@@ -151,7 +151,7 @@ def _naive_attention(module, parameters, xs):
 @pytest.mark.parametrize("positions", ["none", "rotary", "relative"])
 @pytest.mark.parametrize("context", [3, T])
 def test_cached_attention_equals_full_attention_in_numpy(positions, context, x64):
-    module = CausalAttention(2, 4, 3, context, positions, max_distance=2)
+    module: Any = CausalAttention(2, 4, 3, context, positions, max_distance=2)
     parameters, xs = _with_parameters(module, np.float64)
 
     @jax.jit
@@ -184,7 +184,7 @@ def test_scores_with_rotary_positions_depend_on_the_distance_only(x64):
 
 @pytest.mark.parametrize("positions", ["rotary", "relative"])
 def test_a_window_full_of_the_same_steps_reads_the_same_at_any_time(positions, x64):
-    module = CausalAttention(2, 4, 3, 3, positions)
+    module: Any = CausalAttention(2, 4, 3, 3, positions)
     parameters, xs = _with_parameters(module, np.float64)
     repeated = np.concatenate([xs[:3], xs[3:6], xs[:1], xs[3:6]])
     ys = jax.device_get(_whole(module, parameters, repeated))
@@ -229,14 +229,18 @@ def test_the_default_blocks_are_those_of_the_paper():
     assert ys.shape == (4, 2, 32 + 2 * 7 * 32 + 32)
 
 
+def _snail(length, num_blocks) -> Any:
+    return SNAIL(length, input_size=3, blocks=_BLOCKS[:num_blocks])
+
+
 def test_steps_past_the_length_see_the_last_steps():
-    short, long = (SNAIL(n, input_size=3, blocks=_BLOCKS[:1]) for n in (5, 8))
+    short, long = _snail(5, 1), _snail(8, 1)
     parameters, xs = _with_parameters(long, np.float32, num_steps=8)
     # Both have dilations 1, 2, 4, so that convolutions do not notice the end ...
     convolved = jax.device_get(_whole(long, parameters, xs))[:, 0]
     np.testing.assert_allclose(_stepwise(short, parameters, xs[:, 0]), convolved, rtol=1e-5)
     # ... and attention sees a window of 5.
-    short = SNAIL(5, input_size=3, blocks=_BLOCKS[:2])
+    short = _snail(5, 2)
     parameters, xs = _with_parameters(short, np.float32, num_steps=1)
     xs = np.random.default_rng(4).normal(size=(8, F)).astype(np.float32)
     ys = np.asarray(_stepwise(short, parameters, xs))

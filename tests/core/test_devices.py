@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a minute of compiling for eight devices
+
 HERE = Path(__file__).parent
 
 

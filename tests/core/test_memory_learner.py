@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -225,10 +225,11 @@ def test_episodic_advantages_are_those_of_rlax():
     random = np.random.default_rng(0)
     shape, discount, lambda_ = (9, 4), 0.9, 0.8
     reward, value, final = random.normal(size=(3, *shape)).astype(np.float32)
-    terminated = random.random(shape) < 0.3
-    truncated = (random.random(shape) < 0.3) & ~terminated
+    terminated: Any = random.random(shape) < 0.3
+    truncated: Any = (random.random(shape) < 0.3) & ~terminated
     assert terminated.any()
     assert truncated.any()
+    mask: Any = np.ones(shape, bool)
     pieces = []
     for stream in range(shape[1]):
         start = 0
@@ -239,7 +240,7 @@ def test_episodic_advantages_are_those_of_rlax():
     @jax.jit
     def both():
         got = losses.episodic_advantages(
-            reward, value, final, terminated, truncated, np.ones(shape, bool), discount, lambda_
+            reward, value, final, terminated, truncated, mask, discount, lambda_
         )
         expected = [
             rlax.truncated_generalized_advantage_estimation(

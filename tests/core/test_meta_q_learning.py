@@ -1,7 +1,7 @@
 """Meta-Q-learning: density ratios, weights in the loss, windows and what adaptation is made of."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -121,11 +121,12 @@ def test_a_weighted_loss_by_hand():
     values = {"q": np.array([1.0, 2.0, 3.0], np.float32)}
     network = networks.QNetwork(lambda key: values, lambda w, o: jnp.tile(w["q"], (len(o), 1)), 3)
     update = inner.QUpdate(network, optax.identity())
-    zeros, no = np.zeros((1, 3), np.float32), np.zeros((1, 3), bool)
-    seen = np.zeros((1, 3, 2), np.float32)
-    batch = Transition(seen, np.array([[0, 1, 2]]), zeros, no, no, seen)
+    seen: Any = np.zeros((1, 3, 2), np.float32)
+    action: Any = np.array([[0, 1, 2]])
+    zeros, no = 0 * seen[..., 0], seen[..., 0] > 0
+    batch = Transition(seen, action, zeros, no, no, seen)
     weighted = batch._replace(weight=np.array([4.0, 0.0, 0.5], np.float32))
-    target = np.array([0.0, 0.0, 7.0], np.float32)
+    target: Any = np.array([0.0, 0.0, 7.0], np.float32)
     now = inner.QSettings(learning_rate=0.5, huber_delta=2.0)
     # All terminal: targets are the rewards, and the gradient is weight times error over three.
     ended = weighted._replace(reward=target[None], terminated=~no)
@@ -169,13 +170,15 @@ def _windows_by_hand(chunk, length=LENGTH):
 
 def test_inputs_of_a_chunk_follow_the_stored_steps():
     """Stream 0 begins a trial behind a blank; stream 1 goes on behind the end of an episode."""
-    no, zeros = np.zeros((2, 2), bool), np.zeros((2, 2))
-    seen = np.arange(4.0).reshape(2, 2, 1)
-    action, reward = np.array([[0, 1], [1, 1]]), np.array([[3.0, 4.0], [5.0, 6.0]])
-    ends = np.array([[True, False], [False, False]])
+    seen: Any = np.arange(4.0).reshape(2, 2, 1)
+    action: Any = np.array([[0, 1], [1, 1]])
+    reward: Any = np.array([[3.0, 4.0], [5.0, 6.0]])
+    ends: Any = np.array([[True, False], [False, False]])
+    no, zeros = ends & False, 0 * reward
     chunk = Chunk(seen, action, reward, ends, no, ~no, zeros, next_observation=seen)
-    stored = np.array([[0.0, 0.0], [8.0, 1.0]])
-    last = Transition(stored, np.array([1, 1]), np.array([9.0, 7.0]), ~no[0], no[0], stored)
+    stored: Any = np.array([[0.0, 0.0], [8.0, 1.0]])
+    paid: Any = np.array([9.0, 7.0])
+    last = Transition(stored, action[1], paid, ~no[0], no[0], stored)
     found = jax.jit(inputs_after)(last, chunk)
     np.testing.assert_array_equal(found.observation, seen)
     np.testing.assert_array_equal(found.last_action, [[-1, 1], [0, 1]])
@@ -301,9 +304,9 @@ def test_a_trial_of_training_begins_behind_blanks():
 
 def _one_by_one(first: float, reward: float) -> Chunk:
     """Three steps of one stream that is at a number and the next ones; no episode ends."""
-    at = first + np.arange(3, dtype=np.float32)[:, None, None]
-    zeros, no = np.zeros((3, 1), np.float32), np.zeros((3, 1), bool)
-    actions = np.ones((3, 1), np.int32)
+    at: Any = first + np.arange(3, dtype=np.float32)[:, None, None]
+    actions: Any = np.ones((3, 1), np.int32)
+    zeros, no = 0 * at[..., 0], actions < 0
     return Chunk(at, actions, zeros + reward, no, no, ~no, zeros, next_observation=at + 1)
 
 

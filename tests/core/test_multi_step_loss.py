@@ -19,8 +19,13 @@ def test_multi_step_loss_is_a_mean_over_the_steps(num_adaptations, line, key):
         return outer.post_adaptation(problem, every_step=every_step)
 
     whole = objective(num_adaptations, True)
-    theta = learner.init(key)
-    item, _ = jax.jit(whole.collect)(jax.random.key(1), theta)
+
+    @jax.jit
+    def collect(key):
+        theta = learner.init(key)
+        return theta, whole.collect(jax.random.key(1), theta)[0]
+
+    theta, item = collect(key)
 
     def loss_after(steps, theta):
         """The plain loss of a trial that stops after ``steps`` of the adaptations."""

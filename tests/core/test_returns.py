@@ -1,6 +1,7 @@
 """Returns, advantages and the linear baseline against arrays worked out by hand."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -81,16 +82,17 @@ def test_generalized_advantages_agree_with_rlax(lambda_):
 
 def _chunk(terminated, truncated, mask):
     """Two streams of two steps in a 1-D observation space."""
-    return Chunk(
-        observation=np.array([[[0.1], [0.2]], [[0.3], [0.4]]], np.float32),
-        action=np.zeros((2, 2, 1), np.float32),
-        reward=np.where(mask, 1, 0).astype(np.float32),
-        terminated=np.asarray(terminated),
-        truncated=np.asarray(truncated),
-        mask=np.asarray(mask),
-        log_prob=np.zeros((2, 2), np.float32),
-        next_observation=np.array([[[0.3], [0.6]], [[0.5], [0.6]]], np.float32),
-    )
+    fields: dict[str, Any] = {
+        "observation": np.array([[[0.1], [0.2]], [[0.3], [0.4]]], np.float32),
+        "action": np.zeros((2, 2, 1), np.float32),
+        "reward": np.where(mask, 1, 0).astype(np.float32),
+        "terminated": np.asarray(terminated),
+        "truncated": np.asarray(truncated),
+        "mask": np.asarray(mask),
+        "log_prob": np.zeros((2, 2), np.float32),
+        "next_observation": np.array([[[0.3], [0.6]], [[0.5], [0.6]]], np.float32),
+    }
+    return Chunk(**fields)
 
 
 @functools.cache

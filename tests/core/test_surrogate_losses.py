@@ -1,5 +1,7 @@
 """Surrogates and clipping against other implementations and by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,22 +13,21 @@ from metajax import inner, losses
 from metajax.core.types import Chunk, Outputs
 
 RANDOM = np.random.default_rng(0)
-NOW, THEN, ADVANTAGE = (jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32) for _ in range(3))
-MASK = jnp.arange(5)[:, None] < jnp.array([5, 2, 4])
+NOW, THEN, ADVANTAGE = RANDOM.normal(size=(3, 5, 3)).astype(np.float32)
+MASK: Any = np.arange(5)[:, None] < np.array([5, 2, 4])
 COUNT = 11
 
 
 def _kept(values):
-    return np.asarray(values, np.float64)[np.asarray(MASK)]
+    return np.asarray(values, np.float64)[MASK]
 
 
 def test_score_and_ratio_surrogates_by_hand():
     now, then, advantage = map(_kept, (NOW, THEN, ADVANTAGE))
+    score = jax.jit(losses.score_surrogate)(NOW, ADVANTAGE, MASK)
+    np.testing.assert_allclose(score, -np.sum(now * advantage) / COUNT, rtol=1e-5)
     np.testing.assert_allclose(
-        losses.score_surrogate(NOW, ADVANTAGE, MASK), -np.sum(now * advantage) / COUNT, rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        losses.likelihood_ratio_surrogate(NOW, THEN, ADVANTAGE, MASK),
+        jax.jit(losses.likelihood_ratio_surrogate)(NOW, THEN, ADVANTAGE, MASK),
         -np.sum(np.exp(now - then) * advantage) / COUNT,
         rtol=1e-5,
     )
@@ -34,9 +35,9 @@ def test_score_and_ratio_surrogates_by_hand():
 
 def test_the_outer_loss_is_in_reward_units_over_the_whole_horizon():
     """``-sum(log_prob * advantage * scale) / (T E)``: padding divides but never adds."""
-    outputs = Outputs((), NOW, jnp.zeros_like(NOW))
-    empty = jnp.zeros((5, 3))
-    flags = jnp.zeros((5, 3), bool)
+    outputs = Outputs((), NOW, np.zeros_like(NOW))
+    empty: Any = np.zeros((5, 3), np.float32)
+    flags: Any = np.zeros((5, 3), bool)
     chunk = Chunk(
         empty[..., None],
         empty,
@@ -46,28 +47,28 @@ def test_the_outer_loss_is_in_reward_units_over_the_whole_horizon():
         MASK,
         empty,
         empty[0][:, None],
-        advantage=jnp.where(MASK, ADVANTAGE, 1e6),
-        scale=jnp.asarray(2.5),
+        advantage=np.where(MASK, ADVANTAGE, np.float32(1e6)),
+        scale=np.float32(2.5),
     )
     expected = -2.5 * np.sum(_kept(NOW) * _kept(ADVANTAGE)) / 15
-    actual = losses.policy_gradient_loss(outputs, chunk)
+    actual = jax.jit(losses.policy_gradient_loss)(outputs, chunk)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("clip", [0.1, 0.5])
 def test_clipped_surrogate_agrees_with_rlax(clip):
-    now, then, advantage = (jnp.asarray(_kept(one), jnp.float32) for one in (NOW, THEN, ADVANTAGE))
-
-    def expected(now):
+    def expected(now, then, advantage):
         return rlax.clipped_surrogate_pg_loss(jnp.exp(now - then), advantage, clip)
 
     def actual(log_prob):
         return losses.clipped_surrogate(log_prob, THEN, ADVANTAGE, MASK, clip)
 
-    np.testing.assert_allclose(actual(NOW), expected(now), rtol=1e-5)
-    gradient = np.asarray(jax.grad(actual)(NOW))
-    np.testing.assert_allclose(gradient[MASK], jax.grad(expected)(now), rtol=1e-4, atol=1e-7)
-    np.testing.assert_array_equal(gradient[~np.asarray(MASK)], 0)
+    kept = (_kept(one).astype(np.float32) for one in (NOW, THEN, ADVANTAGE))
+    loss, gradient = jax.device_get(jax.jit(jax.value_and_grad(actual))(NOW))
+    of_rlax, its_gradient = jax.jit(jax.value_and_grad(expected))(*kept)
+    np.testing.assert_allclose(loss, of_rlax, rtol=1e-5)
+    np.testing.assert_allclose(gradient[MASK], its_gradient, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(gradient[~MASK], 0)
 
 
 def test_padding_has_no_gradient():
@@ -76,19 +77,18 @@ def test_padding_has_no_gradient():
         "dice": lambda now: losses.dice_surrogate(now, ADVANTAGE, MASK),
         "ratio": lambda now: losses.likelihood_ratio_surrogate(now, THEN, ADVANTAGE, MASK),
     }
-    for name, function in functions.items():
-        gradient = np.asarray(jax.grad(function)(NOW))
-        np.testing.assert_array_equal(gradient[~np.asarray(MASK)], 0, err_msg=name)
+    program = jax.jit(lambda now: {name: jax.grad(fn)(now) for name, fn in functions.items()})
+    for name, gradient in jax.device_get(program(NOW)).items():
+        np.testing.assert_array_equal(gradient[~MASK], 0, err_msg=name)
 
 
 def test_dice_starts_at_zero_with_the_gradient_of_score():
-    assert losses.dice_surrogate(NOW, ADVANTAGE, MASK) == 0
-    np.testing.assert_allclose(
-        jax.grad(losses.dice_surrogate)(NOW, ADVANTAGE, MASK),
-        jax.grad(losses.score_surrogate)(NOW, ADVANTAGE, MASK),
-        rtol=1e-5,
-        atol=1e-7,
+    (dice, gradient), (_, expected) = (
+        jax.jit(jax.value_and_grad(surrogate))(NOW, ADVANTAGE, MASK)
+        for surrogate in (losses.dice_surrogate, losses.score_surrogate)
     )
+    assert dice == 0
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-7)
 
 
 # --- Clipping and the inner optimiser where a task saw no reward ---------------------
@@ -96,10 +96,10 @@ def test_dice_starts_at_zero_with_the_gradient_of_score():
 
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
 def test_clipping_agrees_with_optax(max_norm):
-    updates = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([[12.0]])}
-    ours, theirs = inner.clip_by_global_norm(max_norm), optax.clip_by_global_norm(max_norm)
-    actual, _ = ours.update(updates, ours.init(updates))
-    expected, _ = theirs.update(updates, theirs.init(updates))
+    updates = {"a": np.array([3.0, -4.0]), "b": np.array([[12.0]])}
+    rules = inner.clip_by_global_norm(max_norm), optax.clip_by_global_norm(max_norm)
+    program = jax.jit(lambda updates: [r.update(updates, r.init(updates))[0] for r in rules])
+    actual, expected = program(updates)
     for one, other in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
@@ -112,7 +112,7 @@ def _through(rule):
         step, _ = rule.update(updates, rule.init(updates), updates)
         return jnp.sum(step)
 
-    return jax.grad(weight)(0.0)
+    return jax.jit(jax.grad(weight))(0.0)
 
 
 def test_zero_gradients_can_be_differentiated_through_our_clipping():
@@ -128,6 +128,6 @@ def test_sgd_is_the_inner_optimiser_that_survives_zero_gradients():
 
 
 def test_step_sizes():
-    schedule = inner.step_sizes((0.4, 0.2))
-    np.testing.assert_allclose(np.asarray([schedule(k) for k in range(4)]), [0.4, 0.2, 0.2, 0.2])
-    np.testing.assert_allclose(np.asarray(inner.step_sizes(0.3)(5)), 0.3)
+    rates = jax.jit(jax.vmap(inner.step_sizes((0.4, 0.2))))(np.arange(4))
+    np.testing.assert_allclose(rates, [0.4, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(inner.step_sizes(0.3)(5), 0.3)

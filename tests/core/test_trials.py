@@ -97,16 +97,17 @@ def test_every_stream_has_a_memory_that_lasts_its_episode():
     assert trial.phi == NUM_ADAPTATIONS
 
 
+def _walk(lifetime):
+    return toys.Walk(*map(jnp.asarray, (np.float32(0.5), np.int32(lifetime))))
+
+
 @pytest.fixture(scope="module")
 def maml():
     """A learner, its parameters, and one trial in each of two tasks, by their lifetimes."""
     algorithm = toys.make("maml", toys.line(), inner_steps=1, inner_lr=0.3)
     theta = algorithm.init(jax.random.key(0)).theta
     adapt = jax.jit(algorithm.problem.varied(records=("next_observation",)).run)
-    trials = {
-        lifetime: adapt(jax.random.key(1), theta, toys.Walk(np.float32(0.5), np.int32(lifetime)))
-        for lifetime in (2, 3)
-    }
+    trials = {lifetime: adapt(jax.random.key(1), theta, _walk(lifetime)) for lifetime in (2, 3)}
     return algorithm.learner, *jax.device_get((theta, trials))
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,11 @@ from metajax.data.continuing import whole_trials
 from metajax.inner.classical import bandit, gittins, posterior_samples
 
 NUM_TRIALS = 20000
+
+
+def arm_statistics(pulls, total):
+    arrays: Any = np.array([pulls, total], float)
+    return bandit.ArmStatistics(*arrays)
 
 
 def bandit_family(num_arms, num_pulls):
@@ -176,7 +182,7 @@ def test_looking_further_ahead_changes_little(discount, tolerance):
 
 def test_arms_beyond_the_table_are_rated_by_their_mean():
     score = bandit.index_table(gittins.bernoulli_indices(3, 0.9, margin=100))
-    statistics = bandit.ArmStatistics(np.array([0.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0]))
+    statistics = arm_statistics([0, 2, 3], [0, 1, 2])
     np.testing.assert_allclose(jax.jit(score)((), statistics), [0.7029, 0.6346, 0.6], atol=1e-4)
 
 
@@ -184,7 +190,7 @@ def test_arms_beyond_the_table_are_rated_by_their_mean():
 
 
 def test_scores_by_hand():
-    statistics = bandit.ArmStatistics(np.array([0.0, 4.0, 2.0]), np.array([0.0, 3.0, 0.0]))
+    statistics = arm_statistics([0, 4, 2], [0, 3, 0])
     np.testing.assert_allclose(bandit.posterior_mean((), statistics), [1 / 2, 4 / 6, 1 / 4])
     # The seventh pull of the trial.
     width = np.sqrt(2 * np.log(7) / np.array([2, 6, 4]))
@@ -197,7 +203,7 @@ def decisions(name, pulls, total, num_keys=4000, **options):
     learner = metajax.make(name, bandit_family(len(pulls), 8), **options).learner
 
     def decide(key):
-        memory = bandit.ArmStatistics(jnp.array(pulls, float), jnp.array(total, float))
+        memory = arm_statistics(pulls, total)
         seen = metajax.ActorInput(
             jnp.ones(1), jnp.array(-1, jnp.int32), jnp.zeros(()), jnp.ones((), bool)
         )
@@ -226,7 +232,7 @@ def test_exploration():
 
 
 def test_the_most_probable_draw(key):
-    statistics = bandit.ArmStatistics(np.array([3.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0]))
+    statistics = arm_statistics([3, 1, 0], [1, 1, 0])
     score, noise = bandit.most_probable_draw(3, num_samples=4)
     posterior = statistics.successes, statistics.failures
 

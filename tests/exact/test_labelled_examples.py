@@ -117,13 +117,12 @@ def test_prototypical_logits_by_hand():
     spec = metajax.DataSpec("points", (2,), 3, classes=True)
     double = networks.Predictor(lambda key: 2.0, lambda weights, inputs: weights * inputs)
     learner = inner.prototypes(spec, double)
-    support = metajax.Examples(
-        np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]), np.array([0, 1, 0, 1])
-    )
-    query = metajax.Examples(np.array([[1.0, 0.0], [2.0, 2.0]]), np.array([0, 1]))
 
     @jax.jit
     def run():
+        inputs = jnp.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
+        support = metajax.Examples(inputs, jnp.array([0, 1, 0, 1]))
+        query = metajax.Examples(jnp.array([[1.0, 0.0], [2.0, 2.0]]), jnp.array([0, 1]))
         phi = learner.begin(KEY, 2.0)
         adapted = learner.adapt(KEY, 2.0, phi, support)
         return phi, adapted, learner.predict(2.0, adapted, query)

@@ -170,7 +170,7 @@ def test_the_policy_that_acts_is_mixed_with_the_uniform_one():
     np.testing.assert_allclose(np.exp(outputs.distribution), expected, rtol=1e-6)
     np.testing.assert_allclose(
         np.exp(outputs.log_prob),
-        np.take_along_axis(expected, chunk.action[..., None], -1)[..., 0],
+        np.take_along_axis(expected, np.asarray(chunk.action)[..., None], -1)[..., 0],
         rtol=1e-6,
     )
 
@@ -198,10 +198,10 @@ def test_the_actor_moves_along_the_advantages_of_the_targets(name):
 
     @jax.jit
     def run(theta):
-        logits = logits_of(theta, np.eye(S))
+        logits = logits_of(theta, jnp.eye(S))
         policy = jax.nn.softmax(logits)
         rho = policy[state, chunk.action] / jnp.exp(chunk.log_prob)
-        values = values_of.states(theta["value"], np.eye(S), policy)
+        values = values_of.states(theta["value"], jnp.eye(S), policy)
         here, following = values[state], values[after]
         common = rho, GAMMA, 0.8
         if name == "retrace":
@@ -216,7 +216,7 @@ def test_the_actor_moves_along_the_advantages_of_the_targets(name):
             worth = losses.next_step_returns(targets, *ends, following, GAMMA)
         phi = learner.begin(jax.random.key(1), theta)
         adapted = learner.adapt(jax.random.key(2), theta, phi, chunk).fast
-        return logits, rho, worth - here, logits_of(adapted, np.eye(S))
+        return logits, rho, worth - here, logits_of(adapted, jnp.eye(S))
 
     logits, rho, advantage, found = jax.device_get(run(theta))
     policy = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -270,9 +270,8 @@ def test_advantages_times_clipped_ratios_by_hand():
     """Normalised before the ratios; the divisor stands beside, for every step."""
     chunk, *_ = _chunk(6)
     chunk = jax.tree.map(lambda leaf: leaf[:2, :1], chunk)
-    found = Estimates(
-        *(np.array(column, float)[:, None] for column in ([0, 0], [7, 8], [1, 5], [3, 0.5]))
-    )
+    columns: Any = np.array([[0, 0], [7, 8], [1, 5], [3, 0.5]])[..., None]
+    found = Estimates(*columns)
     estimated = jax.jit(with_estimates, static_argnums=3)
     plain = jax.device_get(estimated(chunk, found, 2.0, False))
     np.testing.assert_allclose(plain.advantage[:, 0], [2 * 1, 0.5 * 5])

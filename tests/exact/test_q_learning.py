@@ -1,6 +1,7 @@
 """Q-learning against rlax, numpy, hand-made numbers and finite differences."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,16 +33,17 @@ def _chunk(seed, num_steps=4, num_streams=2, terminated=0.2, truncated=0.2):
     """Random experience; what follows an observation does not matter to the losses."""
     rng, shape = np.random.default_rng(seed), (num_steps, num_streams)
     ends = rng.random(shape) < terminated
-    return Chunk(
-        observation=rng.normal(size=(*shape, 2)).astype(np.float32),
-        action=rng.integers(0, 3, shape, np.int32),
-        reward=rng.normal(size=shape).astype(np.float32),
-        terminated=ends,
-        truncated=(rng.random(shape) < truncated) & ~ends,
-        mask=np.ones(shape, bool),
-        log_prob=np.zeros(shape),
-        next_observation=rng.normal(size=(*shape, 2)).astype(np.float32),
-    )
+    fields: dict[str, Any] = {
+        "observation": rng.normal(size=(*shape, 2)).astype(np.float32),
+        "action": rng.integers(0, 3, shape, np.int32),
+        "reward": rng.normal(size=shape).astype(np.float32),
+        "terminated": ends,
+        "truncated": (rng.random(shape) < truncated) & ~ends,
+        "mask": np.ones(shape, bool),
+        "log_prob": np.zeros(shape),
+        "next_observation": rng.normal(size=(*shape, 2)).astype(np.float32),
+    }
+    return Chunk(**fields)
 
 
 @jax.jit
@@ -238,7 +240,7 @@ def test_dueling_values_have_the_mean_of_the_value():
     """Adding a number to all advantages changes nothing."""
     network = networks.q_network(SPEC, networks.MLP((4,), "tanh"), dueling=True)
     weights = jax.device_get(jax.jit(network.init)(jax.random.key(0)))
-    values = jax.jit(lambda weights: network.apply(weights, np.ones((1, 2))))
+    values = jax.jit(lambda weights: network.apply(weights, jnp.ones((1, 2))))
     before = np.asarray(values(weights))
     weights["advantage"]["bias"] = weights["advantage"]["bias"] + 5.0
     np.testing.assert_allclose(values(weights), before, rtol=1e-5)
@@ -270,7 +272,7 @@ def test_the_next_target_network_by_hand():
 def test_a_count_stops_where_integers_end():
     """A schedule would begin anew if it wrapped around."""
     chunk, last = _chunk(0), np.iinfo(np.int32).max
-    assert [counted(np.int32(n), chunk) for n in (0, last - 9, last - 3)] == [8, last - 1, last]
+    assert [counted(jnp.int32(n), chunk) for n in (0, last - 9, last - 3)] == [8, last - 1, last]
 
 
 # --- The buffer -------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ def test_stretches_by_hand():
     reward = np.array([[14.0, 10.0, 11.0, 12.0, 13.0], [24.0, 20.0, 21.0, 22.0, 23.0]])
     state = state.replace(experience=state.experience._replace(reward=reward))
     noise = np.array([[0.0, 0.4, 0.999], [0.0, 0.6, 0.999]])
-    of_two = jax.jit(lambda state: stretches(noise, state, 2))
+    of_two = jax.jit(lambda state: stretches(jnp.asarray(noise), state, 2))
     full = of_two(state.replace(is_full=True, current_index=1))
     np.testing.assert_array_equal(full.reward, [[10, 12, 23], [11, 13, 24]])
     partly = of_two(state.replace(is_full=False, current_index=3))
@@ -421,7 +423,7 @@ def test_returns_of_a_lifetime_by_hand():
     reward = np.array([[1, 1], [2, 1], [3, 1], [4, 1], [5, 1], [6, 1], [7, 1], [8, 1]], float)
     done = np.zeros((8, 2), bool)
     done[[1, 4], 0] = True
-    earned = Earned(np.zeros(2), np.zeros(2), np.zeros(2, bool))
+    earned = jax.tree.map(lambda leaf: np.stack([leaf] * 2), jax.device_get(Earned.nothing()))
     chunks = _chunk(0, 2)._replace(
         reward=reward.reshape(4, 2, 2),
         terminated=done.reshape(4, 2, 2),

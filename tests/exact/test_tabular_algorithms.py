@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,9 @@ def family():
 
 def random_model(seed, num_states, num_actions):
     rng = np.random.default_rng(seed)
-    transition = rng.dirichlet(np.ones(num_states), size=(num_states, num_actions))
-    return TabularTask(transition, rng.normal(size=(num_states, num_actions)))
+    transition: Any = rng.dirichlet(np.ones(num_states), size=(num_states, num_actions))
+    reward: Any = rng.normal(size=(num_states, num_actions))
+    return TabularTask(transition, reward)
 
 
 # --- Planning ------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ def test_the_most_hopeful_backup():
     value = np.array([0.3, -1.0, 2.0])
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
     expected = np.max([model.reward + model.transition @ value for model in models], axis=0)
-    backup = jax.jit(lambda models: planning.most_hopeful(models)(value))(stacked)
+    backup = jax.jit(lambda models: planning.most_hopeful(models)(jnp.asarray(value)))(stacked)
     np.testing.assert_allclose(backup, expected)
 
 
@@ -123,12 +125,9 @@ def test_the_most_hopeful_backup():
 
 
 def seen(state, last_action, last_reward, start):
-    return ActorInput(
-        np.eye(NUM_STATES)[state],
-        np.array(last_action, np.int32),
-        np.array(last_reward),
-        np.array(start),
-    )
+    observation, last_action = np.eye(NUM_STATES)[state], np.int32(last_action)
+    fields: Any = observation, last_action, np.float64(last_reward), np.bool(start)
+    return ActorInput(*fields)
 
 
 def test_counts_by_hand(family):
@@ -141,7 +140,8 @@ def test_counts_by_hand(family):
     def run(inputs):
         def act(memory, one):
             noise = learner.actor.noise(jax.random.key(0))
-            return learner.actor.act(noise, (), (), memory, one)[::-1]
+            output, memory = learner.actor.act(noise, (), (), memory, one)
+            return memory, output
 
         return jax.lax.scan(act, learner.actor.memory(()), inputs)[0]
 
@@ -164,7 +164,8 @@ def some_counts():
     transitions[0, 0] = 1, 0, 1
     transitions[1, 0] = 0, 0, 1
     transitions[2, 1] = 0, 3, 0
-    return tabular.Counts(visits, reward_sum, transitions)
+    fields: Any = visits, reward_sum, transitions
+    return tabular.Counts(*fields)
 
 
 def test_posterior_means_by_hand():
@@ -288,7 +289,9 @@ def test_bandits_of_gaussian_rewards(key):
 def optimum(family):
     """Mean optimal return of the tasks of ``test_evaluation``."""
     with jax.enable_x64(True):
-        return np.mean(optimal_returns(jax.random.key(0), family, 1000))
+        optimal = optimal_returns(jax.random.key(0), family, 1000)
+    assert optimal is not None
+    return optimal.mean()
 
 
 @pytest.mark.parametrize("name", PLANNERS)

@@ -54,28 +54,35 @@ def test_tasks_and_examples_are_determined_by_the_key(family):
 
 
 def test_one_task_alone_equals_it_in_a_batch(family, key):
-    keys = jax.random.split(key, 3)
-    batch = jax.vmap(lambda key: _drawn(family, key))(keys)
-    alone = _drawn(family, keys[1])
+    @jax.jit
+    def run(keys):
+        return jax.vmap(lambda key: _drawn(family, key))(keys), _drawn(family, keys[1])
+
+    batch, alone = jax.device_get(run(jax.random.split(key, 3)))
     jax.tree.map(lambda b, a: np.testing.assert_allclose(b[1], a, rtol=1e-5), batch, alone)
 
 
 def test_classes_come_in_turn(family, key):
     if family.spec.classes:
         number = 2 * family.spec.num_outputs
-        targets = family.draw(key, family.sample(key), number).targets
+        targets = jax.jit(lambda key: family.draw(key, family.sample(key), number).targets)(key)
         np.testing.assert_array_equal(np.bincount(targets), [2] * family.spec.num_outputs)
 
 
 def test_sinusoids_are_those_of_the_paper(key):
     family = tasks.make("sinusoid")
-    waves = jax.vmap(family.sample)(jax.random.split(key, 1000))
+
+    @jax.jit
+    def run(key):
+        waves = jax.vmap(family.sample)(jax.random.split(key, 1000))
+        wave = jax.tree.map(lambda leaf: leaf[0], waves)
+        return waves, wave, family.draw(key, wave, 1000)
+
+    waves, wave, (inputs, targets) = jax.device_get(run(key))
     for values, low, high in ((waves.amplitude, 0.1, 5.0), (waves.phase, 0.0, math.pi)):
         assert low <= values.min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < values.max() <= high
         np.testing.assert_allclose(values.mean(), (low + high) / 2, rtol=0.05)
-    wave = jax.tree.map(lambda leaf: leaf[0], waves)
-    inputs, targets = family.draw(key, wave, 1000)
     assert -5 <= inputs.min() < -4.9
     assert 4.9 < inputs.max() <= 5
     by_hand = [
@@ -86,10 +93,11 @@ def test_sinusoids_are_those_of_the_paper(key):
 
 def test_blobs_lie_around_their_means_with_unit_noise(key):
     family = tasks.make("gaussian-blobs", num_classes=3, num_features=2)
-    means = jnp.array([[0.0, 0.0], [10.0, 0.0], [0.0, -5.0]])
-    inputs, targets = family.draw(key, means, 6000)
+    means = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, -5.0]], np.float32)
+    draw = jax.jit(family.draw, static_argnums=2)
+    inputs, targets = jax.device_get(draw(key, means, 6000))
     for number, mean in enumerate(means):
-        mine = np.asarray(inputs)[np.asarray(targets) == number]
+        mine = inputs[targets == number]
         assert len(mine) == 2000
         np.testing.assert_allclose(mine.mean(axis=0), mean, atol=0.1)
         np.testing.assert_allclose(np.cov(mine.T), np.eye(2), atol=0.1)
@@ -97,20 +105,26 @@ def test_blobs_lie_around_their_means_with_unit_noise(key):
 
 def test_bayes_accuracy_of_two_classes_is_known(key):
     family = tasks.make("gaussian-blobs", num_classes=2, num_features=2)
-    means = jnp.array([[0.0, 0.0], [1.2, 1.6]])  # 2 apart
+    means = np.array([[0.0, 0.0], [1.2, 1.6]], np.float32)  # 2 apart
     exact = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
-    np.testing.assert_allclose(bayes_accuracy(key, family, means, 40_000), exact, atol=0.005)
+    accuracy = jax.jit(lambda means: bayes_accuracy(key, family, means, 40_000))(means)
+    np.testing.assert_allclose(accuracy, exact, atol=0.005)
 
 
 def test_rows_of_a_quadratic_are_its_examples(key):
     family = tasks.make("quadratics", size=4)
-    task = family.sample(key)
-    inputs, targets = family.draw(jax.random.key(1), task, 4)
+
+    @jax.jit
+    def run(key):
+        task = family.sample(key)
+        draws = [family.draw(jax.random.key(seed), task, size) for seed, size in ((1, 4), (2, 2))]
+        return task, *draws
+
+    task, (inputs, targets), (rows, _) = jax.device_get(run(key))
     theta = np.arange(4.0)[:, None]
-    value = np.sum((np.asarray(task.inputs) @ theta - np.asarray(task.targets)) ** 2)
+    value = np.sum((task.inputs @ theta - task.targets) ** 2)
     np.testing.assert_allclose(np.sum((inputs @ theta - targets) ** 2), value, rtol=1e-5)
-    rows, _ = family.draw(jax.random.key(2), task, 2)
-    where = [int(np.argwhere((np.asarray(task.inputs) == row).all(axis=1))[0, 0]) for row in rows]
+    where = [int(np.argwhere((task.inputs == row).all(axis=1))[0, 0]) for row in rows]
     assert len(set(where)) == 2, "without replacement"
     with pytest.raises(OptionError, match="5 is not possible; allowed: at most 4"):
         family.draw(key, task, 5)

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def _sample(family, key, num_tasks=None):
     return jax.device_get(sample(key))
 
 
-def _cell(*position):
+def _cell(*position) -> Any:
     return np.array(position, np.int32)
 
 
@@ -198,7 +199,7 @@ def test_key_door_draws_start_key_and_door_apart(key):
 
 def _all_tasks(family, cells):
     """Every task with its goal (or start, key and door) among ``cells [C, 2]``, batched."""
-    cells = np.asarray(cells, np.int32)
+    cells = _cell(*cells)
     one = _sample(family, jax.random.key(0))
     if isinstance(one, KeyDoorTask):
         index = np.indices((len(cells),) * 3).reshape(3, -1)

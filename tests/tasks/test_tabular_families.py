@@ -103,8 +103,8 @@ def test_the_last_state_can_be_reached_and_not_passed(key, many_trials):
     np.testing.assert_array_equal(timestep.final_observation.sum(axis=-1), 1)
 
 
-def test_actions_outside_are_the_nearest(key):
-    family = tasks.make("tabular-mdp", num_states=3, num_actions=2)
+def test_actions_outside_are_the_nearest(key, jitted):
+    family = jitted(tasks.make("tabular-mdp", num_states=3, num_actions=2))
     task = family.sample(key)
     state, _ = family.reset(key, task)
     for given, meant in ((-3, 0), (9, 1)):
@@ -150,19 +150,34 @@ def test_optimal_return_is_that_of_the_best_of_all_policies(key):
 
 
 def test_optimal_values_agree_with_backward_induction(key):
-    task = tasks.make("tabular-mdp").sample(key)
-    for horizon in (1, 2, 10):
-        transition, reward = (np.asarray(leaf, np.float64) for leaf in task)
+    horizons = (1, 2, 10)
+
+    @jax.jit
+    def run(key):
+        task = tasks.make("tabular-mdp").sample(key)
+        return task, [optimal_values(task, horizon) for horizon in horizons]
+
+    task, values = jax.device_get(run(key))
+    transition, reward = (np.asarray(leaf, np.float64) for leaf in task)
+    for horizon, found in zip(horizons, values, strict=True):
         expected = _backward_induction(transition, reward, horizon)
-        np.testing.assert_allclose(optimal_values(task, horizon), expected, rtol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_greedy_policy_of_optimal_values_has_no_regret(key):
     """Walked in the environment, it earns the optimal return on average."""
     family = tasks.make("tabular-mdp", num_states=3, num_actions=2, episode_length=4)
-    task = family.sample(key)
-    values = jnp.stack([optimal_values(task, horizon) for horizon in (3, 2, 1, 0)])
-    policy = jnp.argmax(task.reward + jnp.einsum("sat,ht->hsa", task.transition, values), axis=-1)
+    assert family.spec.optimal_return is not None
+    optimal_return = family.spec.optimal_return
+
+    @jax.jit
+    def plan(key):
+        task = family.sample(key)
+        values = jnp.stack([optimal_values(task, horizon) for horizon in (3, 2, 1, 0)])
+        worth = task.reward + jnp.einsum("sat,ht->hsa", task.transition, values)
+        return task, jnp.argmax(worth, axis=-1), optimal_return(task)
+
+    task, policy, optimum = plan(key)
 
     def episode(key):
         def body(state, key):
@@ -172,8 +187,7 @@ def test_the_greedy_policy_of_optimal_values_has_no_regret(key):
         return jnp.sum(jax.lax.scan(body, start, jax.random.split(key, 4))[1].reward)
 
     returns = jax.jit(jax.vmap(episode))(jax.random.split(key, 4000))
-    assert family.spec.optimal_return is not None
-    assert _near(returns, float(family.spec.optimal_return(task)))
+    assert _near(returns, float(optimum))
 
 
 def test_random_return_of_random_mdps(key, many_trials):
