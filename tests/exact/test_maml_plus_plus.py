@@ -124,11 +124,12 @@ def test_a_rate_for_each_step_and_the_last_from_then_on():
     @jax.jit
     def steps():
         transformation = rule(theta)
-        _, found = jax.lax.scan(
-            lambda state, _: transformation.update(ones, state)[::-1],
-            transformation.init(ones),
-            length=3,
-        )
+
+        def step(state, _):
+            found, state = transformation.update(ones, state)
+            return state, found
+
+        _, found = jax.lax.scan(step, transformation.init(ones), length=3)
         return found
 
     found = jax.device_get(steps())

@@ -53,11 +53,11 @@ class MAMLPlusPlus(MetaSGD):
         from metajax import inner
 
         def rule(theta):
-            def update(gradients, step, params=None):
+            def update(updates, state, params=None):
                 del params
-                rates = jax.tree.map(lambda rates: inner.step_sizes(rates)(step), theta["rates"])
-                steps = jax.tree.map(lambda rate, g: -rate * g, rates, gradients)
-                return steps, step + 1
+                rates = jax.tree.map(lambda rates: inner.step_sizes(rates)(state), theta["rates"])
+                steps = jax.tree.map(lambda rate, g: -rate * g, rates, updates)
+                return steps, state + 1
 
             return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 

@@ -37,8 +37,10 @@ class ProMP(MAML):
 
     def objective(self, problem, **changes):
         from metajax import losses
+        from metajax.data.acting import actor_of
 
+        actor = actor_of(problem.learner)
         recording = problem.varied(records=("distribution",))
-        divergence = losses.behaviour_divergence(problem.learner.actor.divergence)
+        divergence = losses.behaviour_divergence(actor.divergence)
         terms = {"divergence": (self.kl_coefficient, losses.term(divergence))}
         return super().objective(recording, support_terms=terms, **changes)
