@@ -40,6 +40,7 @@ ALGORITHMS = Registry(
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "maml-plus-plus": "metajax.algorithms.gradient.maml_plus_plus:MAMLPlusPlus",
+        "matching": "metajax.algorithms.fewshot.matching:Matching",
         "meta-gradient-actor-critic": (
             "metajax.algorithms.settings.meta_gradient_actor_critic:MetaGradientActorCritic"
         ),
@@ -57,6 +58,7 @@ ALGORITHMS = Registry(
         "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
+        "relation": "metajax.algorithms.fewshot.relation:Relation",
         "reptile": "metajax.algorithms.gradient.reptile:Reptile",
         "reptile-dqn": "metajax.algorithms.q.reptile_dqn:ReptileDQN",
         "rl2": "metajax.algorithms.memory.rl2:RL2",

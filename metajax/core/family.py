@@ -245,11 +245,14 @@ class DataFamily(NamedTuple):
       sample: ``(key) -> task``.
       draw: ``(key, task, n) -> Examples`` with leaves ``[n, ...]``. Classes come in turn, so
         that n examples of n / k classes hold k of each.
+      finite: Whether a task has few examples, of which one draw repeats none. Support and
+        query examples are then drawn together.
     """
 
     spec: DataSpec
     sample: SampleFn
     draw: DrawFn
+    finite: bool = False
 
 
 Family = TaskFamily | DataFamily

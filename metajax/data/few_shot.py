@@ -1,8 +1,7 @@
 """Few-shot trials: labelled examples, a support set to adapt to and a query set to be judged on."""
 
-import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +35,7 @@ class Split(NamedTuple):
 
 def few_shot(
     family: Family,
-    learner: Learner,
+    learner: Learner | Callable[[int], Learner],
     *,
     num_adaptations: int = 1,
     num_streams: int = 10,
@@ -50,7 +49,8 @@ def few_shot(
 
     Args:
       family: The data sets.
-      learner: The learner that adapts; its ``predict`` gives ``[n, outputs]``.
+      learner: The learner that adapts; its ``predict`` gives ``[n, outputs]``. Or a function
+        ``num_streams -> Learner``, where the number of support examples shapes its state.
       num_adaptations: K, adaptations of a trial.
       num_streams: Number of support examples (ways times shots for classes).
       num_query: Number of query examples.
@@ -66,14 +66,20 @@ def few_shot(
             f"{family.spec.name} is an environment; allowed: a family of labelled examples, "
             'such as metajax.tasks.make("sinusoid")',
         )
+    made = learner if isinstance(learner, Learner) else learner(num_streams)
+
+    def rebuild(family: Family, present: Learner, **sizes: Any) -> Problem:
+        anew = learner if present is made else present
+        return few_shot(family, anew, num_query=num_query, **sizes)
+
     return Problem(
         family,
-        learner,
-        support_query(family, learner, num_streams, num_query),
+        made,
+        support_query(family, made, num_streams, num_query),
         num_adaptations,
         num_streams,
         axis="adaptations",
-        rebuild=functools.partial(few_shot, num_query=num_query),
+        rebuild=rebuild,
     )
 
 
@@ -82,6 +88,12 @@ def support_query(family: DataFamily, learner: Learner, num_support: int, num_qu
 
     def open_split(key, theta, task):
         del theta
+        if family.finite:
+            drawn = family.draw(key, task, num_support + num_query)
+            return Split(
+                jax.tree.map(lambda leaf: leaf[:num_support], drawn),
+                jax.tree.map(lambda leaf: leaf[num_support:], drawn),
+            )
         key_support, key_query = jax.random.split(key)
         return Split(
             family.draw(key_support, task, num_support), family.draw(key_query, task, num_query)

@@ -17,7 +17,7 @@ from metajax.inner.implicit import implicit
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
-from metajax.inner.metric import prototypes
+from metajax.inner.metric import SupportSet, matching, prototypes, relations
 from metajax.inner.mlp_rule import init_mlp_rule, mlp_rule
 from metajax.inner.partition import EVERYTHING, HEADS, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
@@ -58,6 +58,7 @@ __all__ = [
     "QUpdate",
     "Rule",
     "ScoringRule",
+    "SupportSet",
     "Windows",
     "actor_critic_learner",
     "adapters",
@@ -80,6 +81,7 @@ __all__ = [
     "log_and_sign",
     "low_rank",
     "lstm_rule",
+    "matching",
     "memory_learner",
     "meta_lstm_rule",
     "meta_q_learner",
@@ -93,6 +95,7 @@ __all__ = [
     "proximal",
     "q_learner",
     "reinforce",
+    "relations",
     "scale_by_layer",
     "scoring_learner",
     "step_sizes",

@@ -1,9 +1,12 @@
-"""Classification by distances in a learned space, without gradient steps in a task."""
+"""Classification by comparison in a learned space, without gradient steps in a task."""
 
+from typing import Any, NamedTuple
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.core.family import DataSpec
+from metajax.core.family import DataSpec, Tree
 from metajax.core.types import Learner
 from metajax.networks import Predictor
 
@@ -24,18 +27,141 @@ def prototypes(spec: DataSpec, embedding: Predictor) -> Learner:
 
     def begin(key, theta):
         del key
-        one = jnp.zeros((1, *spec.input_shape))
-        features = jax.eval_shape(embedding.apply, theta, one)
-        return jnp.zeros((spec.num_outputs, features.shape[-1]), features.dtype)
+        return jnp.zeros((spec.num_outputs, *_features(spec, embedding, theta)))
 
     def adapt(key, theta, phi, data):
         del key
-        members = jax.nn.one_hot(data.targets, spec.num_outputs, axis=0, dtype=phi.dtype)
-        counts = jnp.sum(members, axis=1, keepdims=True)
-        return members @ embedding.apply(theta, data.inputs) / jnp.maximum(counts, 1)
+        return _means(_members(spec, data.targets, phi), embedding.apply(theta, data.inputs))
 
     def predict(theta, phi, data):
         offsets = embedding.apply(theta, data.inputs)[:, None] - phi
         return -jnp.sum(jnp.square(offsets), axis=-1)
 
     return Learner(embedding.init, begin, adapt, predict, singly=False)
+
+
+class SupportSet(NamedTuple):
+    """Support examples as ``matching`` remembers them; zeros before adaptation.
+
+    Attributes:
+      embedded: ``[n, F]``.
+      members: One-hot classes ``[n, classes]``.
+    """
+
+    embedded: jax.Array
+    members: jax.Array
+
+
+def matching(
+    spec: DataSpec, embedding: Predictor, num_support: int, context: nn.Module | None = None
+) -> Learner:
+    """A learner that attends to the support examples, with the cosine of embeddings.
+
+    ``probabilities = sum_i softmax_i(cos(f(x), g(x_i))) y_i``
+
+    The predictions are the logarithms of these sums before normalisation, so that they are
+    logits. Theta has the weights of both networks as "embedding" and "context".
+
+    Args:
+      spec: Description of a family with classes.
+      embedding: The network from inputs ``[n, ...]`` to ``[n, F]``.
+      num_support: Number n of support examples, which the fast state holds.
+      context: Flax module from embeddings ``[n, F]`` of the support set and ``[q, F]`` of
+        queries to others of these shapes, such as ``metajax.networks.FullContext``.
+        Default: none.
+
+    Source: Vinyals et al. (2016), "Matching networks for one shot learning", section 2.1.
+    """
+
+    def init(key):
+        key_embedding, key_context = jax.random.split(key)
+        weights: dict[str, Tree] = {"embedding": embedding.init(key_embedding)}
+        if context is not None:
+            one = jnp.zeros((1, *_features(spec, embedding, weights["embedding"])))
+            weights["context"] = context.init(key_context, one, one)["params"]
+        return weights
+
+    def begin(key, theta):
+        del key
+        return SupportSet(
+            jnp.zeros((num_support, *_features(spec, embedding, theta["embedding"]))),
+            jnp.zeros((num_support, spec.num_outputs)),
+        )
+
+    def adapt(key, theta, phi, data):
+        del key
+        embedded = embedding.apply(theta["embedding"], data.inputs)
+        return SupportSet(embedded, _members(spec, data.targets, phi.members))
+
+    def predict(theta, phi, data):
+        support, query = phi.embedded, embedding.apply(theta["embedding"], data.inputs)
+        if context is not None:
+            both: Any = context.apply({"params": theta["context"]}, support, query)
+            support, query = both
+        weights = jnp.exp(_unit(query) @ _unit(support).T)
+        return jnp.log(jnp.maximum(weights @ phi.members, 1e-12))
+
+    return Learner(init, begin, adapt, predict, singly=False)
+
+
+def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Learner:
+    """A learner that scores each pair of a class and a query with a learned network.
+
+    ``scores = sigmoid(relation([mean embedding of the class, embedding(x)]))``
+
+    Theta has the weights of both networks as "embedding" and "relation". The fast state is
+    the means, ``[classes, F]``; before adaptation they are 0.
+
+    Args:
+      spec: Description of a family with classes.
+      embedding: The network from inputs ``[n, ...]`` to ``[n, F]``.
+      relation: The network from pairs ``[m, 2 F]`` to ``[m, 1]``.
+
+    Source: Sung et al. (2018), "Learning to compare: relation network for few-shot learning",
+    section 3.2. Deviation: the mean of a class, which has one scale for any number of shots,
+    in place of the sum.
+    """
+
+    def init(key):
+        key_embedding, key_relation = jax.random.split(key)
+        return {"embedding": embedding.init(key_embedding), "relation": relation.init(key_relation)}
+
+    def begin(key, theta):
+        del key
+        return jnp.zeros((spec.num_outputs, *_features(spec, embedding, theta["embedding"])))
+
+    def adapt(key, theta, phi, data):
+        del key
+        embedded = embedding.apply(theta["embedding"], data.inputs)
+        return _means(_members(spec, data.targets, phi), embedded)
+
+    def predict(theta, phi, data):
+        query = embedding.apply(theta["embedding"], data.inputs)
+        shape = (query.shape[0], *phi.shape)
+        pairs = jnp.broadcast_to(phi, shape), jnp.broadcast_to(query[:, None], shape)
+        rows = jnp.concatenate(pairs, axis=-1).reshape(-1, 2 * phi.shape[1])
+        return jax.nn.sigmoid(relation.apply(theta["relation"], rows).reshape(shape[:2]))
+
+    return Learner(init, begin, adapt, predict, singly=False)
+
+
+def _features(spec: DataSpec, embedding: Predictor, weights: Tree) -> tuple[int, ...]:
+    """Shape ``(F,)`` of one embedding."""
+    one = jnp.zeros((1, *spec.input_shape))
+    return jax.eval_shape(embedding.apply, weights, one).shape[1:]
+
+
+def _members(spec: DataSpec, targets: jax.Array, like: jax.Array) -> jax.Array:
+    """One-hot classes ``[n, classes]``."""
+    return jax.nn.one_hot(targets, spec.num_outputs, dtype=like.dtype)
+
+
+def _means(members: jax.Array, embedded: jax.Array) -> jax.Array:
+    """Mean embedding of each class, ``[classes, F]``; 0 for classes without an example."""
+    counts = jnp.sum(members, axis=0)[:, None]
+    return members.T @ embedded / jnp.maximum(counts, 1)
+
+
+def _unit(rows: jax.Array) -> jax.Array:
+    """Rows of length 1; zeros stay."""
+    return rows * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(rows), -1, keepdims=True), 1e-12))

@@ -39,7 +39,12 @@ from metajax.losses.policy_gradient import (
     likelihood_ratio_surrogate,
     score_surrogate,
 )
-from metajax.losses.prediction import cross_entropy, prediction_loss, squared_error
+from metajax.losses.prediction import (
+    cross_entropy,
+    one_hot_error,
+    prediction_loss,
+    squared_error,
+)
 from metajax.losses.recursion import backward_sums
 
 __all__ = [
@@ -63,6 +68,7 @@ __all__ = [
     "masked_mean",
     "next_step_returns",
     "normalize",
+    "one_hot_error",
     "per_decision_returns",
     "policy_gradient_loss",
     "prediction_loss",

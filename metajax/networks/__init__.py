@@ -1,8 +1,10 @@
 """Flax modules, action distributions, policies and value networks."""
 
 from metajax.networks.context_values import ContextValues, context_values
+from metajax.networks.convolutions import Convolutions, convolved, max_pool
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
+from metajax.networks.full_context import FullContext
 from metajax.networks.gated_readout import GatedReadout
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
@@ -22,7 +24,9 @@ __all__ = [
     "MLP",
     "SNAIL",
     "ContextValues",
+    "Convolutions",
     "Distribution",
+    "FullContext",
     "GatedReadout",
     "MaskedMLP",
     "Policy",
@@ -34,8 +38,10 @@ __all__ = [
     "categorical",
     "check_network",
     "context_values",
+    "convolved",
     "diagonal_gaussian",
     "exploring",
+    "max_pool",
     "over_steps",
     "policy",
     "predictor",

@@ -49,6 +49,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
+    "matching": {"embedding_size": 3, "hidden_sizes": (4,), "context_steps": 1},
+    "relation": {"embedding_size": 3, "hidden_sizes": (4,), "relation_sizes": (4,)},
 }
 FAMILIES = {"arms": toys.arms, "sinusoid": functools.partial(metajax.tasks.make, "sinusoid")}
 """Families beside ``line``, for names such as "maml on arms"."""

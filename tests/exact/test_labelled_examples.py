@@ -111,36 +111,17 @@ def test_first_order_directions_by_hand(name):
         np.testing.assert_allclose(start - end, leaf, rtol=1e-9, atol=1e-12)
 
 
-# --- Prototypical networks ---------------------------------------------------------------
+# --- Metric learners ---------------------------------------------------------------------
 
 
-def test_prototypical_logits_by_hand():
-    """The embedding doubles its input, so that everything can be counted."""
-    spec = metajax.DataSpec("points", (2,), 3, classes=True)
-    double = networks.Predictor(lambda key: 2.0, lambda weights, inputs: weights * inputs)
-    learner = inner.prototypes(spec, double)
-
-    @jax.jit
-    def run():
-        inputs = jnp.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
-        support = metajax.Examples(inputs, jnp.array([0, 1, 0, 1]))
-        query = metajax.Examples(jnp.array([[1.0, 0.0], [2.0, 2.0]]), jnp.array([0, 1]))
-        phi = learner.begin(KEY, 2.0)
-        adapted = learner.adapt(KEY, 2.0, phi, support)
-        return phi, adapted, learner.predict(2.0, adapted, query)
-
-    phi, adapted, logits = run()
-    np.testing.assert_array_equal(phi, np.zeros((3, 2)))
-    np.testing.assert_array_equal(adapted, [[2, 0], [4, 2], [0, 0]])
-    np.testing.assert_array_equal(logits, [[0, -8, -4], [-20, -4, -32]])
-
-
-def test_prototypical_meta_gradient():
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("prototypical", {}), ("matching", {"context_steps": 2}), ("relation", {})],
+)
+def test_meta_gradient_through_comparisons(name, options):
     family = metajax.tasks.make("gaussian-blobs", num_classes=3, num_features=2)
-    algorithm = metajax.make(
-        "prototypical", family, embedding_size=3, activation="tanh", **REGRESSION
-    )
-    _assert_gradient(*_step(algorithm))
+    sizes = {"embedding_size": 3, "activation": "tanh", **REGRESSION, **options}
+    _assert_gradient(*_step(metajax.make(name, family, **sizes)))
 
 
 # --- A learned optimiser -----------------------------------------------------------------

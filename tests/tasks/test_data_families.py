@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from metajax import tasks
 from metajax.core.family import DataFamily
 from metajax.core.options import OptionError
 from metajax.tasks.supervised.gaussian_blobs import bayes_accuracy
+from metajax.tasks.supervised.linear_regression import bayes_predictions
+from metajax.tasks.supervised.teacher_network import outputs
 
 NAMES = [
     name
@@ -21,8 +24,15 @@ NUM_EXAMPLES = 6
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def family(request) -> DataFamily:
-    return tasks.make(request.param)
+def family(request, tmp_path_factory) -> DataFamily:
+    if request.param != "image-folder":
+        return tasks.make(request.param)
+    root, levels = tmp_path_factory.mktemp("images"), iter(range(1, 255))
+    for folder in (root / name for name in "abcdefghij"):
+        folder.mkdir()
+        for file in "1234":
+            Image.new("L", (2, 2), next(levels)).save(folder / f"{file}.png")
+    return tasks.make(request.param, path=str(root), size=2)
 
 
 def test_examples_have_the_shapes_of_the_spec(family, key):
@@ -91,6 +101,21 @@ def test_sinusoids_are_those_of_the_paper(key):
     np.testing.assert_allclose(targets, by_hand, rtol=1e-4, atol=1e-5)
 
 
+def test_sinusoids_of_many_frequencies():
+    """Li et al. (2017), "Meta-SGD": frequencies uniform in [0.8, 1.2]."""
+    family = tasks.make("sinusoid", frequencies=(0.8, 1.2))
+    waves = jax.jit(jax.vmap(family.sample))(jax.random.split(jax.random.key(0), 1000))
+    assert 0.8 <= waves.frequency.min() < 0.81 < 1.19 < waves.frequency.max() <= 1.2
+    shares = [waves.frequency, waves.phase, waves.amplitude]
+    assert np.abs(np.corrcoef(np.stack(shares)) - np.eye(3)).max() < 0.1
+    wave = jax.tree.map(lambda leaf: leaf[0], waves)
+    inputs, targets = jax.jit(lambda key: family.draw(key, wave, 9))(jax.random.key(1))
+    by_hand = wave.amplitude * np.sin(wave.frequency * np.asarray(inputs) - wave.phase)
+    np.testing.assert_allclose(targets, by_hand, rtol=1e-4, atol=1e-5)
+    with pytest.raises(OptionError, match="allowed: the lowest, then the highest"):
+        tasks.make("sinusoid", frequencies=(1.2, 0.8))
+
+
 def test_blobs_lie_around_their_means_with_unit_noise(key):
     family = tasks.make("gaussian-blobs", num_classes=3, num_features=2)
     means = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, -5.0]], np.float32)
@@ -128,3 +153,46 @@ def test_rows_of_a_quadratic_are_its_examples(key):
     assert len(set(where)) == 2, "without replacement"
     with pytest.raises(OptionError, match="5 is not possible; allowed: at most 4"):
         family.draw(key, task, 5)
+
+
+def test_the_error_of_the_bayes_predictor_is_known():
+    """Noise, and what the posterior of bias and weights leaves: the trace of its covariance."""
+    noise, shots = 0.5, 6
+    family = tasks.make("linear-regression", num_features=3, noise=noise)
+
+    def of_task(key):
+        key_task, key_support, key_query = jax.random.split(key, 3)
+        task = family.sample(key_task)
+        support = family.draw(key_support, task, shots)
+        query = family.draw(key_query, task, 20)
+        predicted = bayes_predictions(support, query.inputs, noise)
+        return jnp.mean((predicted - query.targets) ** 2), support.inputs
+
+    errors, inputs = jax.jit(jax.vmap(of_task))(jax.random.split(jax.random.key(0), 5000))
+    rows = np.concatenate([inputs, np.ones((5000, shots, 1))], axis=-1)
+    precision = np.eye(4) + np.swapaxes(rows, 1, 2) @ rows / noise**2
+    expected = noise**2 + np.trace(np.linalg.inv(precision), axis1=1, axis2=2)
+    np.testing.assert_allclose(errors.mean(), expected.mean(), rtol=0.03)
+
+
+def test_teachers_give_values_and_labels():
+    values = tasks.make("teacher-network", hidden_sizes=(5, 3))
+    task = jax.jit(values.sample)(jax.random.key(0))
+    inputs, targets = jax.jit(lambda key: values.draw(key, task, 500))(jax.random.key(1))
+    hidden = np.asarray(inputs)
+    for kernel, bias in task[:-1]:
+        hidden = np.tanh(hidden @ kernel + bias)
+    np.testing.assert_allclose(targets, hidden @ task[-1].kernel + task[-1].bias, atol=1e-5)
+    assert abs(targets.mean()) < 0.3
+    assert 0.7 < targets.std() < 1.3
+
+    labels = tasks.make("teacher-network", num_classes=4)
+
+    def right(key):
+        key_task, key_draw = jax.random.split(key)
+        task = labels.sample(key_task)
+        inputs, targets = labels.draw(key_draw, task, 8)
+        return jnp.argmax(outputs(task, inputs), axis=-1) == targets
+
+    found = jax.jit(jax.vmap(right))(jax.random.split(jax.random.key(2), 500))
+    assert found.mean() > 0.98

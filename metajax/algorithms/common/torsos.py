@@ -17,19 +17,32 @@ class WithTorso(Options):
 
     Attributes:
       network: Flax module from observations ``[B, O]`` to features ``[B, F]``, used instead of
-        the MLP (Python only).
+        convolutions and MLP (Python only).
+      conv_filters: Number of filters of each block of convolutions before the MLP, for images
+        ``[H, W, C]``; four times 64 in most papers. Empty: no convolutions.
       hidden_sizes: Units of each hidden layer of the MLP.
-      activation: Activation function of the MLP.
+      activation: Activation function of convolutions and MLP.
     """
 
     network: Any = dataclasses.field(default=None, metadata=API)
+    conv_filters: tuple[Count, ...] = ()
     hidden_sizes: tuple[Count, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
 
+    @property
+    def is_mlp(self) -> bool:
+        """Whether the torso is an MLP alone."""
+        return self.network is None and not self.conv_filters
+
     def torso(self) -> nn.Module:
         """Features of the observations."""
+        import flax.linen as nn
+
         from metajax import networks
 
         if self.network is not None:
             return self.network
-        return networks.MLP(self.hidden_sizes, self.activation)
+        mlp = networks.MLP(self.hidden_sizes, self.activation)
+        if self.is_mlp:
+            return mlp
+        return nn.Sequential([networks.Convolutions(self.conv_filters, self.activation), mlp])

@@ -123,7 +123,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
         ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
         ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
-        counted: a network or an inner rule in Python, a value network, labelled examples.
+        counted: convolutions, a network or inner rule in Python, a value network, examples.
         """
         from metajax.core.arithmetic import Arithmetic, layer_products, sizes
         from metajax.core.family import Spec
@@ -134,7 +134,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         each = layer_products([inputs, *self.hidden_sizes, outputs])
         updates = self.inner_steps * self.updates_per_step
         outer = self.outer_products(each, updates)
-        own = self.network is not None or self.inner is not None
+        own = not self.is_mlp or self.inner is not None
         if outer is None or own or self.baseline == "value":
             return None
         samples = self.num_tasks * self.num_streams * (self.horizon or spec.episode_length)

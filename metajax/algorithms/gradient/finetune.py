@@ -41,10 +41,10 @@ class Finetune(Joint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.network is not None and self.strategy in ("adapters", "layer-decay", "gradual"):
+        if not self.is_mlp and self.strategy in ("adapters", "layer-decay", "gradual"):
             raise OptionError(
                 "strategy",
-                f'"{self.strategy}" is not possible beside network, whose layers are unknown; '
+                f'"{self.strategy}" is possible for an MLP alone, without network or conv_filters; '
                 'allowed: "full", "head", "low-rank"',
             )
 

@@ -42,8 +42,8 @@ class RL2(MemoryBased):
         """
         from metajax.core.arithmetic import Arithmetic, sizes
 
-        modules = (self.memory, self.network, self.readout_size)
-        if self.hidden_sizes or any(one is not None for one in modules):
+        own = (self.memory, self.readout_size)
+        if self.hidden_sizes or not self.is_mlp or any(one is not None for one in own):
             return None
         (observed, outputs), size = sizes(spec), self.hidden_size
         gates = {"gru": 3, "lstm": 4}[self.memory_cell] * size

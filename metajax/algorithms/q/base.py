@@ -123,9 +123,9 @@ class QBased(WithTorso, LifetimeOptions):
 
         ``forward`` of every transition; for each replayed transition ``gradient`` and a
         ``forward`` of each next observation by the target network, with double Q-learning
-        another by the values. None where they are not counted: a network in Python.
+        another by the values. None where they are not counted: convolutions, a network in Python.
         """
-        if self.network is not None:
+        if not self.is_mlp:
             return None
         from metajax.core.arithmetic import Arithmetic, layer_products, sizes
 

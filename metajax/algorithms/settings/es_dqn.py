@@ -83,8 +83,8 @@ class ESDQN(QBased):
         check(fits, "learned", self.learned, allowed)
         for name in ("widths", "depths"):
             check(getattr(self, name) != (), name, (), "at least one")
-        allowed = '"none" with a network of your own'
-        check(self.network is None or self.widths is None, "widths", self.widths, allowed)
+        allowed = '"none" with convolutions or a network of your own'
+        check(self.is_mlp or self.widths is None, "widths", self.widths, allowed)
         some = self.learned or self.explorer_sizes is not None or self.widths is not None
         allowed = "at least one name where neither explorer_sizes nor widths are given"
         check(some, "learned", self.learned, allowed)

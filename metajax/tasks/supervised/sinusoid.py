@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
-from metajax.core.options import Options
+from metajax.core.options import Options, Positive, check
 
 if TYPE_CHECKING:
     import jax
@@ -17,10 +17,11 @@ MAX_INPUT = 5.0
 
 
 class Wave(NamedTuple):
-    """The function ``amplitude * sin(x - phase)``, with two scalars."""
+    """The function ``amplitude * sin(frequency * x - phase)``, with three scalars."""
 
     amplitude: jax.Array
     phase: jax.Array
+    frequency: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,27 +30,42 @@ class Sinusoid(Options):
 
     Amplitudes are uniform in [0.1, 5], phases in [0, pi] and inputs in [-5, 5].
 
-    Source: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of deep
-    networks", section 5.1 and its published code.
+    Sources: Finn et al. (2017), "Model-agnostic meta-learning for fast adaptation of deep
+    networks", section 5.1 and its published code; Li et al. (2017), "Meta-SGD", section 4.1, with
+    frequencies uniform in [0.8, 1.2].
+
+    Attributes:
+      frequencies: Lowest and highest frequency.
     """
 
+    frequencies: tuple[Positive, Positive] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.frequencies
+        check(low <= high, "frequencies", self.frequencies, "the lowest, then the highest")
+
     def build(self) -> DataFamily:
-        """The family; tasks are ``Wave(amplitude, phase)``."""
+        """The family; tasks are ``Wave(amplitude, phase, frequency)``."""
         import jax
         import jax.numpy as jnp
 
         from metajax.core.family import DataFamily, DataSpec, Examples
 
+        low, high = self.frequencies
+
         def sample(key):
             key_amplitude, key_phase = jax.random.split(key)
+            share = jax.random.uniform(jax.random.fold_in(key, 2))
             return Wave(
                 jax.random.uniform(key_amplitude, minval=MIN_AMPLITUDE, maxval=MAX_AMPLITUDE),
                 jax.random.uniform(key_phase, maxval=jnp.pi),
+                low + (high - low) * share,
             )
 
         def draw(key, task, num_examples):
             shape = num_examples, 1
             inputs = jax.random.uniform(key, shape, minval=-MAX_INPUT, maxval=MAX_INPUT)
-            return Examples(inputs, task.amplitude * jnp.sin(inputs - task.phase))
+            return Examples(inputs, task.amplitude * jnp.sin(task.frequency * inputs - task.phase))
 
         return DataFamily(DataSpec("sinusoid", (1,), 1), sample, draw)
