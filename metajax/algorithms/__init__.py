@@ -28,15 +28,18 @@ ALGORITHMS = Registry(
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
         "finetune": "metajax.algorithms.gradient.finetune:Finetune",
+        "es-maml": "metajax.algorithms.gradient.es_maml:ESMAML",
         "fomaml": "metajax.algorithms.gradient.fomaml:FOMAML",
         "gittins": "metajax.algorithms.classical.gittins:Gittins",
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
+        "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
         "lstm-meta-learner": "metajax.algorithms.gradient.lstm_meta_learner:LSTMMetaLearner",
         "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
+        "maml-plus-plus": "metajax.algorithms.gradient.maml_plus_plus:MAMLPlusPlus",
         "matching": "metajax.algorithms.fewshot.matching:Matching",
         "meta-gradient-actor-critic": (
             "metajax.algorithms.settings.meta_gradient_actor_critic:MetaGradientActorCritic"
@@ -51,6 +54,7 @@ ALGORITHMS = Registry(
         "optimistic-thompson-sampling": (
             "metajax.algorithms.classical.optimistic_thompson_sampling:OptimisticThompsonSampling"
         ),
+        "promp": "metajax.algorithms.gradient.promp:ProMP",
         "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",

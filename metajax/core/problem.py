@@ -70,7 +70,8 @@ class Problem(NamedTuple):
 
     def start(self, key: Key, theta: Tree, task: Tree) -> Life:
         """A trial before its first chunk."""
-        return self._started(*jax.random.split(key), theta, task)
+        key_open, key_begin = jax.random.split(key)
+        return self._started(key_open, key_begin, theta, task)
 
     def advance(self, noise: Noise, theta: Tree, life: Life) -> tuple[Life, Tree]:
         """One adaptation: collects a chunk and adapts to it; the trial after it, and the chunk.

@@ -46,12 +46,14 @@ class ActorOutput(NamedTuple):
       mode: The most probable action, for evaluation without exploration.
       log_prob: Log-probability (density) of ``action``.
       value: Value estimate of the observation; None for an actor without one.
+      distribution: Parameters of the action distribution; None where an actor does not tell.
     """
 
     action: jax.Array
     mode: jax.Array
     log_prob: jax.Array
     value: Any = None
+    distribution: Any = None
 
 
 class Chunk(NamedTuple):
@@ -73,6 +75,8 @@ class Chunk(NamedTuple):
       advantage, target: ``[T, E]``, filled in by ``Actor.annotate``.
       scale: ``[T, E]``, the divisor of ``advantage`` (1 without normalisation), filled in
         by ``Actor.annotate``.
+      distribution: Parameters of the distribution that acted, leaves ``[T, E, ...]``. Recorded
+        on request.
     """
 
     observation: jax.Array
@@ -88,6 +92,7 @@ class Chunk(NamedTuple):
     advantage: Any = None
     target: Any = None
     scale: Any = None
+    distribution: Any = None
 
     @property
     def done(self) -> jax.Array:
@@ -164,8 +169,8 @@ class Actor(NamedTuple):
         the key itself.
       annotate: ``(theta, phi, chunk) -> chunk`` with advantages and targets, once at collection. A
         baseline is fitted here and not in ``adapt``, which a trust region evaluates many times.
-      records: Optional fields of ``Chunk`` to record, among "next_observation" and
-        "final_value" (the latter costs a second decision at every step).
+      records: Optional fields of ``Chunk`` to record, among "next_observation", "distribution"
+        and "final_value" (the last costs a second decision at every step).
     """
 
     memory: MemoryFn

@@ -172,6 +172,8 @@ def steps(
         recorded: dict[str, Any] = {}
         if "next_observation" in actor.records:
             recorded["next_observation"] = timestep.final_observation
+        if "distribution" in actor.records:
+            recorded["distribution"] = output.distribution
         if "final_value" in actor.records:
             final = reached._replace(
                 observation=timestep.final_observation, start=jnp.zeros((), bool)

@@ -13,6 +13,7 @@ from metajax.inner.fine_tuning import (
     scale_by_layer,
     without_adapters,
 )
+from metajax.inner.implicit import implicit
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
@@ -30,7 +31,13 @@ from metajax.inner.q.q_learning import q_learner
 from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
-from metajax.inner.rules import check_differentiable, clip_by_global_norm, step_sizes
+from metajax.inner.rules import (
+    check_differentiable,
+    clip_by_global_norm,
+    first_order_rule,
+    proximal,
+    step_sizes,
+)
 from metajax.inner.supervised import supervised
 
 __all__ = [
@@ -63,7 +70,9 @@ __all__ = [
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
+    "first_order_rule",
     "gradual_unfreezing",
+    "implicit",
     "init_lstm_rule",
     "init_meta_lstm_rule",
     "init_mlp_rule",
@@ -83,6 +92,7 @@ __all__ = [
     "policy_outputs",
     "propensity",
     "prototypes",
+    "proximal",
     "q_learner",
     "reinforce",
     "relations",

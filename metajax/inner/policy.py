@@ -48,8 +48,8 @@ def policy_actor(
         parameters = policy.apply(weights_of(theta, phi), seen.observation[None])
         action = distribution.sample(noise, parameters)
         log_prob = distribution.log_prob(parameters, action)
-        output = ActorOutput(action[0], distribution.mode(parameters)[0], log_prob[0])
-        return output, memory
+        rows = action, distribution.mode(parameters), log_prob, None, parameters
+        return ActorOutput(*jax.tree.map(lambda leaf: leaf[0], rows)), memory
 
     return memoryless(act, distribution, annotate, records)
 

@@ -39,6 +39,41 @@ def clip_by_global_norm(max_norm: float | jax.Array) -> optax.GradientTransforma
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def first_order_rule(rule: Rule) -> Rule:
+    """The rule with gradients for constants, of which a meta-gradient has no second derivatives.
+
+    Parameters of the rule itself, such as learned rates, keep their meta-gradient.
+    """
+
+    def constant(theta):
+        given = made(rule, theta)
+
+        def update(updates, state, params=None, **extra):
+            return given.update(jax.lax.stop_gradient(updates), state, params, **extra)
+
+        return optax.GradientTransformationExtraArgs(given.init, update)
+
+    return constant
+
+
+def proximal(rule: Rule, coefficient: float | jax.Array) -> Rule:
+    """The rule for a loss with the proximal term ``coefficient / 2 * |weights - theta|^2``.
+
+    For learners whose theta is the initial weights.
+    """
+
+    def with_pull(theta):
+        def pull(gradients, weights):
+            def one(gradient, weight, start):
+                return gradient + coefficient * (weight - start)
+
+            return jax.tree.map(one, gradients, weights, theta)
+
+        return optax.chain(optax.stateless(pull), made(rule, theta))
+
+    return with_pull
+
+
 def check_differentiable(rule: Rule, theta: Tree, fast: Tree) -> None:
     """Refuses an inner rule whose update has no derivative where gradients are zero.
 

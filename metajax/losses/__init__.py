@@ -10,6 +10,7 @@ from metajax.losses.advantages import (
 )
 from metajax.losses.baseline import linear_feature_values
 from metajax.losses.of_outputs import (
+    behaviour_divergence,
     behaviour_loss,
     clipped_loss,
     dice_loss,
@@ -49,6 +50,7 @@ from metajax.losses.recursion import backward_sums
 __all__ = [
     "actor_critic_loss",
     "backward_sums",
+    "behaviour_divergence",
     "behaviour_loss",
     "clipped_loss",
     "clipped_surrogate",

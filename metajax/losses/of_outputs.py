@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.family import Tree
-from metajax.core.types import Chunk, Loss, Outputs, Term
+from metajax.core.types import Chunk, DivergenceFn, Loss, Outputs, Term
 from metajax.losses.advantages import masked_mean
 from metajax.losses.policy_gradient import (
     clipped_surrogate,
@@ -64,6 +64,18 @@ def value_error(outputs: Outputs, chunk: Chunk) -> jax.Array:
 def entropy(outputs: Outputs, chunk: Chunk) -> jax.Array:
     """Mean entropy of the policy, nats."""
     return masked_mean(outputs.entropy, chunk.mask)
+
+
+def behaviour_divergence(divergence: DivergenceFn) -> Loss:
+    """Mean divergence KL(acted || now) from the policy that acted, nats.
+
+    For chunks that record ``distribution``; ``divergence`` is that of the actor.
+    """
+
+    def loss(outputs, chunk):
+        return masked_mean(divergence(chunk.distribution, outputs.distribution), chunk.mask)
+
+    return loss
 
 
 def temporal_difference_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:

@@ -10,12 +10,14 @@ from metajax.outer.gradient.truncated import truncated
 from metajax.outer.gradient.whole_trial import WholeTrial, whole_trial
 from metajax.outer.joint import joint
 from metajax.outer.once import once
+from metajax.outer.scheduled import Scheduled, scheduled
 from metajax.outer.separate import separate
 from metajax.outer.trust_region import trust_region
 from metajax.outer.untrained import untrained
 
 __all__ = [
     "FITNESS",
+    "Scheduled",
     "Search",
     "TrialItem",
     "WholeTrial",
@@ -28,6 +30,7 @@ __all__ = [
     "joint",
     "once",
     "post_adaptation",
+    "scheduled",
     "separate",
     "truncated",
     "trust_region",

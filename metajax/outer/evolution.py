@@ -40,7 +40,12 @@ class Search(NamedTuple):
 
 
 def evosax_search(
-    name: str, population_size: int, *, std: float = 0.1, learning_rate: float | None = None
+    name: str,
+    population_size: int,
+    *,
+    std: float = 0.1,
+    learning_rate: float | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> Search:
     """A distribution-based strategy of evosax.
 
@@ -52,6 +57,7 @@ def evosax_search(
       std: of every coordinate at the start.
       learning_rate: of the mean; 0.05 by default. The last two have step sizes of their own,
         and take none.
+      optimizer: of the mean, for the first two. Default: Adam with ``learning_rate``.
 
     Raises:
       OptionError: where evosax is not installed, or options do not fit the strategy.
@@ -76,18 +82,19 @@ def evosax_search(
             f'{learning_rate} is not possible; allowed: "none", as {name} sets its step sizes '
             "by itself",
         )
-    adam = optax.adam(0.05 if learning_rate is None else learning_rate)
+    if optimizer is None:
+        optimizer = optax.adam(0.05 if learning_rate is None else learning_rate)
 
     def strategy(theta):
         """The strategy and its parameters; of theta only the structure matters."""
         if name == "open-es":
             schedule = optax.constant_schedule(std)
             chosen = algorithms.Open_ES(
-                population_size, theta, optimizer=adam, std_schedule=schedule
+                population_size, theta, optimizer=optimizer, std_schedule=schedule
             )
             return chosen, chosen.default_params
         if name == "pgpe":
-            chosen = algorithms.PGPE(population_size, theta, optimizer=adam)
+            chosen = algorithms.PGPE(population_size, theta, optimizer=optimizer)
         else:
             makers = {"snes": algorithms.SNES, "cma-es": algorithms.CMA_ES}
             chosen = makers[name](population_size, theta)

@@ -41,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rl2-reward-prediction": {"hidden_size": 3},
     "snail": {"input_size": 3, "filters": 2, "attention_size": 2},
     "transformer": {"num_layers": 1, "num_heads": 1, "size": 4, "mlp_size": 4},
+    "es-maml": {"population_size": 4},
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
@@ -98,7 +99,8 @@ def make(name: str) -> MetaAlgorithm:
     if name in toys.LIFETIMES:
         return metajax.make(name, toys.arms(), **lifetime_sizes(name))
     registered, _, family = name.partition(" on ")
-    registered, options = toys.OUTER_RULES.get(registered, (registered, {}))
+    default = registered, OPTIONS.get(registered, {})
+    registered, options = toys.OUTER_RULES.get(registered, default)
     return toys.make(registered, FAMILIES.get(family, toys.line)(), **options)
 
 

@@ -183,7 +183,9 @@ def test_rl2_by_hand():
         assert _counted(*overrides, f"algorithm.{option}")[0] is None
 
 
-@pytest.mark.parametrize("name", ["anil", "cavia", "rl2-reward-prediction"])
+@pytest.mark.parametrize(
+    "name", ["anil", "cavia", "es-maml", "imaml", "maml-plus-plus", "rl2-reward-prediction"]
+)
 def test_a_count_is_not_inherited_where_it_is_another(name):
     assert _counted(f"algorithm.name={name}")[0] is None
     assert _counted("algorithm.name=meta-sgd")[0] == _counted()[0]

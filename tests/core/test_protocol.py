@@ -10,12 +10,14 @@ import pytest
 import toys
 
 import metajax
+from metajax.algorithms import ALGORITHMS
 from metajax.run import checkpoints
 
 MEMORY = tuple(name for name in toys.CONTINUING if name in protocol.OPTIONS)
 CLASSICAL = tuple(name for name in toys.CONTINUING if name not in protocol.OPTIONS)
 # Beside ``line``: labelled examples, and two estimators with discrete actions.
-SINUSOID = tuple(f"{name} on sinusoid" for name in toys.GRADIENT_BASED if name != "fomaml")
+LABELLED_TOO = [name for name in toys.GRADIENT_BASED if ALGORITHMS.get(name).labelled]
+SINUSOID = tuple(f"{name} on sinusoid" for name in LABELLED_TOO if name != "fomaml")
 DISCRETE = ("maml on arms", "reptile on arms")
 LABELLED = (*toys.FEW_SHOT, *SINUSOID)
 ALL = (*metajax.list_algorithms(), *SINUSOID, *DISCRETE)
@@ -76,8 +78,23 @@ def test_what_training_reports(name):
     per_trial = _returns_of_a_trial(name)
     assert history["returns"].shape == (2, per_trial)
     for iteration, steps in enumerate(history["env_steps"]):
-        key = protocol.iteration_key(jax.random.key(protocol.KEY), iteration)
-        assert steps == per_trial * _steps(name, key, toys.NUM_TASKS)
+        key = _key_of_tasks(name, protocol.iteration_key(jax.random.key(protocol.KEY), iteration))
+        assert steps == per_trial * _members(name) * _steps(name, key, toys.NUM_TASKS)
+
+
+def _key_of_tasks(name, key):
+    """What the outer rule draws the tasks of an iteration from."""
+    number, index = {"promp": (2, 0), "es-maml": (3, 2)}.get(_registered(name), (1, None))
+    return key if index is None else jax.random.split(key, number)[index]
+
+
+def _members(name):
+    """Number of trials in each task."""
+    return protocol.OPTIONS.get(_registered(name), {}).get("population_size", 1)
+
+
+def _registered(name):
+    return name.partition(" on ")[0]
 
 
 def _returns_of_a_trial(name):
@@ -87,7 +104,7 @@ def _returns_of_a_trial(name):
         return protocol.LIFETIME_SIZES["num_points"] + 1
     adaptations = {"joint": 0, "finetune": 0, "reptile": 3, "lstm-meta-learner": 5}
     adaptations |= {"lstm-optimizer": 4, "mlp-optimizer": 4}
-    return adaptations.get(name.partition(" on ")[0], 1) + 1
+    return adaptations.get(_registered(name), 1) + 1
 
 
 def _steps(name, key, num_tasks):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metajax.algorithms.common.layouts import InPasses
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.options import Count, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
-    from metajax.core.algorithm import Terms
+    from metajax.core.algorithm import Objective, Outer, Terms
     from metajax.core.family import Family
+    from metajax.core.layout import Layout
     from metajax.core.problem import Problem
     from metajax.core.types import Loss
 
@@ -26,8 +27,8 @@ class MAML(InPasses, GradientBased):
 
     Attributes:
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; "ppo", several
-        passes of the clipped surrogate (with ``surrogate = "lvc"`` ProMP without its KL term);
-        or "trpo", the trust region of the paper, which leaves the optimiser's options unused.
+        passes of the clipped surrogate; or "trpo", the trust region of the paper, which leaves
+        the optimiser's options unused.
       surrogate: Inner loss, which decides how sampling enters the meta-gradient: "score" as
         derived by Finn et al.; "lvc" and "dice", with a corrected Hessian of the expected
         update; "emaml", with the credit of the pre-adaptation samples.
@@ -99,13 +100,24 @@ class MAML(InPasses, GradientBased):
         return "exact-remat" if self.remat else "exact"
 
     def outer_rule(self, problem, layout):
+        self.check_inner(problem)
+        return self.meta_update(self.objective(problem), layout)
+
+    def objective(self, problem: Problem, **changes: Any) -> Objective:
+        """The meta-objective; ``changes`` are other arguments of ``post_adaptation``."""
         from metajax import outer
 
-        self.check_inner(problem)
         loss, terms = self.meta_loss(problem.family)
-        objective = outer.post_adaptation(
-            problem, loss, terms=terms, derivative=self.derivative, every_step=self.every_step
-        )
+        options = {"derivative": self.derivative, "every_step": self.every_step, **changes}
+        objective = outer.post_adaptation(problem, loss, terms=terms, **options)
+        if self.surrogate == "emaml":
+            return outer.with_sampling_credit(objective, problem, self.derivative)
+        return objective
+
+    def meta_update(self, objective: Objective, layout: Layout) -> Outer:
+        """The rule that improves theta by an objective."""
+        from metajax import outer
+
         if self.outer == "ppo":
             return self.passes(objective, layout)
         if self.outer == "trpo":
@@ -117,8 +129,6 @@ class MAML(InPasses, GradientBased):
                 fisher_tasks=self.fisher_tasks,
             )
         credit = self.surrogate == "emaml"
-        if credit:
-            objective = outer.with_sampling_credit(objective, problem, self.derivative)
         estimator = outer.backprop(objective, layout, sampling_credit=credit)
         return outer.once(estimator, self.meta_optimizer())
 

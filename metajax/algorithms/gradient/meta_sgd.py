@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from metajax.algorithms.gradient.maml import MAML
 from metajax.core.options import NonNegative
+
+if TYPE_CHECKING:
+    import jax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,9 +42,14 @@ class MetaSGD(MAML):
 
         return self.clipped(rule)
 
+    def initial_rates(self, weights: jax.Array) -> jax.Array:
+        """The rates of one array of weights."""
+        import jax.numpy as jnp
+
+        return jnp.full_like(weights, self.inner_lr)
+
     def learner(self, family, **changes):
         import jax
-        import jax.numpy as jnp
 
         from metajax import inner
 
@@ -49,7 +57,6 @@ class MetaSGD(MAML):
 
         def init(key):
             weights = model.init(key)
-            rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.inner_lr), weights)
-            return {"weights": weights, "rates": rates}
+            return {"weights": weights, "rates": jax.tree.map(self.initial_rates, weights)}
 
         return super().learner(family, init=init, partition=inner.part("weights"), **changes)

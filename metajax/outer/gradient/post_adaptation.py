@@ -37,8 +37,9 @@ def post_adaptation(
     loss: Loss = losses.policy_gradient_loss,
     *,
     terms: Terms | None = None,
+    support_terms: Terms | None = None,
     derivative: str = "exact",
-    every_step: bool = False,
+    every_step: bool | jax.Array = False,
 ) -> Objective:
     """The loss on the query chunk after K adaptations, as a function of theta.
 
@@ -46,18 +47,22 @@ def post_adaptation(
       problem: The learner in its tasks. With K = 0 this is joint training on all tasks.
       loss: Loss of the adapted learner on the query chunk.
       terms: Further terms on the query chunk, each reported by its name.
+      support_terms: Terms on the support chunks, each the mean over the K of them, as the
+        learner that meets the chunk predicts it, before it adapts to it.
       derivative: One of ``metajax.core.replay.DERIVATIVES``.
       every_step: Use the mean loss after 0..K adaptations instead of the last alone: the
         multi-step loss of Antoniou et al. (2019), "How to train your MAML", section
         4, with equal weights and including the policy before any adaptation, which keeps
         that policy from running away. Each loss is that of the chunk collected next, or of the
-        query chunk where a source draws that one apart (``Source.query``).
+        query chunk where a source draws that one apart (``Source.query``). An array ``[K + 1]``
+        gives them other weights.
 
     Source: Finn et al. (2017), equation 4 and algorithm 3.
     """
     learner, actor = problem.learner, problem.learner.actor
     adapt = DERIVATIVES[derivative](learner.adapt)
-    terms = dict(terms or {})
+    terms, support_terms = dict(terms or {}), dict(support_terms or {})
+    several = every_step is not False
 
     def collect(key: Key, theta: Tree):
         trial, info = problem.run_sampled(key, theta)
@@ -75,18 +80,27 @@ def post_adaptation(
         return learner.predict(theta, phi, item.query), observed
 
     def meta_loss(theta, item):
-        def loss_before(phi, chunk):
-            chunk = chunk if problem.source.query is None else item.query
-            return loss(learner.predict(theta, phi, chunk), chunk)
+        def before(phi, chunk):
+            value, on_support = None, None
+            if several:
+                judged = chunk if problem.source.query is None else item.query
+                value = loss(learner.predict(theta, phi, judged), judged)
+            if support_terms:
+                outputs = learner.predict(theta, phi, chunk)
+                on_support = losses.evaluated(support_terms, theta, outputs, chunk)
+            return value, on_support
 
-        if every_step:
-            outputs, earlier = adapted(theta, item, loss_before)
-            value = jnp.mean(jnp.append(earlier, loss(outputs, item.query)))
-        else:
-            outputs, _ = adapted(theta, item)
-            value = loss(outputs, item.query)
+        outputs, (earlier, on_support) = adapted(theta, item, before)
+        value = loss(outputs, item.query)
+        if several:
+            each = jnp.append(earlier, value)
+            value = jnp.mean(each) if every_step is True else jnp.sum(every_step * each)
         more, report = losses.evaluated(terms, theta, outputs, item.query)
-        return value + more, {"loss": value + more, **report}
+        value += more
+        if support_terms:
+            more, found = jax.tree.map(jnp.mean, on_support)
+            value, report = value + more, {**report, **found}
+        return value, {"loss": value, **report}
 
     def divergence(item, old, new):
         assert actor is not None
