@@ -149,7 +149,9 @@ def test_policies_are_fine_tuned_too(strategy):
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(metajax.OptionError, match='strategy: "gradual" is not possible beside'):
+    with pytest.raises(
+        metajax.OptionError, match='strategy: "gradual" is possible for an MLP alone'
+    ):
         Finetune(strategy="gradual", network=object())
     with pytest.raises(metajax.OptionError, match=r"hidden_sizes: .* at least one hidden layer"):
         Finetune(strategy="adapters", hidden_sizes=())
