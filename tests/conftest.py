@@ -32,7 +32,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if cache := _user_cache():
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "metajax", "jax"))
 
-# Tracing allocates much that lives on; collecting at each turn is a tenth of all the time.
+# Tracing allocates much that lives on, which frequent collections look through in vain.
 gc.set_threshold(100_000, 50, 50)
 
 import jax  # noqa: E402
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiles in two thirds of the time, with the older emitters of XLA.
+    """Quick compilation, with the older emitters of XLA.
 
     Those leave it to the shape of a program which products and sums become one instruction
     with one rounding, so they are kept from the instructions that do.

@@ -14,7 +14,7 @@ from metajax.inner.learned_optimizer import log_and_sign
 from metajax.networks.recurrent import LSTM, LSTM_GATES, Weights, cell_step
 
 FORGET_BIAS = 5.0
-"""Of the forget gate at the start, which then keeps 0.993 of a weight."""
+"""Initial bias of the forget gate, which then keeps 0.993 of a weight."""
 KERNEL_RANGE = 0.01
 """Initial kernels of the gates are uniform between plus and minus this."""
 

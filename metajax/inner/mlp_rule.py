@@ -10,16 +10,16 @@ import optax
 from metajax.core.family import Key, Tree
 
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Of the running means of gradients."""
+"""Decays of the running means of gradients."""
 SQUARE_DECAY = 0.999
-"""Of the running mean of squared gradients."""
+"""Decay of the running mean of squared gradients."""
 TIMESCALES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
-"""Of ``tanh(steps / timescale - 1)``."""
+"""Timescales of the features ``tanh(steps / timescale - 1)``, in steps."""
 NUM_INPUTS = 3 + 2 * len(MOMENTUM_DECAYS) + len(TIMESCALES)
 FLOOR = 1e-8
-"""Under the root of the running mean of squares."""
+"""Constant added to the running mean of squares before its root."""
 FEATURE_FLOOR = 1e-5
-"""Under the root of the mean square that a feature is divided by."""
+"""Constant added to the mean square of a feature before its root."""
 MAGNITUDE_SCALE = 1e-3
 """Factor of the logarithm of a step's size."""
 
@@ -114,7 +114,7 @@ def mlp_rule(
 def features(
     gradient: jax.Array, weight: jax.Array, momenta: jax.Array, square: jax.Array
 ) -> jax.Array:
-    """What ``mlp_rule`` reads of the n coordinates of an array beside the time, ``[n, F]``."""
+    """Inputs of ``mlp_rule`` for the n coordinates of an array, without the time, ``[n, F]``."""
     inverse = jax.lax.rsqrt(square + FLOOR)
     columns = jnp.stack([gradient, weight, inverse, *momenta, *(momenta * inverse)])
     columns = columns.reshape(len(columns), -1)

@@ -34,7 +34,7 @@ class Convolutions(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images ``[B, H, W, C]`` to features ``[B, F]``.
 
-        Raises OptionError for inputs that are no images, or too small for the blocks.
+        Raises OptionError for inputs that are not images, or too small for the blocks.
         """
         _check(images.shape[1:], len(self.filters))
         hidden, initial = images, nn.initializers.lecun_normal()
@@ -51,7 +51,7 @@ def convolved(images: jax.Array, kernel: jax.Array, padding: tuple[int, int]) ->
     """The convolution with stride 1 of images ``[B, H, W, C]`` and a kernel ``[h, w, C, F]``.
 
     Args:
-      images, kernel: Of the same dtype.
+      images, kernel: Arrays of the same dtype.
       padding: Number of zeros p on each side of both axes; the result has the height
         ``H + 2 p - h + 1``, and the width likewise.
     """

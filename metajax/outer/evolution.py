@@ -54,10 +54,11 @@ def evosax_search(
         2010, the same with standard deviations that are learned), "snes" (Wierstra et al.
         2014) or "cma-es" (Hansen 2016).
       population_size: P; even for the first two.
-      std: of every coordinate at the start.
-      learning_rate: of the mean; 0.05 by default. The last two have step sizes of their own,
-        and take none.
-      optimizer: of the mean, for the first two. Default: Adam with ``learning_rate``.
+      std: Initial standard deviation of every coordinate.
+      learning_rate: Learning rate of the mean. Default: 0.05. The last two strategies have step
+        sizes of their own, and take none.
+      optimizer: Optimiser of the mean, for the first two strategies. Default: Adam with
+        ``learning_rate``.
 
     Raises:
       OptionError: where evosax is not installed, or options do not fit the strategy.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from batches import alone_and_in_batch
 
 import metajax
 from metajax import inner
@@ -316,19 +317,9 @@ def test_posterior_sampling_has_no_log_probabilities(key):
 
 @pytest.mark.parametrize("name", ["ucb1", "gittins", "optimistic-thompson-sampling"])
 def test_one_task_alone_equals_it_in_a_batch(name, key):
-    family = bandit_family(3, 8)
-    algorithm = metajax.make(name, family)
-
-    def trial(key):
-        return algorithm.adapt(key, (), family.sample(key)).query
-
-    @jax.jit
-    def run(keys):
-        return jax.vmap(trial)(keys), trial(keys[1])
-
-    batch, alone = jax.device_get(run(jax.random.split(key, 3)))
-    np.testing.assert_array_equal(batch.action[1], alone.action)
-    np.testing.assert_array_equal(batch.reward[1], alone.reward)
+    alone, batched = alone_and_in_batch(metajax.make(name, bandit_family(3, 8)), key)
+    np.testing.assert_array_equal(batched.action, alone.action)
+    np.testing.assert_array_equal(batched.reward, alone.reward)
 
 
 @pytest.mark.parametrize("name", ["thompson-sampling", "optimistic-thompson-sampling"])

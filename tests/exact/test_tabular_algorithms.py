@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from batches import alone_and_in_batch
 
 import metajax
 from metajax.core.types import ActorInput
@@ -330,18 +331,9 @@ def equations(program):
 
 @pytest.mark.parametrize("name", ["greedy", "psrl", "ucrl2"])
 def test_one_task_alone_equals_it_in_a_batch(name, family, key):
-    algorithm = metajax.make(name, family)
-
-    def trial(key):
-        return algorithm.adapt(key, (), family.sample(key)).query
-
-    @jax.jit
-    def run(keys):
-        return jax.vmap(trial)(keys), trial(keys[1])
-
-    batch, alone = jax.device_get(run(jax.random.split(key, 3)))
-    np.testing.assert_array_equal(batch.action[1], alone.action)
-    np.testing.assert_allclose(batch.reward[1], alone.reward)
+    alone, batched = alone_and_in_batch(metajax.make(name, family), key)
+    np.testing.assert_array_equal(batched.action, alone.action)
+    np.testing.assert_allclose(batched.reward, alone.reward)
 
 
 def test_a_sweep_is_a_vmap(family, key):

@@ -147,9 +147,9 @@ def _deep(tree):
 SPOILED = {
     "link": (_link_outside, "is a link"),
     "linked image": (_linked_image, "is a link"),
-    "damaged": (_damaged, "is no image that can be read"),
+    "damaged": (_damaged, "is not a readable image"),
     "no image": (_no_image, "allowed: BMP, GIF, JPEG, PNG"),
-    "pipe": (_pipe, "is no file"),
+    "pipe": (_pipe, "is not a regular file"),
     "large": (_large, f"at most {image_files.MAX_FILE_BYTES}"),
     "single": (_single, "at least two"),
     "deep": (_deep, "at most 8 folders"),
@@ -181,9 +181,9 @@ def test_pixels_that_cannot_be_used_are_named(tree, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, 'path: "" is no directory; allowed: one with a folder'),
-        ({"path": "no/such"}, '"no/such" is no directory'),
-        ({"path": "{tree}/README.md"}, "is no directory"),
+        ({}, 'path: "" is not a directory; allowed: one with a folder'),
+        ({"path": "no/such"}, '"no/such" is not a directory'),
+        ({"path": "{tree}/README.md"}, "is not a directory"),
         ({"path": "{tree}/alphabet_0/character_0"}, "holds 0 folders of images"),
         (
             {"path": "{tree}", "num_classes": 6, **HALVES},

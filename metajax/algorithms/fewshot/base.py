@@ -1,4 +1,4 @@
-"""What prototypical, matching and relation networks share: comparison in a learned space."""
+"""The base of prototypical, matching and relation networks: comparison in a learned space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learned optimisers have in common."""
+"""The base of learned optimisers."""
 
 from __future__ import annotations
 

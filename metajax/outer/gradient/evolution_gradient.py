@@ -1,5 +1,6 @@
 """Evolution strategies as meta-gradients: windows of lifetimes lived with perturbed theta."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -13,15 +14,22 @@ from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout, sum_rows
 from metajax.core.problem import Noise, Problem
 from metajax.core.types import Loss
-from metajax.outer.gradient.lifetimes import Lifetime, born, judged, of_all_ages, renewed
+from metajax.outer.gradient.lifetimes import (
+    Lifetime,
+    born,
+    judged,
+    of_all_ages,
+    of_lifetimes,
+    renewed,
+)
 
 
 class Particles(NamedTuple):
     """Lifetimes in one task with the same randomness, each with a theta of its own.
 
     Attributes:
-      lifetimes: Of theta plus the perturbation, of theta less it and, where they do not
-        persist, of theta itself, leaves ``[2 or 3, ...]``.
+      lifetimes: Lifetimes with theta plus the perturbation, with theta less it and, without
+        persistence, with theta itself, leaves ``[2 or 3, ...]``.
       drift: Sum of the perturbations of the first one since its birth, ``[P]``.
     """
 
@@ -84,23 +92,13 @@ def evolution_gradient(
             lifetimes = jax.vmap(lambda theta: born(problem, key, theta))(thetas)
             return Particles(lifetimes, jnp.zeros_like(flat))
 
-        def of_task(key, noise, thetas, particles):
-            one = jax.vmap(lambda theta, life: live(problem, loss, window, key, theta, life))
-            lifetimes, info = one(thetas, particles.lifetimes)
-            drift = particles.drift + noise
-            gradient = drift * (info["loss"][0] - info["loss"][1]) / (2 * std**2)
-            if not persistent:
-                lifetimes = jax.tree.map(
-                    lambda leaf: jnp.broadcast_to(leaf[2], leaf.shape), lifetimes
-                )
-                drift = jnp.zeros_like(drift)
-            return gradient.astype(flat.dtype), metrics.over_rows(info), Particles(lifetimes, drift)
-
         noise, thetas = jax.vmap(perturb)(keys_noise)
         age = particles.lifetimes.age[:, 0]
         new = (age == 0) | (age >= problem.num_adaptations)
         particles = renewed(new, bear, (keys_born, thetas), particles)
-        gradients, info, after = jax.vmap(of_task)(keys_live, noise, thetas, particles)
+        of_task = functools.partial(compared, problem, loss, window, persistent)
+        slopes, info, after = jax.vmap(of_task)(keys_live, noise, thetas, particles)
+        gradients = (slopes / (2 * std**2)).astype(flat.dtype)
         return (unravel(jnp.sum(gradients, axis=0)), sum_rows(info)), after
 
     def init(key, theta):
@@ -113,12 +111,32 @@ def evolution_gradient(
         drift = jnp.zeros((layout.num_tasks, *flat.shape), flat.dtype)
         return Particles(jax.tree.map(repeated, lifetimes), drift)
 
-    def estimate(key, theta, carry):
-        keys = jax.random.split(key, layout.num_tasks)
-        (gradients, info), carry = layout.mean_and_rows(block_sum, theta, (keys, carry))
-        return gradients, carry, metrics.from_mean(info, layout.num_tasks)
+    return of_lifetimes(layout, init, block_sum)
 
-    return Estimator(init, estimate)
+
+def compared(
+    problem: Problem,
+    loss: Loss,
+    window: int,
+    persistent: bool,
+    key: Key,
+    noise: jax.Array,
+    thetas: Tree,
+    particles: Particles,
+) -> tuple[jax.Array, Info, Particles]:
+    """One window of the particles of a task.
+
+    Returns ``drift (loss(theta + noise) - loss(theta - noise))``, ``[P]``, the log, and the
+    particles after the window.
+    """
+    one = jax.vmap(lambda theta, life: live(problem, loss, window, key, theta, life))
+    lifetimes, info = one(thetas, particles.lifetimes)
+    drift = particles.drift + noise
+    slope = drift * (info["loss"][0] - info["loss"][1])
+    if not persistent:
+        lifetimes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[2], leaf.shape), lifetimes)
+        drift = jnp.zeros_like(drift)
+    return slope, metrics.over_rows(info), Particles(lifetimes, drift)
 
 
 def live(

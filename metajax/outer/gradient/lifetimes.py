@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.core import metrics
+from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout
 from metajax.core.problem import Life, Problem
@@ -46,13 +48,35 @@ def of_all_ages(problem: Problem, layout: Layout, stride: int, key: Key, theta: 
     return lives._replace(age=age * stride)
 
 
+def of_lifetimes(
+    layout: Layout,
+    init: Callable[[Key, Tree], Tree],
+    block_sum: Callable[[Tree, Tree], tuple[tuple[Tree, Info], Tree]],
+) -> Estimator:
+    """An estimator whose carry has a row for each of N tasks.
+
+    Args:
+      layout: Blocks and devices of the tasks.
+      init: ``(key, theta) -> carry``, leaves ``[N, ...]``.
+      block_sum: ``(theta, (keys, rows)) -> ((gradients, info), rows)`` of a block, where gradients
+        and info are sums over its tasks.
+    """
+
+    def estimate(key, theta, carry):
+        keys = jax.random.split(key, layout.num_tasks)
+        (gradients, info), carry = layout.mean_and_rows(block_sum, theta, (keys, carry))
+        return gradients, carry, metrics.from_mean(info, layout.num_tasks)
+
+    return Estimator(init, estimate)
+
+
 def renewed(ended: jax.Array, bear: Callable[[Tree], Tree], rows: Tree, old: Tree) -> Tree:
     """The rows of a block, with new ones in the place of those that have ended.
 
     Args:
       ended: Bool ``[n]``.
       bear: ``(row) -> new``, of the structure of one row of ``old``.
-      rows: What ``bear`` reads, leaves ``[n, ...]``.
+      rows: Inputs of ``bear``, leaves ``[n, ...]``.
       old: Leaves ``[n, ...]``.
     """
 

@@ -6,14 +6,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.core import metrics
 from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout, sum_rows, total_of
 from metajax.core.problem import Noise, Problem
 from metajax.core.replay import DERIVATIVES, replay
 from metajax.core.types import AdaptFn, Learner, Loss
-from metajax.outer.gradient.lifetimes import Lifetime, born, judged, of_all_ages, renewed
+from metajax.outer.gradient.lifetimes import (
+    Lifetime,
+    born,
+    judged,
+    of_all_ages,
+    of_lifetimes,
+    renewed,
+)
 
 
 class Window(NamedTuple):
@@ -98,12 +104,7 @@ def truncated(
     def init(key, theta):
         return of_all_ages(problem, layout, window + 1, key, theta)
 
-    def estimate(key, theta, carry):
-        keys = jax.random.split(key, layout.num_tasks)
-        (gradients, info), carry = layout.mean_and_rows(block_sum, theta, (keys, carry))
-        return gradients, carry, metrics.from_mean(info, layout.num_tasks)
-
-    return Estimator(init, estimate)
+    return of_lifetimes(layout, init, block_sum)
 
 
 def live(

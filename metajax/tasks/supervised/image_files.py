@@ -19,7 +19,7 @@ MAX_DEPTH = 8
 MAX_FILE_BYTES = 2**25
 MAX_FILE_PIXELS = 2**25
 MAX_BYTES = 2**32
-"""Of all images of a split together, as they are kept."""
+"""Largest size of all images of a split together, in bytes."""
 SPLITS = "train", "validation", "test"
 
 
@@ -32,7 +32,7 @@ def read_images(
       path: Directory of the tree.
       split: One of ``SPLITS``.
       shares: Fractions of the classes in the splits "validation" and "test".
-      seed: Another one divides the classes in another way.
+      seed: Seed of the division of classes.
       size: Height and width that images are resized to.
       color: Three channels instead of one.
 
@@ -41,7 +41,7 @@ def read_images(
     """
     root = pathlib.Path(path)
     if not os.path.isdir(path):
-        raise _error(path, "is no directory", "one with a folder of images for each class")
+        raise _error(path, "is not a directory", "one with a folder of images for each class")
     found = dict(_folders(root, root, 0))
     names = divided([*found], shares, seed)[split]
     if len(names) < 2:
@@ -102,7 +102,7 @@ def _read(file: pathlib.Path, size: int, color: bool) -> np.ndarray:
     with os.fdopen(descriptor, "rb") as opened:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _error(file, "is no file", "regular files")
+            raise _error(file, "is not a regular file", "regular files")
         if status.st_size > MAX_FILE_BYTES:
             raise _error(file, f"has {status.st_size} bytes", f"at most {MAX_FILE_BYTES}")
         try:
@@ -112,7 +112,7 @@ def _read(file: pathlib.Path, size: int, color: bool) -> np.ndarray:
                     pixels = image.convert("RGB" if color else "L").resize((size, size))
                     return np.asarray(pixels, np.uint8).reshape(size, size, -1)
         except Exception as error:  # whatever a decoder meets in a damaged file
-            problem = f"is no image that can be read ({type(error).__name__})"
+            problem = f"is not a readable image ({type(error).__name__})"
             raise _error(file, problem, ", ".join(FORMATS)) from None
     if wide * high > MAX_FILE_PIXELS:
         raise _error(file, f"has {wide} x {high} pixels", f"at most {MAX_FILE_PIXELS} together")
