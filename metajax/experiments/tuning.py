@@ -72,7 +72,7 @@ def grid_returns(
         jax.eval_shape(at_once, grid, jax.random.key(0))
     except (TypeError, OptionError):  # shapes, branches or tables depend on the option
         return one_by_one
-    return lambda key: np.swapaxes(np.asarray(at_once(grid, key)), 0, 1)
+    return lambda key: list(np.swapaxes(np.asarray(at_once(grid, key)), 0, 1))
 
 
 def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
