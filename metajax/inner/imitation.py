@@ -76,9 +76,9 @@ def conditioned(
 
 
 def matching_policy(spec: Spec, embedding: Predictor, head: Policy, num_steps: int) -> Learner:
-    """A policy that reads the demonstrated actions where the demonstrator saw what it sees.
+    """A policy that reads what was demonstrated where the demonstrator saw what it sees.
 
-    ``head([f(o), sum_i softmax_i(-|f(o) - f(o_i)|^2) a_i])``
+    ``head([f(o), sum_i softmax_i(-|f(o) - f(o_i)|^2) [f(o_i), a_i]])``
 
     over the demonstrated steps i; before adaptation the sum is 0. Theta has the weights of both
     networks as "embedding" and "head".
@@ -86,12 +86,13 @@ def matching_policy(spec: Spec, embedding: Predictor, head: Policy, num_steps: i
     Args:
       spec: Description of the family.
       embedding: f, the network from observations ``[n, O]`` to ``[n, F]``.
-      head: Policy of ``F + A`` numbers, A those of an ``encoded`` action.
+      head: Policy of ``2 F + A`` numbers, A those of an ``encoded`` action.
       num_steps: Number of demonstrated steps, which the fast state holds.
 
     The attention is that of matching networks (Vinyals et al. 2016, equation 1) with actions in
-    place of classes. Deviation: squared distances, as cosines in [-1, 1] cannot tell a single
-    step from many others.
+    place of classes. Deviations: squared distances, as cosines in [-1, 1] cannot tell a single
+    step from many others; beside the actions the observations are read, without which nobody
+    knows how far the step was from the present one.
     """
 
     def init(key):
@@ -99,11 +100,13 @@ def matching_policy(spec: Spec, embedding: Predictor, head: Policy, num_steps: i
         return {"embedding": embedding.init(key_embedding), "head": head.init(key_head)}
 
     def remember(theta, steps):
-        return steps._replace(seen=embedding.apply(theta["embedding"], steps.seen))
+        seen = embedding.apply(theta["embedding"], steps.seen)
+        return steps._replace(seen=jnp.where(steps.mask[:, None], seen, 0))
 
     def recall(theta, phi, observation):
         seen = embedding.apply(theta["embedding"], observation)
-        return jnp.concatenate([seen, attended(seen, *phi)], axis=-1)
+        values = jnp.concatenate([phi.seen, phi.action], axis=-1)
+        return jnp.concatenate([seen, attended(seen, phi.seen, values, phi.mask)], axis=-1)
 
     return conditioned(spec, init, head, remember, recall, num_steps)
 

@@ -10,19 +10,19 @@ from metajax.algorithms.imitation.base import Imitation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatchingImitation(Imitation):
-    """A policy that reads the demonstrated actions where the demonstrator saw what it sees.
+    """A policy that reads what was demonstrated where the demonstrator saw what it sees.
 
-    Its input is the embedding of the observation and the mean demonstrated action, weighted by
-    how near the embedding of the demonstrated observation is.
+    Its input is the embedding of the observation and the mean of the demonstrated steps, embedded
+    observation and action, weighted by how near the embeddings of the observations are.
 
     Source: The matching networks of Vinyals et al. (2016), equation 1, with actions in place of
-    classes; trained as the one-shot imitation of Duan et al. (2017), "One-shot imitation
-    learning", sections 3 and 4.2, by cloning across tasks or DAgger. Deviations: squared
-    distances in place of cosines; no attention over time or objects, as the latter's tasks need.
+    classes, trained as the policies of Duan et al. (2017), "One-shot imitation learning", by
+    cloning across tasks or DAgger. Deviations: squared distances in place of cosines; the
+    embedded observations are read beside the actions; no attention over time or objects.
     """
 
     def learner(self, spec, embedding, head):
         from metajax import inner
 
-        num_inputs = self.embedding_size + inner.num_action_features(spec)
+        num_inputs = 2 * self.embedding_size + inner.num_action_features(spec)
         return functools.partial(inner.matching_policy, spec, embedding, head(num_inputs))
