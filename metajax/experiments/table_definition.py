@@ -203,8 +203,8 @@ class Table(Layer):
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
         task; ``normalized``, the total as a fraction of that policy's; ``after-last-step``, the
-        score after the last adaptation; ``success``, the fraction of tasks in which that is at least
-        ``threshold``; ``per-episode`` and ``after-steps``, a number for each
+        score after the last adaptation; ``success``, the fraction of tasks in which that is at
+        least ``threshold``; ``per-episode`` and ``after-steps``, a number for each
         episode of a trial or after 0..K adaptations, in place of columns; ``learning-curve``,
         the numbers of ``learning_curves.Summary``. With ``error-`` before them the metrics after
         steps are minus the score: the squared error of labelled examples.
