@@ -1,35 +1,36 @@
 """Policies of demonstrations, and cloning, against sums that are written out here."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
 import metajax
 from metajax import inner, losses, networks
+from metajax.inner.imitation import encoded
 
 KEY = jax.random.key(0)
 SPEC = metajax.Spec("squares", (2,), metajax.Discrete(3), 2)
 DOUBLE = networks.Predictor(lambda key: 2.0, lambda weights, rows: weights * rows)
 SUM = networks.Predictor(lambda key: 1.0, lambda weights, rows: weights * rows @ np.ones((5, 2)))
-ITSELF = networks.Policy(
-    lambda key: (), lambda weights, rows: rows, None, networks.distributions.categorical(7)
-)
+ITSELF = networks.Policy(lambda key: (), lambda weights, rows: rows, None, networks.categorical(7))
 """A head whose logits are its inputs."""
 OBSERVATION = np.array([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.5], [9.0, 9.0]]])
 ACTION = np.array([[0, 1], [2, 2]])
 MASK = np.array([[True, True], [True, False]])
-SEEN = np.array([0.5, 0.0])
+SEEN: Any = np.array([0.5, 0.0])
 
 
-def _chunk(observation, action, mask):
-    no = np.zeros(mask.shape)
+def _chunk(observation: Any, action: Any, mask: Any) -> metajax.Chunk:
+    no: Any = np.zeros(mask.shape)
     return metajax.Chunk(observation, action, no, no > 0, no > 0, mask, no)
 
 
 def _logits(learner, theta):
     """Of ``SEEN``, before and after the demonstrations: as a chunk is predicted, and acted on."""
     query = _chunk(SEEN[None, None], np.zeros((1, 1), int), np.ones((1, 1), bool))
-    seen = metajax.ActorInput(SEEN, *[np.zeros(())] * 3)
-    noise = np.zeros(())
+    noise: Any = np.zeros(())
+    seen = metajax.ActorInput(SEEN, noise, noise, noise)
 
     @jax.jit
     def run(theta):
@@ -68,7 +69,8 @@ def test_a_prototype_of_demonstrated_steps_by_hand():
 
 def test_continuous_actions_are_read_within_their_bounds():
     spec = metajax.Spec("box", (1,), metajax.Box((-0.1, 0.0), (0.1, 4.0)), 1)
-    read = jax.device_get(inner.imitation.encoded(spec, np.array([[0.1, 1.0], [-0.1, 2.0]])))
+    actions: Any = np.array([[0.1, 1.0], [-0.1, 2.0]])
+    read = jax.device_get(encoded(spec, actions))
     np.testing.assert_allclose(read, [[1, -0.5], [-1, 0]], atol=1e-6)
 
 
@@ -78,7 +80,7 @@ def test_the_gradient_of_cloning_is_probability_less_choice():
         lambda key: logits.reshape(4, 3),
         lambda weights, observation: weights,
         None,
-        networks.distributions.categorical(3),
+        networks.categorical(3),
     )
     chunk = _chunk(OBSERVATION, ACTION, MASK)
 
