@@ -49,12 +49,11 @@ def test_what_cannot_be_demonstrated_is_named():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["matching-imitation", "prototypical-imitation"])
-def test_one_demonstration_shows_the_way(name):
-    """The best returns 11.07; random actions 0.14 goals an episode, and less than 0."""
+def test_one_demonstration_shows_the_way():
+    """Who knows the goal returns 11.07."""
     family = metajax.tasks.make("gridnavi")
     sizes = {"num_tasks": 32, "learning_rate": 3e-3, "slip": 0.2}
-    algorithm = metajax.make(name, family, **sizes)
+    algorithm = metajax.make("matching-imitation", family, **sizes)
     state, _ = metajax.train(algorithm, KEY, 300)
     how = {"num_tasks": 200, "explore": False}
     before, after = metajax.evaluate(algorithm, jax.random.key(1), state, **how).mean()
