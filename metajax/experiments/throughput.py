@@ -32,7 +32,7 @@ _OUT_OF_MEMORY = (-9, 137, 3)
 _OF_ALGORITHM = ("num_streams", "horizon", "inner_steps", "hidden_sizes", "devices")
 _OF_MEASUREMENT = ("iterations", "repeats", "seed", "yardstick")
 # Settings that stand in the label of a row of a table whose records differ in them.
-_TOLD_APART = {"family": "{}", "lifetime": "lifetimes of {:,} transitions"}
+_TOLD_APART = {"name": "{}", "family": "{}", "lifetime": "lifetimes of {:,} transitions"}
 _RATIO = "times its yardstick"
 _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "tasks": lambda one: f"{one['setting'].get('num-tasks', 1):,}",
@@ -204,15 +204,15 @@ def _settings(options: argparse.Namespace) -> list[Config]:
     if options.sweep:
         numbers = sorted({*numbers, *(size for size in SWEEP if size > min(numbers))})
     sizes = (f"algorithm.num-tasks={number}" for number in numbers)
-    found, name = (
-        [configs.from_dict(sections, [*changes, size]) for size in sizes],
-        options.yardstick,
-    )
+    _check_yardstick(options.yardstick)
+    return [configs.from_dict(sections, [*changes, size]) for size in sizes]
+
+
+def _check_yardstick(name: str | None) -> None:
     if not (name is None or name in ALGORITHMS or pathlib.Path(name).is_file()):
         known = ALGORITHMS.names()
         allowed = f"{suggest(name, known)}allowed: a Python file, or one of {', '.join(known)}"
         raise OptionError("--yardstick", f'"{name}" is neither a file nor an algorithm; {allowed}')
-    return found
 
 
 def _check_writable(options: argparse.Namespace) -> None:
