@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "actor-critic": "metajax.algorithms.settings.actor_critic:ActorCritic",
         "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
+        "bootstrapped-actor-critic": (
+            "metajax.algorithms.settings.bootstrapped_actor_critic:BootstrappedActorCritic"
+        ),
         "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",

@@ -14,6 +14,7 @@ from metajax.inner.fine_tuning import (
     without_adapters,
 )
 from metajax.inner.implicit import implicit
+from metajax.inner.informed import Informed, with_recent_rewards
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
@@ -49,6 +50,7 @@ __all__ = [
     "Correction",
     "DescentState",
     "Exploration",
+    "Informed",
     "MemoryPolicy",
     "MetaQ",
     "Partition",
@@ -104,5 +106,6 @@ __all__ = [
     "visit_hash",
     "windows_of",
     "with_context",
+    "with_recent_rewards",
     "without_adapters",
 ]

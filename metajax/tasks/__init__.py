@@ -55,6 +55,7 @@ FAMILIES = Registry(
         "sparse-point-robot": "metajax.tasks.plane.sparse_point_robot:SparsePointRobot",
         "tabular-mdp": "metajax.tasks.tabular.tabular_mdp:TabularMdp",
         "teacher-network": "metajax.tasks.supervised.teacher_network:TeacherNetwork",
+        "two-colours": "metajax.tasks.grid.two_colours:TwoColours",
         "two-step": "metajax.tasks.tabular.two_step:TwoStep",
         "xu-chain": "metajax.tasks.tabular.xu_chain:XuChain",
     },

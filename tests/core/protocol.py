@@ -45,6 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "es-dqn": {"population_size": 4, "widths": (2, 4), "explorer_sizes": (2,), "visit_bits": 3},
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
+    "bootstrapped-actor-critic": {"learned": LEARNED, "target_steps": 2, "reward_history": 2},
     "meta-gradient-actor-critic": {"learned": LEARNED},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},

@@ -419,6 +419,31 @@ def test_the_goal_outlives_resets(name, key, random_actions):
     assert (state.goal == task.fields["goal"]).all()
 
 
+def test_colours_swap_their_rewards_while_the_lifetime_goes_on(key, random_actions):
+    """Rewards tell which colour pays; the clock of the swaps runs through the ends of episodes."""
+    size, period = 3, 40
+    family = tasks.make("two-colours", size=size, swap_period=period, episode_length=15)
+    task = _sample(family, key)
+    actions = random_actions(family, 120)
+    state, seen = _walk(family, task, actions)
+    np.testing.assert_array_equal(state.steps, np.arange(121))
+    np.testing.assert_array_equal(np.flatnonzero(seen.truncated), np.arange(15, 121, 15))
+    assert (np.sort(state.cells, axis=1)[:, :-1] != np.sort(state.cells, axis=1)[:, 1:]).all()
+    met = {1.0: 0, -1.0: 0}
+    for step, action in enumerate(actions):
+        agent, *items = state.cells[step]
+        place = np.array([agent // size, agent % size]) + [(0, 1), (1, 0), (0, -1), (-1, 0)][action]
+        x, y = np.clip(place, 0, size - 1)
+        pays = (int(task.first) + step // period) % 2
+        colour = items.index(x * size + y) if x * size + y in items else None
+        reward = -0.04 if colour is None else 1.0 if colour == pays else -1.0
+        np.testing.assert_allclose(seen.reward[step + 1], reward, rtol=1e-6)
+        met[reward] = met.get(reward, 0) + 1
+    assert min(met[1.0], met[-1.0]) > 3
+    shown = seen.observation.reshape(-1, 2, 3, size).argmax(-1)
+    np.testing.assert_array_equal(shown[:, 0] * size + shown[:, 1], state.cells)
+
+
 @pytest.mark.parametrize("name", ["gridnavi", "dark-room", "meta-maze"])
 def test_time_is_the_same_in_all_streams(name, key):
     family = tasks.make(name, episode_length=4)
