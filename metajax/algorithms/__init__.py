@@ -39,6 +39,7 @@ ALGORITHMS = Registry(
         "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "lpg": "metajax.algorithms.objectives.lpg:LPG",
         "lstm-meta-learner": "metajax.algorithms.gradient.lstm_meta_learner:LSTMMetaLearner",
         "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",

@@ -15,6 +15,7 @@ from metajax.inner.fine_tuning import (
 )
 from metajax.inner.implicit import implicit
 from metajax.inner.informed import Informed, with_recent_rewards
+from metajax.inner.learned_objective import objective_learner, objective_regularizer
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
@@ -88,6 +89,8 @@ __all__ = [
     "meta_lstm_rule",
     "meta_q_learner",
     "mlp_rule",
+    "objective_learner",
+    "objective_regularizer",
     "off_policy_actor",
     "part",
     "policy_actor",

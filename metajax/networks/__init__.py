@@ -6,10 +6,11 @@ from metajax.networks.distributions import Distribution, categorical, diagonal_g
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
 from metajax.networks.gated_readout import GatedReadout
+from metajax.networks.learned_targets import LearnedTargets, Step
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.over_steps import over_steps
-from metajax.networks.policy import Policy, policy
+from metajax.networks.policy import Policy, Readout, policy, readout
 from metajax.networks.predictor import Predictor, predictor
 from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
@@ -28,10 +29,13 @@ __all__ = [
     "Distribution",
     "FullContext",
     "GatedReadout",
+    "LearnedTargets",
     "MaskedMLP",
     "Policy",
     "Predictor",
     "QNetwork",
+    "Readout",
+    "Step",
     "Transformer",
     "ValueNetwork",
     "action_values",
@@ -46,6 +50,7 @@ __all__ = [
     "policy",
     "predictor",
     "q_network",
+    "readout",
     "resize",
     "state_values",
 ]

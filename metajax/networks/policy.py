@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from metajax.core.family import Discrete, Spec
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.features import check_network
+from metajax.networks.mlp import MLP
 
 
 class Policy(NamedTuple):
@@ -37,10 +38,18 @@ class _LinearHead(nn.Module):
     torso: nn.Module
     size: int
     scale: float = 1.0
+    num_indices: int | None = None
 
     @nn.compact
     def __call__(self, observation):
-        return _head(self.size, self.scale)(self.torso(observation))
+        if self.num_indices is None:
+            return _head(self.size, self.scale)(self.torso(observation))
+        index = observation[..., 0].astype(jnp.int32)
+        if isinstance(self.torso, MLP) and not self.torso.hidden_sizes:
+            # A linear function of a one-hot vector, without the product.
+            initial = nn.initializers.variance_scaling(self.scale**2, "fan_avg", "uniform")
+            return self.param("table", initial, (self.num_indices, self.size))[index]
+        return _head(self.size, self.scale)(self.torso(jax.nn.one_hot(index, self.num_indices)))
 
 
 class _GaussianHead(nn.Module):
@@ -89,12 +98,15 @@ def policy(
         if one is not None:
             check_network(one, spec)
     if isinstance(spec.action_space, Discrete):
-        head: nn.Module = _LinearHead(network, spec.action_space.num_actions, head_scale)
-        distribution = categorical(spec.action_space.num_actions)
+        number = spec.action_space.num_actions
+        head: nn.Module = _LinearHead(network, number, head_scale, spec.num_indices)
+        distribution = categorical(number)
     else:
         head = _GaussianHead(network, spec.action_space.size, head_scale, initial_std, min_std)
         distribution = diagonal_gaussian(spec.action_space.size)
-    value_head = None if value_network is None else _LinearHead(value_network, 1)
+    value_head = None
+    if value_network is not None:
+        value_head = _LinearHead(value_network, 1, num_indices=spec.num_indices)
 
     def init(key):
         key_policy, key_value = jax.random.split(key)
@@ -113,3 +125,30 @@ def policy(
         return values[..., 0]
 
     return Policy(init, apply, None if value_head is None else value, distribution)
+
+
+class Readout(NamedTuple):
+    """A linear readout of a torso as pure functions of its weights.
+
+    Attributes:
+      init: ``(key) -> weights``.
+      apply: ``(weights, observation [B, O]) -> [B, size]``.
+    """
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, jax.Array], Any]
+
+
+def readout(spec: Spec, network: nn.Module, size: int) -> Readout:
+    """A network with ``size`` outputs, built as ``policy`` builds its own.
+
+    Raises:
+      OptionError: If the network is not a module from observations to features.
+    """
+    check_network(network, spec)
+    head = _LinearHead(network, size, num_indices=spec.num_indices)
+    observation = jnp.zeros((1, *spec.observation_shape))
+    return Readout(
+        init=lambda key: head.init(key, observation)["params"],
+        apply=lambda weights, observation: head.apply({"params": weights}, observation),
+    )

@@ -43,6 +43,7 @@ FAMILIES = Registry(
         "gaussian-bandit": "metajax.tasks.bandits.gaussian_bandit:GaussianBandit",
         "gaussian-blobs": "metajax.tasks.supervised.gaussian_blobs:GaussianBlobs",
         "glyphs": "metajax.tasks.supervised.glyphs:Glyphs",
+        "grid-worlds": "metajax.tasks.grid.grid_worlds:GridWorlds",
         "gridnavi": "metajax.tasks.grid.gridnavi:GridNavi",
         "image-folder": "metajax.tasks.supervised.image_folder:ImageFolder",
         "key-door": "metajax.tasks.grid.key_door:KeyDoor",

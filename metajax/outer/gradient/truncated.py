@@ -25,6 +25,7 @@ def truncated(
     behaviour_loss: Loss | None = None,
     derivative: str = "exact",
     every_step: bool = False,
+    step_loss: Loss | None = None,
 ) -> Estimator:
     """The gradient of the loss after ``window`` adaptations, in N lifetimes that go on.
 
@@ -46,13 +47,15 @@ def truncated(
         to settings of the adaptation.
       every_step: Use the mean loss of all ``window + 1`` chunks, each before it is adapted to,
         instead of the query alone: what a learned optimiser descends on its way.
+      step_loss: Loss whose mean over all ``window + 1`` chunks, each before it is adapted to, is
+        added: regularisers of what the learner does on its way.
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
     """
     learner, adapt = problem.learner, DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
-        window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step
+        window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step, step_loss
     )
     return of_windows(problem, layout, window, meta_loss)
 
@@ -64,6 +67,7 @@ def window_loss(
     loss: Loss,
     behaviour_loss: Loss | None,
     every_step: bool,
+    step_loss: Loss | None,
     theta: Tree,
     item: Window,
 ) -> tuple[jax.Array, Info]:
@@ -74,16 +78,22 @@ def window_loss(
             return judge.predict(theta, jax.lax.stop_gradient(phi), chunk)
         return None
 
-    def observed(phi, chunk):
-        return acted(phi, chunk), judged(judge, loss, theta, phi, chunk) if every_step else None
+    def stepped(phi, chunk):
+        return None if step_loss is None else step_loss(learner.predict(theta, phi, chunk), chunk)
 
-    phi, (before, earlier) = adaptations(
+    def observed(phi, chunk):
+        value = judged(judge, loss, theta, phi, chunk) if every_step else None
+        return acted(phi, chunk), value, stepped(phi, chunk)
+
+    phi, (before, earlier, on_the_way) = adaptations(
         learner, theta, item.phi, item.support, item.keys[:-1], adapt=adapt, observe=observed
     )
     value = judged(judge, loss, theta, phi, item.query)
     if every_step:
         value = jnp.mean(jnp.append(earlier, value))
     total = value
+    if step_loss is not None:
+        total += jnp.mean(jnp.append(on_the_way, stepped(phi, item.query)))
     if behaviour_loss is not None:
         outputs = joined(before, acted(phi, item.query))
         total = total + behaviour_loss(outputs, joined(item.support, item.query))
