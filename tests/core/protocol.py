@@ -48,9 +48,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bootstrapped-actor-critic": {"learned": LEARNED, "target_steps": 2, "reward_history": 2},
     "meta-gradient-actor-critic": {"learned": LEARNED},
     "lpg": {
-        **{"window": 1, "inner_lr": 0.5},
-        **{"lstm_size": 3, "embedding_size": 2, "num_predictions": 2},
-    },
         "window": 1,
         "inner_lr": 0.5,
         "lstm_size": 3,
