@@ -74,5 +74,6 @@ def unroll_back(weights: Weights, xs: jax.Array, ended: jax.Array) -> jax.Array:
         carry, _ = cell_step(LSTM_GATES, weights, carry, x)
         return carry, carry[0]
 
-    zeros = jnp.zeros((xs.shape[1], weights.hidden.shape[0]), xs.dtype)
+    dtype = jnp.result_type(xs, *weights)
+    zeros = jnp.zeros((xs.shape[1], weights.hidden.shape[0]), dtype)
     return jax.lax.scan(step, (zeros, zeros), (xs, ended), reverse=True)[1]
