@@ -65,7 +65,7 @@ def test_the_gradient_on_a_quadratic_is_the_closed_form():
 
 
 FAMILY = mdp.family_of(mdp.STOCHASTIC)
-POLICY = networks.policy(FAMILY.spec, networks.MLP((3,), "tanh"), value_network=networks.MLP(()))
+POLICY = networks.policy(FAMILY.spec, networks.MLP(()), value_network=networks.MLP(()))
 THETA = {"entropy": -1.0, "discount": 1.0, "rate": -1.0}
 TEACHERS_RATE = 0.2
 
@@ -135,19 +135,22 @@ def test_the_gradient_of_the_divergence_is_that_of_finite_differences():
         return found, collect(*keys[:2], theta, row)[1]
 
     @jax.jit
-    def target_and_distance(theta, fixed, item):
-        chunks = [jax.tree.map(lambda leaf, i=i: leaf[i], item.support) for i in range(3)]
-        key = item.keys[0]  # nothing is drawn
-        phi = LEARNER.adapt(key, theta, item.phi, chunks[0])
-        target = LEARNER.adapt(key, fixed, item.phi, chunks[0])
-        for chunk in chunks[1:]:
-            target = LEARNER.adapt(key, fixed, target, chunk)
-        target = TEACHER.adapt(key, fixed, target, item.query)
-        now, aim = (LEARNER.predict(theta, one, item.query) for one in (phi, target))
+    def distance(theta, phi, target, chunk):
+        now, aim = (LEARNER.predict(theta, one, chunk) for one in (phi, target))
         log_now, log_aim = (jax.nn.log_softmax(one.distribution) for one in (now, aim))
         divergence = jnp.mean(jnp.sum(jnp.exp(log_aim) * (log_aim - log_now), axis=-1))
         return divergence + 0.25 * jnp.mean((now.value - aim.value) ** 2)
 
+    def target_and_distance(theta, fixed, item):
+        chunks = [jax.tree.map(lambda leaf, i=i: leaf[i], item.support) for i in range(3)]
+        key = item.keys[0]  # nothing is drawn
+        phi, target = (adapt(key, one, item.phi, chunks[0]) for one in (theta, fixed))
+        for chunk in chunks[1:]:
+            target = adapt(key, fixed, target, chunk)
+        target = jax.jit(TEACHER.adapt)(key, fixed, target, item.query)
+        return distance(theta, phi, target, item.query)
+
+    adapt = jax.jit(LEARNER.adapt)
     theta = jax.tree.map(np.float64, THETA)
     (gradient, _, info), item = run(theta)
     np.testing.assert_allclose(info["loss"], target_and_distance(theta, theta, item), rtol=1e-9)

@@ -146,38 +146,43 @@ def _advantages(weights, chunk):
     return jax.lax.stop_gradient(jnp.stack(found[::-1])), jax.lax.stop_gradient(value)
 
 
+@jax.jit
 def _updated(theta, weights, chunk):
-    """One step, the gradient of each part written down by hand."""
+    """One step, the loss of each part written down by hand."""
     weight, target = _targets(theta, weights, chunk)
     advantage, before = _advantages(weights, chunk)
 
-    def loss(weights, weight, target):
+    def loss(weights):
         log_prob, _, now, _, value, _ = _of_agent(weights, chunk)
         divergence = jnp.sum(jnp.exp(now) * (now - target), axis=-1)
         error = 0.5 * 0.2 * (value - before - advantage) ** 2
         return jnp.mean(-weight * log_prob + MATCH * divergence + error)
 
-    slopes = jax.grad(loss)(weights, weight, target)
+    slopes = jax.grad(loss)(weights)
     return jax.tree.map(lambda one, slope: one - RATE * slope, weights, slopes)
 
 
 @jax.jit
+def _judged(theta, weights, fixed, chunk):
+    """The policy gradient with the advantages of a fixed agent, and the regularisers."""
+    log_prob, log_policy, now, _, _, _ = _of_agent(weights, chunk)
+    weight, target = _targets(theta, weights, chunk)
+    more = 0.1 * weight**2 + 0.4 * jnp.sum(jnp.exp(target) ** 2, axis=-1)
+    for scale, surprise in ((0.3, log_policy), (0.2, now)):
+        more += scale * jnp.sum(jnp.exp(surprise) * surprise, axis=-1)
+    return jnp.mean(-log_prob * _advantages(fixed, chunk)[0]), jnp.mean(more)
+
+
 def _by_hand(theta, base, item):
     """The meta-objective of a window; advantages are those of the agent under ``base``."""
     chunks = [jax.tree.map(lambda leaf, i=i: leaf[i], item.support) for i in range(WINDOW)]
     weights = fixed = item.phi.fast
     total = 0.0
-    for chunk in [*chunks, item.query]:
-        _, log_policy, now, _, _, _ = _of_agent(weights, chunk)
-        weight, target = _targets(theta, weights, chunk)
-        total -= 0.3 * jnp.mean(-jnp.sum(jnp.exp(log_policy) * log_policy, axis=-1))
-        total -= 0.2 * jnp.mean(-jnp.sum(jnp.exp(now) * now, axis=-1))
-        total += 0.1 * jnp.mean(weight**2) + 0.4 * jnp.mean(jnp.sum(jnp.exp(target) ** 2, axis=-1))
-        if chunk is not item.query:
-            weights, fixed = _updated(theta, weights, chunk), _updated(base, fixed, chunk)
-    advantage, _ = _advantages(fixed, item.query)
-    loss = jnp.mean(-_of_agent(weights, item.query)[0] * advantage)
-    return loss + total / (WINDOW + 1), loss, weights
+    for chunk in chunks:
+        total += _judged(theta, weights, fixed, chunk)[1]
+        weights, fixed = _updated(theta, weights, chunk), _updated(base, fixed, chunk)
+    loss, last = _judged(theta, weights, fixed, item.query)
+    return loss + (total + last) / (WINDOW + 1), loss, weights
 
 
 def test_the_meta_gradient_is_that_of_finite_differences(theta):
@@ -203,7 +208,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(theta):
     assert item.support.truncated.any(), "an episode ends within the window"
     _, loss, weights = _by_hand(theta, theta, item)
     np.testing.assert_allclose(info["loss"], loss, rtol=1e-9)
-    lived = jax.jit(_updated)(theta, weights, item.query)
+    lived = _updated(theta, weights, item.query)
     for one, other in zip(*map(jax.tree.leaves, (lived, phi.fast)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
     random, size = np.random.default_rng(3), 1e-5
