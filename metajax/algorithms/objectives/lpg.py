@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
+from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.lifetimes import LifetimeOptions
 from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LPG(MetaOptimized, WithTorso, LifetimeOptions):
+class LPG(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions):
     """Learned policy gradient (Oh et al. 2020): the objective of an agent is itself learned.
 
     Theta are the weights of an LSTM that reads the experience of an agent from its end to its
@@ -38,7 +39,6 @@ class LPG(MetaOptimized, WithTorso, LifetimeOptions):
       window: Number of updates that a meta-gradient goes through.
       derivative: Meta-gradient: "exact", or "exact-remat", the same with updates recomputed in the
         backward pass, so that memory does not grow with ``window``.
-      gradient_microbatch: Number of agents whose meta-gradients run as one block. Default: all.
       network: Flax module from observations ``[B, O]`` to features ``[B, F]``, one each for policy,
         predictions and value, used instead of the MLP (Python only).
       inner_optimizer: Optimiser of the agent's weights.
@@ -62,18 +62,17 @@ class LPG(MetaOptimized, WithTorso, LifetimeOptions):
     lifetime: Count = 320_000
     window: Count = 5
     derivative: Literal["exact", "exact-remat"] = "exact"
-    gradient_microbatch: Count | None = None
     hidden_sizes: tuple[Count, ...] = ()
     inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
     inner_lr: NonNegative = 40.0
-    inner_clip: Positive | None = None
+    inner_clip: Positive | None = 0.5
     prediction_coefficient: NonNegative = 0.05
     num_predictions: Count = 8
     lstm_size: Count = 256
     embedding_size: Count = 16
     discount: Fraction = 0.99
     gae_lambda: Fraction = 0.95
-    value_coefficient: NonNegative = 0.2
+    value_coefficient: NonNegative = 0.02
     policy_entropy: NonNegative = 0.05
     prediction_entropy: NonNegative = 1e-3
     policy_square: NonNegative = 5e-3
@@ -91,12 +90,9 @@ class LPG(MetaOptimized, WithTorso, LifetimeOptions):
         from metajax import inner, losses, outer
 
         problem = self.problem(family, self.learner(family))
-        layout = self.layout(whole=True)
-        if self.gradient_microbatch is not None:
-            layout = self.layout(whole=True, gradient_microbatch=self.gradient_microbatch)
         estimator = outer.truncated(
             problem,
-            layout,
+            self.layout(whole=True),
             losses.score_loss,
             window=self.window,
             derivative=self.derivative,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Key, Tree
-from metajax.core.layout import Layout, sum_rows, total_of
+from metajax.core.layout import Layout, sum_rows, total
 from metajax.core.problem import Noise, Problem
 from metajax.outer.gradient.lifetimes import Lifetime, born, of_all_ages, of_lifetimes, renewed
 
@@ -63,11 +63,15 @@ def of_windows(
         ended = older.age >= problem.num_adaptations
         after = renewed(ended, lambda key: born(problem, key, theta), keys_born, older)
 
-        def of_task(item):
-            (_, report), gradients = jax.value_and_grad(loss, has_aux=True)(theta, item)
-            return gradients, report
+        def together(theta, items):
+            # Differentiated as a sum, so that tasks share the products of theta's gradient.
+            values, report = jax.vmap(loss, (None, 0))(theta, items)
+            return jnp.sum(values), sum_rows(report)
 
-        gradients, report = total_of(of_task, items, layout.gradient_microbatch)
+        slope = jax.grad(together, has_aux=True)
+        gradients, report = total(
+            lambda items: slope(theta, items), items, layout.gradient_microbatch
+        )
         return (gradients, {**sum_rows(info), **report}), after
 
     def init(key, theta):
