@@ -1,6 +1,6 @@
 """Adaptation by a learned objective: agents whose targets come from a network."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -90,7 +90,8 @@ def objective_learner(
             prediction=jnp.exp(before),
             next_prediction=jnp.exp(after),
         )
-        weight, logits = objective.apply(theta, step)  # pyright: ignore[reportGeneralTypeIssues]
+        found: Any = objective.apply(theta, step)
+        weight, logits = found
         return weight, jax.nn.log_softmax(logits)
 
     def predict(theta, weights, chunk):

@@ -285,7 +285,7 @@ def test_settings_follow_the_rewards_of_the_last_chunks():
     theta = learner.init(jax.random.key(0))
     coefficient, recent = run(theta)
     np.testing.assert_allclose(coefficient, 0.3, rtol=1e-6)
-    mean = _chunk().reward.mean()
-    np.testing.assert_allclose(recent, [0, mean, mean], rtol=1e-5)
+    mean = np.asarray(_chunk().reward).mean()
+    np.testing.assert_allclose(recent, np.array([0, mean, mean]), rtol=1e-5)
     moved = jax.tree.map(lambda leaf: leaf + 0.1, theta)
     assert abs(run(moved)[0] - 0.3) > 0.01

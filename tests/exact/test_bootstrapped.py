@@ -1,7 +1,5 @@
 """Bootstrapped meta-gradients against closed forms, plain meta-gradients and finite differences."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import mdp
@@ -21,7 +19,7 @@ LAYOUT = Layout.build(NUM_TASKS, num_devices=1, whole=True)
 def _squared_distance(theta, phi, target, chunk):
     del theta, chunk
     apart = jax.tree.map(lambda one, other: jnp.sum((one - other) ** 2), phi.fast, target.fast)
-    return 0.5 * sum(jax.tree.leaves(apart))
+    return 0.5 * jnp.asarray(sum(jax.tree.leaves(apart)))
 
 
 def test_the_gradient_on_a_quadratic_is_the_closed_form():
@@ -131,8 +129,8 @@ def test_the_gradient_of_the_divergence_is_that_of_finite_differences():
         found = estimator.estimate(jax.random.key(1), theta, carry)
         keys = jax.random.split(jax.random.split(jax.random.key(1), 1)[0], 3)
         row = jax.tree.map(lambda leaf: leaf[0], carry)
-        collect = functools.partial(live, PROBLEM, window + target_steps - 1)
-        return found, collect(*keys[:2], theta, row)[1]
+        size = window + target_steps - 1
+        return found, live(PROBLEM, size, keys[0], keys[1], theta, row)[1]
 
     @jax.jit
     def distance(theta, phi, target, chunk):

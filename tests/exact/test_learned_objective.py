@@ -1,7 +1,7 @@
 """A learned objective against plain loops, updates by hand and finite differences."""
 
-import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,19 +33,21 @@ OBJECTIVE = networks.LearnedTargets(NUM_PREDICTIONS, 3, 2, DISCOUNT)
 
 
 def _step(random, shape=(NUM_STEPS, NUM_STREAMS)):
-    return networks.Step(
-        reward=random.normal(size=shape),
-        terminated=np.zeros(shape, bool),
-        ended=np.zeros(shape, bool),
-        probability=random.uniform(size=shape),
-        prediction=random.dirichlet(np.ones(NUM_PREDICTIONS), shape),
-        next_prediction=random.dirichlet(np.ones(NUM_PREDICTIONS), shape),
-    )
+    fields: dict[str, Any] = {
+        "reward": random.normal(size=shape),
+        "terminated": np.zeros(shape, bool),
+        "ended": np.zeros(shape, bool),
+        "probability": random.uniform(size=shape),
+        "prediction": random.dirichlet(np.ones(NUM_PREDICTIONS), shape),
+        "next_prediction": random.dirichlet(np.ones(NUM_PREDICTIONS), shape),
+    }
+    return networks.Step(**fields)
 
 
 def test_the_lstm_reads_back_in_time_and_begins_anew_with_every_episode():
     random, size = np.random.default_rng(0), 3
-    weights = Weights(*(random.normal(size=one) for one in ((2, 12), (size, 12), (12,))))
+    shapes: list[Any] = [(2, 4 * size), (size, 4 * size), (4 * size,)]
+    weights: Any = Weights(*(random.normal(size=shape) for shape in shapes))
     xs, ended = random.normal(size=(5, 2, 2)), np.zeros((5, 2), bool)
     ended[2, 0] = ended[4, 1] = ended[1, 1] = True
     found = jax.jit(unroll_back)(weights, xs, ended)
@@ -131,7 +133,8 @@ def _targets(theta, weights, chunk):
         jnp.exp(now),
         jnp.exp(later),
     )
-    weight, logits = OBJECTIVE.apply(theta, step)
+    found: Any = OBJECTIVE.apply(theta, step)
+    weight, logits = found
     return weight, jax.nn.log_softmax(logits)
 
 
@@ -201,7 +204,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(theta):
         found = estimator.estimate(jax.random.key(1), theta, carry)
         keys = jax.random.split(jax.random.split(jax.random.key(1), 1)[0], 3)
         row = jax.tree.map(lambda leaf: leaf[0], carry)
-        after, item, _ = functools.partial(live, PROBLEM, WINDOW)(*keys[:2], theta, row)
+        after, item, _ = live(PROBLEM, WINDOW, keys[0], keys[1], theta, row)
         return found, item, after.life.phi
 
     (gradient, _, info), item, phi = run(theta)

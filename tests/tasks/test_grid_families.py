@@ -453,7 +453,9 @@ def test_objects_are_collected_and_come_back(key, random_actions):
     world = jax.tree.map(lambda leaf: leaf[index], world)
     assert len({int(world.start), *world.cells.tolist()}) == 4
     assert not world.walls[[world.start, *world.cells]].any()
-    world = world._replace(terminates=np.float32([0.5, 0, 1]), respawns=np.float32([0, 0.5, 1]))
+    world = world._replace(
+        terminates=np.array([0.5, 0, 1]), respawns=np.array([0, 0.5, 1], np.float32)
+    )
     actions = random_actions(family, 300)
     state, seen = _walk(family, world, actions)
     steps = np.array([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)])
@@ -495,8 +497,8 @@ def test_the_best_return_of_a_world_with_one_object(key):
     def optimal(terminates, respawns, present=True):
         return world._replace(
             present=np.array([present, False]),
-            terminates=np.float32([terminates, 0]),
-            respawns=np.float32([respawns, 0]),
+            terminates=np.array([terminates, 0], np.float32),
+            respawns=np.array([respawns, 0], np.float32),
         )
 
     many = [optimal(0, 0), optimal(0, 1), optimal(0.5, 1), optimal(0, 0, False)]

@@ -112,8 +112,8 @@ class LPG(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions):
 
         from metajax import inner, networks
 
-        step = (jnp.zeros((1, 1)), *(jnp.zeros((1, 1), bool),) * 2, jnp.zeros((1, 1)))
-        predictions = (jnp.zeros((1, 1, self.num_predictions)),) * 2
+        number, no = jnp.zeros((1, 1)), jnp.zeros((1, 1), bool)
+        prediction = jnp.zeros((1, 1, self.num_predictions))
         optimizer = inner_optimizer(
             self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=ADAM_FLOOR
         )
@@ -123,7 +123,7 @@ class LPG(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions):
             networks.LearnedTargets(
                 self.num_predictions, self.lstm_size, self.embedding_size, self.discount
             ),
-            networks.Step(*step, *predictions),
+            networks.Step(number, no, no, number, prediction, prediction),
             optimizer=optax.chain(optimizer, optax.scale(-1.0 * self.inner_lr)),
             judge=inner.ActorCriticSettings(
                 discount=self.discount,

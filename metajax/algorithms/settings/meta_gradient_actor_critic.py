@@ -117,7 +117,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
             return learner
         return inner.with_recent_rewards(learner, self.reward_history)
 
-    def initial(self, key: Key, family: TaskFamily) -> dict[str, Any]:
+    def initial(self, key: Key, family: TaskFamily) -> Any:
         """Theta at the start: logits and logarithms, or the weights that give them."""
         import jax.numpy as jnp
 

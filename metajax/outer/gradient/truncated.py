@@ -79,7 +79,9 @@ def window_loss(
         return None
 
     def stepped(phi, chunk):
-        return None if step_loss is None else step_loss(learner.predict(theta, phi, chunk), chunk)
+        if step_loss is None:
+            return jnp.zeros(())
+        return step_loss(learner.predict(theta, phi, chunk), chunk)
 
     def observed(phi, chunk):
         value = judged(judge, loss, theta, phi, chunk) if every_step else None
@@ -93,7 +95,7 @@ def window_loss(
         value = jnp.mean(jnp.append(earlier, value))
     total = value
     if step_loss is not None:
-        total += jnp.mean(jnp.append(on_the_way, stepped(phi, item.query)))
+        total = total + jnp.mean(jnp.append(on_the_way, stepped(phi, item.query)))
     if behaviour_loss is not None:
         outputs = joined(before, acted(phi, item.query))
         total = total + behaviour_loss(outputs, joined(item.support, item.query))

@@ -47,9 +47,16 @@ class Fixed(NamedTuple):
         number = len(self.reward)
         walls = jnp.zeros(self.side**2, bool)
         start, *cells = _free_cells(key, walls, 1 + number)
-        numbers = (jnp.asarray(one, jnp.float32) for one in self[2:])
-        limit = jnp.full((), self.length, jnp.int32)
-        return ObjectWorld(walls, start, jnp.stack(cells), jnp.ones(number, bool), *numbers, limit)
+        return ObjectWorld(
+            walls,
+            start,
+            jnp.stack(cells),
+            jnp.ones(number, bool),
+            reward=jnp.asarray(self.reward, jnp.float32),
+            terminates=jnp.asarray(self.terminates, jnp.float32),
+            respawns=jnp.asarray(self.respawns, jnp.float32),
+            length=jnp.full((), self.length, jnp.int32),
+        )
 
 
 class Varied(NamedTuple):
@@ -89,7 +96,7 @@ class Varied(NamedTuple):
         walls = jax.random.permutation(keys[1], np.arange(self.side**2) < self.num_walls)
         walls = walls | ~inside
         start, *cells = _free_cells(keys[2], walls, 1 + number)
-        present = np.arange(number) < jax.random.randint(keys[3], (), self.objects[0], number + 1)
+        present = jnp.arange(number) < jax.random.randint(keys[3], (), self.objects[0], number + 1)
         # The first object is worth collecting.
         low = jnp.full(number, -1.0, jnp.float32).at[0].set(0)
         reward = jax.random.uniform(keys[4], (number,), jnp.float32, low, 1.0)
