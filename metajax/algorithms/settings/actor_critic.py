@@ -88,6 +88,8 @@ class ActorCritic(ActorCriticOptions):
     synchronous form (A2C).
     """
 
+    learns: ClassVar[bool] = False
+
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import inner, outer
