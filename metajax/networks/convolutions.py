@@ -82,27 +82,43 @@ def _convolved(images, kernel, padding):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _on_cpu(images, kernel, padding):
-    """The same with a gradient of convolutions of the same order of axes.
+    """The same with gradients of any order that are convolutions of the same order of axes.
 
     Inside of loops, the CPU compiler has fast code for this order alone.
     """
     return _convolved(images, kernel, padding)
 
 
-def _forward(images, kernel, padding):
-    return _on_cpu(images, kernel, padding), (images, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _of_kernel(images, bar, padding):
+    """The gradient in the kernel, bilinear in the images and the gradient of the result.
+
+    Differentiated as the convolution that it is, it would be one with a kernel of the size of
+    the images, almost all of it over zeros.
+    """
+    turned = images.transpose(3, 1, 2, 0), bar.transpose(1, 2, 0, 3)
+    return _convolved(*turned, padding).transpose(1, 2, 0, 3)
 
 
-def _backward(padding, residuals, bar):
-    images, kernel = residuals
+def _of_images(bar, kernel, padding):
+    """The gradient in the images, bilinear in the kernel and the gradient of the result."""
     turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
-    left = tuple(side - 1 - one for side, one in zip(kernel.shape, padding, strict=False))
-    images_bar = _on_cpu(bar, turned, left)
-    kernel_bar: Any = _on_cpu(images.transpose(3, 1, 2, 0), bar.transpose(1, 2, 0, 3), padding)
-    return images_bar, kernel_bar.transpose(1, 2, 0, 3)
+    left: Any = tuple(side - 1 - one for side, one in zip(kernel.shape, padding, strict=False))
+    return _on_cpu(bar, turned, left)
 
 
-_on_cpu.defvjp(_forward, _backward)
+def _backward(padding, arguments, bar):
+    images, kernel = arguments
+    return _of_images(bar, kernel, padding), _of_kernel(images, bar, padding)
+
+
+def _backward_of_kernel(padding, arguments, kernel):
+    images, bar = arguments
+    return _of_images(bar, kernel, padding), _on_cpu(images, kernel, padding)
+
+
+_on_cpu.defvjp(lambda *given: (_on_cpu(*given), given[:2]), _backward)
+_of_kernel.defvjp(lambda *given: (_of_kernel(*given), given[:2]), _backward_of_kernel)
 
 
 def _check(shape: tuple[int, ...], num_blocks: int) -> None:
