@@ -15,11 +15,13 @@ from metajax.networks.mlp import ACTIVATIONS
 class Convolutions(nn.Module):
     """Blocks of a 3x3 convolution, a normalisation, the activation and 2x2 max-pooling.
 
-    Each block halves height and width, rounded down.
+    Each block that pools halves height and width, rounded down.
 
     Args:
       filters: Number of filters of each block.
       activation: One of ``ACTIVATIONS``.
+      num_pooled: Number of blocks, from the first, that pool. Default: all.
+      flat: Whether the features of an image are a row; otherwise they are maps.
 
     Source: Vinyals et al. (2016), "Matching networks for one shot learning", section 4.1.1, and
     Snell et al. (2017), "Prototypical networks for few-shot learning", section 3.1: four blocks
@@ -29,22 +31,31 @@ class Convolutions(nn.Module):
 
     filters: tuple[int, ...] = (64, 64, 64, 64)
     activation: str = "relu"
+    num_pooled: int | None = None
+    flat: bool = True
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Maps images ``[B, H, W, C]`` to features ``[B, F]``.
+        """Maps images ``[B, H, W, C]`` to features ``[B, F]``, or to maps ``[B, h, w, F]``.
 
         Raises OptionError for inputs that are not images, or too small for the blocks.
         """
-        _check(images.shape[1:], len(self.filters))
+        pooled = len(self.filters) if self.num_pooled is None else self.num_pooled
+        check_images("conv_filters", images.shape[1:], len(self.filters[:pooled]))
         hidden, initial = images, nn.initializers.lecun_normal()
         for index, number in enumerate(self.filters):
             shape = 3, 3, hidden.shape[-1], number
             kernel = self.param(f"kernel_{index}", initial, shape)
             hidden = convolved(hidden.astype(jnp.result_type(hidden, kernel)), kernel, (1, 1))
-            hidden = nn.LayerNorm(reduction_axes=(-3, -2, -1), feature_axes=-1)(hidden)
-            hidden = max_pool(ACTIVATIONS[self.activation](hidden))
-        return hidden.reshape(hidden.shape[0], -1)
+            hidden = normalized(hidden, self.activation)
+            hidden = max_pool(hidden) if index < pooled else hidden
+        return hidden.reshape(hidden.shape[0], -1) if self.flat else hidden
+
+
+def normalized(images: jax.Array, activation: str) -> jax.Array:
+    """Activations of images ``[B, H, W, C]`` after layer normalisation, inside of a module."""
+    norm = nn.LayerNorm(reduction_axes=(-3, -2, -1), feature_axes=-1)
+    return ACTIVATIONS[activation](norm(images))
 
 
 def convolved(images: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
@@ -121,11 +132,12 @@ _on_cpu.defvjp(lambda *given: (_on_cpu(*given), given[:2]), _backward)
 _of_kernel.defvjp(lambda *given: (_of_kernel(*given), given[:2]), _backward_of_kernel)
 
 
-def _check(shape: tuple[int, ...], num_blocks: int) -> None:
+def check_images(field: str, shape: tuple[int, ...], num_blocks: int) -> None:
+    """Raises OptionError for inputs that so many blocks cannot halve."""
     least = 2**num_blocks
     if len(shape) != 3 or min(shape[:2]) < least:
         raise OptionError(
-            "conv_filters",
+            field,
             f"{num_blocks} blocks do not fit inputs of shape {shape}; allowed: images "
             f"(height, width, channels) of at least {least} x {least}, or no blocks",
         )
