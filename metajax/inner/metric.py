@@ -147,6 +147,7 @@ def relations(
         scores: Any = relation.apply({"params": theta["relation"]}, phi, query)
         return scores if logits else jax.nn.sigmoid(scores)
 
+    jax.eval_shape(init, jax.random.key(0))  # embeddings that cannot be compared are an error here
     return Learner(init, begin, adapt, predict, singly=False)
 
 

@@ -46,7 +46,7 @@ class Convolutions(nn.Module):
         for index, number in enumerate(self.filters):
             shape = 3, 3, hidden.shape[-1], number
             kernel = self.param(f"kernel_{index}", initial, shape)
-            hidden = convolved(hidden.astype(jnp.result_type(hidden, kernel)), kernel, (1, 1))
+            hidden = convolved(hidden, kernel, (1, 1))
             hidden = normalized(hidden, self.activation)
             hidden = max_pool(hidden) if index < pooled else hidden
         return hidden.reshape(hidden.shape[0], -1) if self.flat else hidden
@@ -62,11 +62,13 @@ def convolved(images: jax.Array, kernel: jax.Array, padding: tuple[int, int]) ->
     """The convolution with stride 1 of images ``[B, H, W, C]`` and a kernel ``[h, w, C, F]``.
 
     Args:
-      images, kernel: Arrays of the same dtype.
+      images, kernel: Arrays, which are brought to one dtype.
       padding: Number of zeros p on each side of both axes; the result has the height
         ``H + 2 p - h + 1``, and the width likewise.
     """
-    return (_on_cpu if platform() == "cpu" else _convolved)(images, kernel, padding)
+    dtype = jnp.result_type(images, kernel)
+    convolve = _on_cpu if platform() == "cpu" else _convolved
+    return convolve(images.astype(dtype), kernel.astype(dtype), padding)
 
 
 def max_pool(images: jax.Array) -> jax.Array:

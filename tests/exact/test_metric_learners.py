@@ -152,7 +152,7 @@ def test_relation_scores_and_their_error_by_hand():
 def test_feature_maps_are_compared_by_the_convolution_of_both():
     """One block: the convolution of maps that are joined along their channels."""
     classes, queries = (
-        np.random.default_rng(seed).normal(size=(number, 5, 4, 2)).astype(np.float32)
+        np.random.default_rng(seed).normal(size=(number, 5, 4, 2))
         for seed, number in enumerate((3, 2))
     )
     module = networks.Comparison((3,), ())

@@ -51,8 +51,8 @@ def images(workplace):
 def test_training_on_a_folder(images, command):
     result = command("train", "images.toml")
     assert result.code == 0
-    assert "Accuracy on 2 held-out tasks" in result.out
-    assert (images.parent / "runs" / "prototypical-image-folder-seed-0" / "config.toml").is_file()
+    assert "returns [0.5 " in result.out, "of two classes, before adaptation"
+    assert (images.parent / "runs" / "images-seed-0" / "evaluation.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_training_on_a_folder(images, command):
             "family.num-classes: 6 is not possible; allowed: from 2 to 5, the",
         ),
         (
-            "evaluate.family.validation-fraction=0.6",
+            "evaluate.family.test-fraction=0.1",
             'evaluate.family.path: "images" holds 10 folders of images, 1 in the split test',
         ),
         (
