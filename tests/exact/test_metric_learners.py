@@ -159,14 +159,11 @@ def test_feature_maps_are_compared_by_the_convolution_of_both():
 
     @jax.jit
     def run(key):
-        params = module.init(key, classes, queries)["params"]
+        params: Any = module.init(key, classes, queries)["params"]
         pairs = [np.concatenate([one, query], axis=-1) for query in queries for one in classes]
+        joined: Any = np.stack(pairs)
         hidden = jax.lax.conv_general_dilated(
-            np.stack(pairs),
-            params["kernel"],
-            (1, 1),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            joined, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         return params, hidden, module.apply({"params": params}, classes, queries)
 

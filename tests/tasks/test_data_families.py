@@ -139,9 +139,9 @@ def test_bayes_accuracy_of_two_classes_is_known(key):
 
 def test_bayes_logits_are_those_of_the_posterior():
     """By hand, for one coordinate: two points of the first class and none of the second."""
-    support = metajax.Examples(np.array([[1.0], [2.0]], np.float32), np.array([0, 0]))
-    inputs = np.array([[0.5], [4.0]], np.float32)
-    found = jax.jit(lambda: bayes_logits(support, inputs, 2, 2.0))()
+    support, inputs = (jnp.array([[one], [other]]) for one, other in ((1.0, 2.0), (0.5, 4.0)))
+    seen = metajax.Examples(support, jnp.array([0, 0]))
+    found = jax.jit(lambda: bayes_logits(seen, inputs, 2, 2.0))()
     first, second = (3 / 2.25, 1 + 1 / 2.25), (0.0, 1 + 4.0)  # mean and variance of a new point
     expected = [-0.5 * ((inputs - mean) ** 2 / var + np.log(var)) for mean, var in (first, second)]
     np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-5)
