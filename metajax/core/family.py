@@ -247,12 +247,15 @@ class DataFamily(NamedTuple):
         that n examples of n / k classes hold k of each.
       finite: Whether a task has few examples, of which one draw repeats none. Support and
         query examples are then drawn together.
+      pool: The classes of all tasks as a single task ``()``, whose examples are drawn at
+        random from all of them. None for a family whose classes belong to one task alone.
     """
 
     spec: DataSpec
     sample: SampleFn
     draw: DrawFn
     finite: bool = False
+    pool: DataFamily | None = None
 
 
 Family = TaskFamily | DataFamily

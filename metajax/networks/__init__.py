@@ -2,6 +2,7 @@
 
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
+from metajax.networks.cosine import CosineHead, unit_rows
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
@@ -25,6 +26,7 @@ __all__ = [
     "SNAIL",
     "ContextValues",
     "Convolutions",
+    "CosineHead",
     "Distribution",
     "FullContext",
     "GatedReadout",
@@ -48,4 +50,5 @@ __all__ = [
     "q_network",
     "resize",
     "state_values",
+    "unit_rows",
 ]
