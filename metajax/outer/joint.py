@@ -35,9 +35,8 @@ def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> O
 
     Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.1.
     """
-    allowed = "at least 1 adaptation, which is what trains theta"
-    check(problem.num_adaptations > 0, "num_adaptations", 0, allowed)
     number, weights_of = problem.num_adaptations, adapted_weights(problem.learner)
+    check(number > 0, "num_adaptations", number, "at least 1, as adaptations train theta")
 
     def init(key: Key, theta: Tree) -> Life:
         key_start, key_task = jax.random.split(key)

@@ -17,6 +17,8 @@ def reads(of_theta: Callable[[Tree], Tree], theta: Tree) -> bool:
       theta: Where to trace it.
     """
     traced = jax.make_jaxpr(of_theta)(theta).jaxpr
-    read = {id(var) for equation in traced.eqns for var in equation.invars}
-    read |= {id(var) for var in traced.outvars}
+    read = {id(var) for var in traced.outvars}
+    for equation in reversed(traced.eqns):
+        if any(id(var) in read for var in equation.outvars):
+            read |= {id(var) for var in equation.invars}
     return any(id(var) in read for var in traced.invars)
