@@ -33,8 +33,12 @@ def reduce(
       OptionError: for a metric that needs an optimum where there is none.
     """
     returns = np.asarray(returns, np.float64)
+    if metric.startswith("error-"):
+        returns, metric = -returns, metric.removeprefix("error-")
     if metric in VECTORS:
         return returns
+    if metric == "after-last-step":
+        return returns[:, -1]
     total = streams * returns.sum(axis=1)
     if metric == "total":
         return total

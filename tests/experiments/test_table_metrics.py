@@ -23,6 +23,9 @@ OPTIMUM = np.array([2.0, 5.0])
         ("normalized", 5, [0.75, 0.8]),
         ("per-episode", 1, RETURNS),
         ("after-steps", 5, RETURNS),
+        ("error-after-steps", 5, -RETURNS),
+        ("after-last-step", 5, [2, 5]),
+        ("error-after-last-step", 5, [-2, -5]),
     ],
 )
 def test_metrics(metric, streams, expected):
