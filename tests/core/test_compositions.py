@@ -34,7 +34,7 @@ LEARNERS = {
     "examples, prototypes": "prototypical",
     "Q-learning": "maml-dqn",
     "actor-critic, learned settings": "meta-gradient-actor-critic",
-    "memory": "rl2",
+    "recurrent memory": "rl2",
     "posterior sampling": "thompson-sampling",
 }
 """Kinds of learners, by the name of an algorithm that has one."""
@@ -155,7 +155,8 @@ def test_pairs_work_where_the_table_says_so(learner, pytestconfig):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("learner", "rule"), [("examples, prototypes", "persistent ES"), ("memory", "evolution")]
+    ("learner", "rule"),
+    [("examples, prototypes", "persistent ES"), ("examples, learned optimizer", "evolution")],
 )
 def test_pairs_that_no_algorithm_has_run(learner, rule):
     algorithm = _composed(learner, rule)
