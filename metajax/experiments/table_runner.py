@@ -214,8 +214,6 @@ def _check_metric(cell: Cell, algorithm: MetaAlgorithm, spec: Spec | DataSpec) -
     if max(cell.table.points, default=0) > last:
         problem = f"{max(cell.table.points)} is not possible"
         raise OptionError("points", f"{problem}; allowed: at most num-adaptations, {last}")
-    if cell.row.tune and axis != "episodes":
-        raise OptionError("tune", "only methods whose trials are continuing can be tuned")
 
 
 def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
@@ -237,10 +235,8 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
         untrained = cell.config.build()[0]
         theta = untrained.deploy(initial_state(untrained, loop.run_key(cell.config)))
     algorithm, held_out = cell.measured.build()
-    evaluation, streams = meta_test(cell.measured, algorithm, held_out, theta), 1
-    if evaluation.axis == "adaptations":  # episodes side by side before each of them
-        trained = getattr(cell.measured.algorithm.options, "num_streams", 1)
-        streams = cell.config.evaluate.num_streams or trained
+    evaluation = meta_test(cell.measured, algorithm, held_out, theta)
+    streams = _streams(cell, cell.measured.algorithm.options, evaluation.axis)
     optimum = _optimum(cell, held_out, evaluation_key(cell.config))
     values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
     measured = metrics.summary(values)
@@ -249,6 +245,13 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
     if cell.metric == "learning-curve":
         measured |= {"steps": evaluation.positions.tolist(), "returns": values.round(3).tolist()}
     return measured
+
+
+def _streams(cell: Cell, options: Any, axis: str) -> int:
+    """Episodes side by side before each adaptation, of which a return is the mean."""
+    if axis != "adaptations":
+        return 1
+    return cell.config.evaluate.num_streams or getattr(options, "num_streams", 1)
 
 
 def _adapted_weights(algorithm: MetaAlgorithm) -> int | None:
@@ -295,16 +298,16 @@ def _reference(cell: Cell) -> np.ndarray:
 def _tuned(cell: Cell) -> Mapping[str, Any]:
     """The whole grid on the evaluation trials and on separate ones, and what is chosen."""
     ((option, values),) = cell.row.tune.items()
-    held_out = cell.config.held_out.options.build()
-    totals = tuning.grid_totals(cell.config, option, values)
+    algorithm, held_out = cell.config.build()
+    returns_of_values = tuning.grid_returns(cell.config, option, values)
 
     def grid(key):
         optimum, found = _optimum(cell, held_out, key), []
-        for value, total in zip(values, totals(key), strict=True):
+        for value, returns in zip(values, returns_of_values(key), strict=True):
             options = tuning.options_with(cell.config, option, value)
-            number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
-            how = {"num_episodes": number, "optimum": optimum}
-            found.append(metrics.summary(metrics.reduce(cell.metric, total[:, None], **how)))
+            streams = _streams(cell, options, algorithm.axis)
+            reduced = metrics.reduce(cell.metric, returns, streams=streams, optimum=optimum)
+            found.append(metrics.summary(reduced))
         return {name: [one[name] for one in found] for name in ("mean", "standard_error")}
 
     key = evaluation_key(cell.config)

@@ -113,8 +113,10 @@ def _pretext(
         return head.apply(own, embed(weights, data.inputs))
 
     learner = Learner(init, lambda key, theta: (), lambda noise, theta, phi, data: phi, predict)
-    sizes = {"num_streams": num_examples, "num_query": num_examples}
-    return Pretext(few_shot(tasks, learner, num_adaptations=0, **sizes), head.init)
+    problem = few_shot(
+        tasks, learner, num_adaptations=0, num_streams=num_examples, num_query=num_examples
+    )
+    return Pretext(problem, head.init)
 
 
 def _size(family: DataFamily, model: Predictor) -> int:

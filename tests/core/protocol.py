@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
     "meta-gradient-actor-critic": {"learned": LEARNED},
+    "hand-designed-optimizer": {"inner_steps": 1},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},

@@ -33,12 +33,6 @@ def test_metrics(metric, streams, expected):
     np.testing.assert_allclose(reduced, expected)
 
 
-def test_sums_know_how_many_episodes_they_are_of():
-    sums = RETURNS.sum(axis=1, keepdims=True)
-    reduced = metrics.reduce("regret", sums, num_episodes=2, optimum=OPTIMUM)
-    np.testing.assert_allclose(reduced, [1, 2])
-
-
 def test_a_missing_optimum_is_named():
     with pytest.raises(OptionError, match='"regret" needs a family whose optimal return is known'):
         metrics.reduce("regret", RETURNS)

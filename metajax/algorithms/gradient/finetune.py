@@ -91,21 +91,24 @@ class Finetune(Joint):
 
     def model(self, family):
         from metajax import networks
+        from metajax.core.family import DataSpec
 
+        spec = family.spec
         if self.head == "linear":
             return super().model(family)
-        if not family.spec.classes:
-            problem = f'"cosine" is not possible on {family.spec.name}, which has no classes'
+        if not isinstance(spec, DataSpec) or not spec.classes:
+            problem = f'"cosine" is not possible on {spec.name}, which has no classes'
             raise OptionError("head", f'{problem}; allowed: "linear"')
-        return networks.predictor(family.spec, self.torso(), cosine=True)
+        return networks.predictor(spec, self.torso(), cosine=True)
 
     def outer_rule(self, problem, layout):
-        from metajax import inner, outer
+        from metajax import inner, networks, outer
 
-        family = problem.family
         if self.pretraining == "joint":
             return super().outer_rule(problem, layout)
-        model = self.model(family)
+        family = problem.family
+        model = dataclasses.replace(self, strategy="full").model(family)  # without adapters
+        assert isinstance(model, networks.Predictor)
         if self.pretraining == "classes":
             number, cosine = self.num_query or self.num_streams, self.head == "cosine"
             pretext = inner.all_classes(family, model, number, cosine=cosine)
