@@ -190,15 +190,14 @@ def test_features_told_apart_serve_new_waves():
     sizes = {"hidden_sizes": (40, 40), "strategy": "head", "updates_per_step": 10}
     sizes |= {"pretraining": "contrastive", "num_streams": 50, "temperature": 0.1}
 
-    def scores(theta, rate):
-        algorithm = metajax.make("finetune", tasks.make("sinusoid"), inner_lr=rate, **sizes)
+    def scores(theta):
         numbers = {"num_tasks": 200, "num_adaptations": 5, "num_streams": 10}
         return metajax.evaluate(algorithm, jax.random.key(1), theta, **numbers).mean()
 
-    algorithm = metajax.make("finetune", tasks.make("sinusoid"), **sizes)
+    algorithm = metajax.make("finetune", tasks.make("sinusoid"), inner_lr=0.05, **sizes)
     start = algorithm.init(jax.random.key(0)).theta
     state, _ = metajax.train(algorithm, jax.random.key(0), 300)
-    random, trained = scores(start, 0.05), scores(state.theta, 0.1)
-    assert trained[-1] > 0.9 * random[-1]
-    assert trained[-1] > trained[1] > trained[0]
+    random, trained = scores(start), scores(state.theta)
+    assert trained[-1] > 0.95 * random[-1]
+    assert trained[-1] > trained[0]
     assert random[-1] < random[0]
