@@ -183,6 +183,8 @@ class TaskFamily(NamedTuple):
         "chunk": once a chunk for every stream, so that episodes that end in the same chunk
         restart alike; for resets that cost more than a step.
         "own": by ``step`` alone, for families whose state outlives the end of an episode.
+      oracle: ``(task, state) -> action``, an optimal action of who sees the task; None where it
+        is not known. Demonstrations are made of it.
     """
 
     spec: Spec
@@ -191,6 +193,7 @@ class TaskFamily(NamedTuple):
     step: StepFn
     advance: StepFn
     restarts: Restarts = "own"
+    oracle: Callable[[Tree, Tree], jax.Array] | None = None
 
 
 # --- Supervised families -----------------------------------------------------------------
@@ -249,6 +252,8 @@ class DataFamily(NamedTuple):
         query examples are then drawn together.
       pool: The classes of all tasks as a single task ``()``, whose examples are drawn at
         random from all of them. None for a family whose classes belong to one task alone.
+      bayes: ``(support, inputs) -> predictions [n, outputs]`` of the best predictor that knows
+        the distribution of tasks and sees a support set; None where it cannot be computed.
     """
 
     spec: DataSpec
@@ -256,6 +261,7 @@ class DataFamily(NamedTuple):
     draw: DrawFn
     finite: bool = False
     pool: DataFamily | None = None
+    bayes: Callable[[Examples, jax.Array], jax.Array] | None = None
 
 
 Family = TaskFamily | DataFamily

@@ -54,9 +54,10 @@ def all_classes(
             f'"classes" is not possible on {family.spec.name}, whose tasks share no classes; '
             'allowed: a family such as "glyphs" and "image-folder", or "contrastive"',
         )
-    spec = DataSpec("features", (_size(family, model),), family.pool.spec.num_outputs, classes=True)
+    features, size = _features(family, model)
+    spec = DataSpec("features", (size,), family.pool.spec.num_outputs, classes=True)
     head = networks.predictor(spec, networks.MLP(()), cosine=cosine)
-    return _pretext(family.pool, model, model.features, head, num_examples)
+    return _pretext(family.pool, model, features, head, num_examples)
 
 
 def contrastive(
@@ -85,10 +86,9 @@ def contrastive(
     representations", section 2. Deviations: the members of a pair are examples of one class in
     place of two augmentations of one image, and sets of examples are our own.
     """
-    spec, embed = family.spec, model.features
-    size = _size(family, model)
+    spec, (embed, size) = family.spec, _features(family, model)
     if not spec.classes:
-        embed, size = _of_sets(spec, model.features), size * spec.num_outputs
+        embed, size = _of_sets(spec, embed), size * spec.num_outputs
     projected = DataSpec("features", (size,), projection_size)
     projection = networks.predictor(projected, networks.MLP((size,)))
 
@@ -119,11 +119,13 @@ def _pretext(
     return Pretext(problem, head.init)
 
 
-def _size(family: DataFamily, model: Predictor) -> int:
-    """Number F of features."""
+def _features(family: DataFamily, model: Predictor) -> tuple[Embed, int]:
+    """The features of a predictor, and their number F."""
+    features = model.features
+    assert features is not None
     one = jnp.zeros((1, *family.spec.input_shape))
     weights = jax.eval_shape(model.init, jax.random.key(0))
-    return jax.eval_shape(model.features, weights, one).shape[1]
+    return features, jax.eval_shape(features, weights, one).shape[1]
 
 
 def _of_sets(spec: DataSpec, features: Embed) -> Embed:

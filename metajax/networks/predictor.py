@@ -1,6 +1,5 @@
 """Predictors for labelled examples: a torso and a linear output layer."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,12 +18,13 @@ class Predictor(NamedTuple):
     Attributes:
       init: ``(key) -> weights``, flax parameters ``{"predictor": {"torso": ..., "output": ...}}``.
       apply: ``(weights, inputs [n, ...]) -> [n, outputs]``.
-      features: ``(weights, inputs [n, ...]) -> [n, F]``, the outputs of the torso.
+      features: ``(weights, inputs [n, ...]) -> [n, F]``, the outputs of the torso;
+        None without an output layer.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
-    features: Callable[[Any, jax.Array], jax.Array]
+    features: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 class _Output(nn.Module):
@@ -64,10 +64,19 @@ def predictor(
     output = nn.Dense(size, use_bias=bias, kernel_init=initial)
     module = _Output(network, CosineHead(size) if cosine else output)
 
+    def features(weights: Any, inputs: jax.Array) -> Any:
+        return module.apply({"params": weights["predictor"]}, inputs, method="features")
+
+    return without_output(spec, module)._replace(features=features)
+
+
+def without_output(spec: DataSpec, module: nn.Module) -> Predictor:
+    """A predictor of a module alone, from inputs ``[n, ...]`` to whatever it gives."""
+
     def init(key):
         return {"predictor": module.init(key, jnp.zeros((1, *spec.input_shape)))["params"]}
 
-    def apply(weights: Any, inputs: jax.Array, method: str = "__call__") -> Any:
-        return module.apply({"params": weights["predictor"]}, inputs, method=method)
+    def apply(weights: Any, inputs: jax.Array) -> Any:
+        return module.apply({"params": weights["predictor"]}, inputs)
 
-    return Predictor(init, apply, functools.partial(apply, method="features"))
+    return Predictor(init, apply)

@@ -56,7 +56,7 @@ def revealed(family: Known) -> Known:
             return examples._replace(inputs=jnp.concatenate([examples.inputs, beside], axis=1))
 
         spec = dataclasses.replace(family.spec, input_shape=(size + added,))
-        return family._replace(spec=spec, draw=draw)
+        return family._replace(spec=spec, draw=draw, pool=None, bayes=None)
 
     (size,) = family.spec.observation_shape
 
