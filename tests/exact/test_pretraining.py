@@ -191,8 +191,10 @@ def test_features_told_apart_serve_new_waves():
     sizes |= {"pretraining": "contrastive", "num_streams": 50, "temperature": 0.1}
 
     def scores(theta):
-        numbers = {"num_tasks": 200, "num_adaptations": 5, "num_streams": 10}
-        return metajax.evaluate(algorithm, jax.random.key(1), theta, **numbers).mean()
+        evaluation = metajax.evaluate(
+            algorithm, jax.random.key(1), theta, num_tasks=200, num_adaptations=5, num_streams=10
+        )
+        return evaluation.mean()
 
     algorithm = metajax.make("finetune", tasks.make("sinusoid"), inner_lr=0.05, **sizes)
     start = algorithm.init(jax.random.key(0)).theta
