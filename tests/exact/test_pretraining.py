@@ -122,6 +122,8 @@ def test_the_slope_of_all_classes_is_that_of_softmax(key):
     """``features' (softmax - one hot) / n`` of the head, and nothing of the head of tasks."""
     family = _corners()
     model = networks.predictor(family.spec, networks.MLP((5,)))
+    features_of = model.features
+    assert features_of is not None
     pretext = inner.all_classes(family, model, 6)
     objective = outer.post_adaptation(pretext.problem, losses.cross_entropy)
 
@@ -130,7 +132,7 @@ def test_the_slope_of_all_classes_is_that_of_softmax(key):
         theta = pretext.problem.learner.init(key)
         item, _ = objective.collect(key, theta)
         gradient, _ = jax.grad(objective.loss, has_aux=True)(theta, item)
-        return theta, gradient, item.query, model.features(theta[0], item.query.inputs)
+        return theta, gradient, item.query, features_of(theta[0], item.query.inputs)
 
     (_, theta), (unused, slopes), query, features = jax.device_get(run(key))
     head = theta["predictor"]["output"]
