@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Tree
 from metajax.core.layout import Layout
+from metajax.core.options import OptionError
 from metajax.core.problem import Problem
 from metajax.core.replay import DERIVATIVES, adaptations
 from metajax.core.types import AdaptFn, Learner, Loss
 from metajax.outer.gradient.lifetimes import judged
+from metajax.outer.gradient.reach import reads
 from metajax.outer.gradient.windows import Window, of_windows
 
 
@@ -52,12 +54,39 @@ def truncated(
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
+
+    Raises:
+      OptionError: when traced, for a theta that is read at the start of a lifetime alone.
     """
     learner, adapt = problem.learner, DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
         window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step, step_loss
     )
-    return of_windows(problem, layout, window, meta_loss)
+
+    def checked(theta, item):
+        _check_read(learner, judge or learner, derivative, theta, item)
+        return meta_loss(theta, item)
+
+    return of_windows(problem, layout, window, checked)
+
+
+def _check_read(
+    learner: Learner, judge: Learner, derivative: str, theta: Tree, item: Window
+) -> None:
+    def in_the_window(theta):
+        predicted = judge.predict(theta, item.phi, item.query)
+        if derivative == "first-order":
+            return predicted
+        noise = learner.noise(item.keys[-1])
+        return predicted, learner.adapt(noise, theta, item.phi, item.query)
+
+    if not reads(in_the_window, theta):
+        raise OptionError(
+            "learner",
+            "leaves no gradient in a window, as it reads theta at the start of a lifetime alone; "
+            "allowed: one whose predictions read theta, or whose adaptations do, which "
+            'derivative "first-order" takes for constants',
+        )
 
 
 def window_loss(
