@@ -1,5 +1,6 @@
 """Flax modules, action distributions, policies and value networks."""
 
+from metajax.networks.activity import unit_activity
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
@@ -48,4 +49,5 @@ __all__ = [
     "q_network",
     "resize",
     "state_values",
+    "unit_activity",
 ]
