@@ -96,8 +96,8 @@ def mlp_rule(
     Args:
       theta: Parameters from ``init_mlp_rule``, of any sizes.
       scale: Factor of the step.
-      second_order: Differentiate through the gradients that the network reads. Without it they
-        are constants for a meta-gradient.
+      second_order: Differentiate through the gradients and the dormancy that the network reads.
+        Without it they are constants for a meta-gradient.
       inputs: Further inputs, among ``INPUTS``. "time": number of steps so far, as ``tanh`` of
         several scales. "progress": the same as a fraction of ``horizon``. "layer": place of the
         array's layer in its network, see ``metajax.inner.layer_places``. "dormancy": how active
@@ -143,7 +143,8 @@ def mlp_rule(
         for name, (value, needed) in zip(names, given, strict=True):
             if needed and value is None:
                 raise ValueError(f"mlp_rule: update(updates, state, params, ...) needs {name}")
-        gradients = updates if second_order else jax.lax.stop_gradient(updates)
+        read = updates, dormancy
+        gradients, dormancy = read if second_order else jax.lax.stop_gradient(read)
 
         def mean(old, gradient):
             decay = jnp.array(MOMENTUM_DECAYS, old.dtype)

@@ -100,8 +100,7 @@ def told_dormancy(rule: Rule, activity: Callable[[Tree, jax.Array], Tree]) -> Ru
 
         def update(updates: Tree, state: Tree, params: Any = None, **extra: Any):
             seen = extra["data"].observation
-            active = activity(params, seen.reshape(-1, *seen.shape[2:]))
-            known = dormancy(params, jax.lax.stop_gradient(active))
+            known = dormancy(params, activity(params, seen.reshape(-1, *seen.shape[2:])))
             return given.update(updates, state, params, dormancy=known, **extra)
 
         return optax.GradientTransformationExtraArgs(given.init, update)
