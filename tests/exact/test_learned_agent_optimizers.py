@@ -192,7 +192,11 @@ def test_what_a_rule_needs_is_named():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("l2o-actor-critic", {"window": 4, "lifetime": 64}, "window: 4 .* lifetime"),
+        (
+            "l2o-actor-critic",
+            {"window": 4, "lifetime": 64, "estimator": "pes"},
+            "window: 4 .* lifetime",
+        ),
         ("l2o-actor-critic", {"inner_optimizer": "lstm", "rule_sizes": (2, 3)}, "rule_sizes"),
         ("l2o-actor-critic", {"inner_optimizer": "lstm", "exploration": True}, "exploration"),
         ("l2o-dqn", {"conv_filters": (2,)}, "inputs"),

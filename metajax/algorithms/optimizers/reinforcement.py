@@ -74,7 +74,8 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         allowed = f"fewer than the adaptations of a lifetime ({self.num_adaptations})"
-        check(self.window < self.num_adaptations, "window", self.window, allowed)
+        fits = self.window < self.num_adaptations or self.estimator == "open-es"
+        check(fits, "window", self.window, allowed)
         equal = len(set(self.rule_sizes)) == 1 or self.inner_optimizer != "lstm"
         check(equal, "rule_sizes", self.rule_sizes, 'one size, repeated, for "lstm"')
 
