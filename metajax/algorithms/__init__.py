@@ -33,6 +33,9 @@ ALGORITHMS = Registry(
         "fomaml": "metajax.algorithms.gradient.fomaml:FOMAML",
         "gittins": "metajax.algorithms.classical.gittins:Gittins",
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
+        "hand-designed-optimizer": (
+            "metajax.algorithms.optimizers.hand_designed:HandDesignedOptimizer"
+        ),
         "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",

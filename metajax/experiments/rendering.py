@@ -18,7 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
-from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load
+from metajax.experiments.table_definition import (
+    AFTER_STEPS,
+    DIRECTORY,
+    Table,
+    ThroughputTable,
+    load,
+)
 from metajax.experiments.table_results import Line
 from metajax.run import records, tables
 from metajax.run.tables import Grid
@@ -70,6 +76,8 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
     """Lines of estimates as text. Tables without columns of their own show costs."""
     columns = table_results.columns(table, profile, len(lines[0].values))
     costs = _COSTS if table.is_vector else []
+    counted = table.metric in AFTER_STEPS and any(map(_adapted_weights, lines))
+    costs = ["adapted weights", *costs] if counted else costs
     if table.metric == "learning-curve":
         costs = [one.replace("env", "training env") for one in costs]
     headers = ["method", *(one.name for one in columns), *costs]
@@ -85,7 +93,8 @@ def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:
         decimals = [*line.decimals, *default[len(line.decimals) :]]
         values = [shown(*pair) for pair in zip(line.values, decimals, strict=True)]
         values = [f"**{one}**" if at in bold[i] else one for i, one in enumerate(values)]
-        rows.append([line.label, *values, *(_cost(line) if costs else [])])
+        of_weights = [_adapted_weights(line)] if counted else []
+        rows.append([line.label, *values, *of_weights, *(_cost(line) if costs else [])])
     return Grid(headers, rows, foot(table, profile, lines))
 
 
@@ -151,6 +160,8 @@ def _foot_of_curves(table: Table, measured: Sequence[Line]) -> str:
 def _value(one: Estimate | None, decimals: int) -> str:
     if one is None:
         return "–"
+    if math.isnan(one.value):
+        return "diverges"
     width = one.half_width
     value = f"{one.value:.{decimals}f}"
     return value if math.isnan(width) else f"{value} ± {width:.{decimals}f}"
@@ -162,6 +173,12 @@ def _cost(line: Line) -> list[str]:
         trained = [f"{one.iterations:,}", tables.count(one.env_steps), tables.duration(one.seconds)]
         return [str(one.seeds), *(trained if one.iterations else [""] * 3)]
     return [""] * 4
+
+
+def _adapted_weights(line: Line) -> str:
+    """Number of weights that change inside a task; nothing where that is not recorded."""
+    known = [one.adapted_weights for one in line.costs if one.adapted_weights is not None]
+    return f"{known[0]:,}" if known else ""
 
 
 def _range(numbers: Iterable[float]) -> str:

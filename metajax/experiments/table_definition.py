@@ -52,11 +52,22 @@ from metajax.core.options import (
     suggest,
 )
 
-Metric = Literal["total", "regret", "normalized", "per-episode", "after-steps", "learning-curve"]
+Metric = Literal[
+    "total",
+    "regret",
+    "normalized",
+    "after-last-step",
+    "error-after-last-step",
+    "per-episode",
+    "after-steps",
+    "error-after-steps",
+    "learning-curve",
+]
 Better = Literal["higher", "lower"]
 Decimals = Annotated[int, AtLeast(0), AtMost(9)]
 Seeds = tuple[Annotated[int, AtLeast(0)], ...]
-VECTORS = ("per-episode", "after-steps", "learning-curve")
+AFTER_STEPS = ("after-steps", "error-after-steps")
+VECTORS = ("per-episode", *AFTER_STEPS, "learning-curve")
 PROFILES = ("quick", "full")
 DIRECTORY = pathlib.Path("benchmarks", "tables")
 
@@ -190,9 +201,12 @@ class Table(Layer):
     Attributes:
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
-        task; ``normalized``, the total as a fraction of that policy's; ``per-episode`` and
-        ``after-steps``, a number for each episode of a trial or after 0..K adaptations, in
-        place of columns; ``learning-curve``, the numbers of ``learning_curves.Summary``.
+        task; ``normalized``, the total as a fraction of that policy's; ``after-last-step``, the
+        score after the last adaptation; ``per-episode`` and ``after-steps``, a number for each
+        episode of a trial or after 0..K adaptations, in place of columns; ``learning-curve``,
+        the numbers of ``learning_curves.Summary``. With ``error-`` before them the metrics after
+        steps are minus the score: the squared error of labelled examples.
+      points: numbers of adaptations that are shown of a metric after steps. Default: all.
       threshold: return of a learning curve to which steps are counted.
       baseline: row whose steps are the unit of the other rows' steps.
       name, directory: those of its file.
@@ -204,6 +218,7 @@ class Table(Layer):
     metric: Metric
     decimals: Decimals = 1
     better: Better = "higher"
+    points: tuple[Annotated[int, AtLeast(0)], ...] = ()
     threshold: float | None = None
     baseline: str | None = None
     columns: tuple[Column, ...]
@@ -218,6 +233,8 @@ class Table(Layer):
         allowed = "a return for a learning-curve, none for the other metrics"
         check((self.threshold is not None) == counts, "threshold", given, allowed)
         check(counts or self.baseline is None, "baseline", self.baseline, "only of learning-curve")
+        allowed = "only of after-steps and error-after-steps"
+        check(not self.points or self.metric in AFTER_STEPS, "points", self.points, allowed)
 
     @property
     def is_vector(self) -> bool:

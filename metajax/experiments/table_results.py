@@ -13,7 +13,7 @@ import numpy as np
 from metajax.experiments import learning_curves, statistics, tuning
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_cells import cells
-from metajax.experiments.table_definition import Column, Row, Table, chosen
+from metajax.experiments.table_definition import AFTER_STEPS, Column, Row, Table, chosen
 from metajax.run.machine import place
 
 Record = Mapping[str, Any]
@@ -29,6 +29,7 @@ class Cost(NamedTuple):
     env_steps: float
     seconds: float
     places: frozenset[str] = frozenset()
+    adapted_weights: int | None = None
 
 
 class Line(NamedTuple):
@@ -71,6 +72,7 @@ def cost(records: Records) -> Cost:
         # A machine that was busy with something else for one of the seeds tells nothing.
         median(one.get("seconds") or 0 for one in records),
         frozenset(place(one["environment"]) for one in records if one.get("environment")),
+        first.get("adapted_weights"),
     )
 
 
@@ -80,8 +82,9 @@ def columns(table: Table, profile: str, number: int = 1) -> list[Column]:
         names = table.profiles[profile].columns
         return [one for one in table.columns if chosen(names, one.name)]
     shown: list[dict[str, Any]] = [{"name": f"episode {index + 1}"} for index in range(number)]
-    if table.metric == "after-steps":
-        shown = [{"name": f"{index} step{'' if index == 1 else 's'}"} for index in range(number)]
+    if table.metric in AFTER_STEPS:
+        points = table.points or range(number)
+        shown = [{"name": f"{index} step{'' if index == 1 else 's'}"} for index in points]
     elif table.metric == "learning-curve":
         shown = [
             {"name": "area under the curve", "better": "higher"},
@@ -115,7 +118,13 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             on_these = [[one["tuned"]["as_published"] for one in each] for each in of_columns]
             result.append(_line(f"{label} (tuned on these trials)", "selected", on_these, about))
             label += " (tuned on separate trials)"
-        result.append(_line(label, kind, of_columns, about))
+        line = _line(label, kind, of_columns, about)
+        if table.points:
+            values, noise = (
+                [each[at] for at in table.points] for each in (line.values, line.noise)
+            )
+            line = line._replace(values=values, noise=tuple(noise))
+        result.append(line)
     padding = [None] * max((len(line.values) for line in result), default=0)
     return [line._replace(values=[*line.values, *padding][: len(padding)]) for line in result]
 

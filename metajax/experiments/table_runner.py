@@ -16,7 +16,7 @@ from metajax.core.options import OptionError
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming
-from metajax.experiments.table_definition import VECTORS
+from metajax.experiments.table_definition import AFTER_STEPS, VECTORS
 from metajax.run import checkpoints, loop, machine, records, tables
 from metajax.run.config import digest
 from metajax.run.console import out_of_memory
@@ -111,8 +111,9 @@ def measure(
       number depends on, with defaults) and their ``digest``; ``mean``, ``standard_error``
       (over tasks) and ``interval`` (95%), each a number or a list; ``num_tasks``;
       ``iterations``, ``env_steps``, ``seconds`` of training; ``evaluation_seconds``;
-      ``environment``; of a tuned row also ``tuned``; of a learning curve ``steps`` and
-      ``returns`` of every task; of learned settings ``schedules`` over ``iteration``.
+      ``environment``; of a tuned row also ``tuned``; of a learner whose weights change inside
+      a task ``adapted_weights``, their number; of a learning curve ``steps`` and ``returns`` of
+      every task; of learned settings ``schedules`` over ``iteration``.
     """
     trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
@@ -187,7 +188,7 @@ def _check(cell: Cell) -> None:
             _reference(cell)
             return
         algorithm, held_out = cell.measured.build()
-        _check_metric(cell, algorithm.axis, held_out.spec)
+        _check_metric(cell, algorithm, held_out.spec)
         if cell.measured.algorithm != cell.config.algorithm:
             _check_finetune(cell, algorithm)
         if cell.row.is_trained:
@@ -195,8 +196,8 @@ def _check(cell: Cell) -> None:
         check_meta_test(cell.measured, algorithm, held_out)
 
 
-def _check_metric(cell: Cell, axis: str, spec: Spec | DataSpec) -> None:
-    metric, name = cell.metric, cell.measured.algorithm.name
+def _check_metric(cell: Cell, algorithm: MetaAlgorithm, spec: Spec | DataSpec) -> None:
+    metric, name, axis = cell.metric, cell.measured.algorithm.name, algorithm.axis
     if metric == "learning-curve" and axis != "points":
         problem = f'"{name}" has none; allowed: algorithms whose trials are lifetimes'
         raise OptionError("learning-curve", problem)
@@ -205,8 +206,14 @@ def _check_metric(cell: Cell, axis: str, spec: Spec | DataSpec) -> None:
         raise OptionError("metric", f"{problem}; allowed: learning-curve")
     if metric in _AGAINST_OPTIMUM and getattr(spec, "optimal_return", None) is None:
         raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
-    if cell.row.tune and axis != "episodes":
-        raise OptionError("tune", "only methods whose trials are continuing can be tuned")
+    if metric.startswith("error-") and spec.score != "negative squared error":
+        problem = f'"{metric}" is of labelled examples, and {spec.name} has returns'
+        raise OptionError("metric", f"{problem}; allowed: {metric.removeprefix('error-')}")
+    last = cell.measured.evaluate.num_adaptations
+    last = algorithm.problem.num_adaptations if last is None else last
+    if max(cell.table.points, default=0) > last:
+        problem = f"{max(cell.table.points)} is not possible"
+        raise OptionError("points", f"{problem}; allowed: at most num-adaptations, {last}")
 
 
 def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
@@ -228,16 +235,33 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
         untrained = cell.config.build()[0]
         theta = untrained.deploy(initial_state(untrained, loop.run_key(cell.config)))
     algorithm, held_out = cell.measured.build()
-    evaluation, streams = meta_test(cell.measured, algorithm, held_out, theta), 1
-    if evaluation.axis == "adaptations":  # episodes side by side before each of them
-        trained = getattr(cell.measured.algorithm.options, "num_streams", 1)
-        streams = cell.config.evaluate.num_streams or trained
+    evaluation = meta_test(cell.measured, algorithm, held_out, theta)
+    streams = _streams(cell, cell.measured.algorithm.options, evaluation.axis)
     optimum = _optimum(cell, held_out, evaluation_key(cell.config))
     values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
     measured = metrics.summary(values)
+    if (adapted := _adapted_weights(algorithm)) is not None:
+        measured["adapted_weights"] = adapted
     if cell.metric == "learning-curve":
         measured |= {"steps": evaluation.positions.tolist(), "returns": values.round(3).tolist()}
     return measured
+
+
+def _streams(cell: Cell, options: Any, axis: str) -> int:
+    """Episodes side by side before each adaptation, of which a return is the mean."""
+    if axis != "adaptations":
+        return 1
+    return cell.config.evaluate.num_streams or getattr(options, "num_streams", 1)
+
+
+def _adapted_weights(algorithm: MetaAlgorithm) -> int | None:
+    """Number of weights that change inside a task; None for a learner without any."""
+
+    def begin(key):
+        return algorithm.learner.begin(key, algorithm.deploy(algorithm.init(key)))
+
+    fast = getattr(jax.eval_shape(begin, jax.random.key(0)), "fast", None)
+    return None if fast is None else sum(leaf.size for leaf in jax.tree.leaves(fast))
 
 
 def _optimum(cell: Cell, family: Any, key: jax.Array) -> np.ndarray | None:
@@ -265,7 +289,7 @@ def _reference(cell: Cell) -> np.ndarray:
         problem = f'family "{spec.name}" does not say what the {cell.row.reference} returns'
         raise OptionError("reference", problem)
     number = spec.episodes_per_trial
-    if cell.metric == "after-steps":
+    if cell.metric in AFTER_STEPS:
         number = (chosen.num_adaptations or 0) + 1
     returns = np.repeat(per_episode[:, None], number, axis=1)
     return metrics.reduce(cell.metric, returns, optimum=per_episode)
@@ -274,16 +298,16 @@ def _reference(cell: Cell) -> np.ndarray:
 def _tuned(cell: Cell) -> Mapping[str, Any]:
     """The whole grid on the evaluation trials and on separate ones, and what is chosen."""
     ((option, values),) = cell.row.tune.items()
-    held_out = cell.config.held_out.options.build()
-    totals = tuning.grid_totals(cell.config, option, values)
+    algorithm, held_out = cell.config.build()
+    returns_of_values = tuning.grid_returns(cell.config, option, values)
 
     def grid(key):
         optimum, found = _optimum(cell, held_out, key), []
-        for value, total in zip(values, totals(key), strict=True):
+        for value, returns in zip(values, returns_of_values(key), strict=True):
             options = tuning.options_with(cell.config, option, value)
-            number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
-            how = {"num_episodes": number, "optimum": optimum}
-            found.append(metrics.summary(metrics.reduce(cell.metric, total[:, None], **how)))
+            streams = _streams(cell, options, algorithm.axis)
+            reduced = metrics.reduce(cell.metric, returns, streams=streams, optimum=optimum)
+            found.append(metrics.summary(reduced))
         return {name: [one[name] for one in found] for name in ("mean", "standard_error")}
 
     key = evaluation_key(cell.config)

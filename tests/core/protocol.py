@@ -53,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "window": 1,
     },
     "l2o-dqn": {"estimator": "pes", "rule_sizes": (3,), "window": 1},
+    "hand-designed-optimizer": {"inner_steps": 1},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},

@@ -117,9 +117,10 @@ class Mover:
 
         from metajax.core.algorithm import MetaAlgorithm, MetaState
         from metajax.core.problem import Problem
-        from metajax.core.types import Trial
+        from metajax.core.types import Learner, Trial
 
         nothing: Any = ()
+        learner = Learner(nothing, lambda key, theta: nothing, nothing, nothing)
 
         def init(key):
             del key
@@ -138,7 +139,7 @@ class Mover:
             return Trial(returns, jnp.int32(number), nothing, nothing, nothing, nothing)
 
         axis = "adaptations" if self.steps else "points" if self.lives else "episodes"
-        problem = Problem(family, nothing, nothing, axis=axis)
+        problem = Problem(family, learner, nothing, axis=axis)
         return MetaAlgorithm(problem, init, step, adapt)
 
 

@@ -48,11 +48,12 @@ num-iterations = 500
 num-tasks = 70
 """
 POINT = """\
-| method | 0 steps | 1 step | 2 steps | seeds | iterations | env steps | training time |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-| MAML, a paper (published) | -40.41 | -11.68 | -3.33 |  |  |  |  |
-| MAML | **-41.00 ± 12.71** | **-10.00 ± 0.00** | – | 2 | 500 | 2 million | 90 s |
-| random | **-50.00 ± 0.00** | -40.00 ± 0.00 | – | 2 |  |  |  |
+| method | 0 steps | 1 step | 2 steps | adapted weights | seeds | iterations | env steps | \
+training time |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| MAML, a paper (published) | -40.41 | -11.68 | -3.33 |  |  |  |  |  |
+| MAML | **-41.00 ± 12.71** | **-10.00 ± 0.00** | – | 10,604 | 2 | 500 | 2 million | 90 s |
+| random | **-50.00 ± 0.00** | -40.00 ± 0.00 | – |  | 2 |  |  |  |
 
 Mean ± half of the 95% interval over seeds and evaluation tasks (70), of a single seed over \
 tasks alone.
@@ -90,6 +91,7 @@ def project(tmp_path):
             seconds = 80.0 + 20 * cell.seed
             cost = {"iterations": 500, "env_steps": 2_000_000, "seconds": seconds}
             mean = [-40 - 2 * cell.seed, -10]
+            cost["adapted_weights"] = 10_604
         record = {"seed": cell.seed, "mean": mean, "num_tasks": 70, "settings": cell.settings}
         records.append(tmp_path / "benchmarks" / "results" / "point.jsonl", record | cost)
     speed = {"setting": {"num-tasks": 40}, "env_steps_per_second": 712_345.4}
@@ -171,7 +173,7 @@ def test_a_place_may_show_the_quick_profile(project):
     readme = project / "README.md"
     readme.write_text("<!-- table: point quick -->\n<!-- end -->\n")
     assert _run(project).returncode == 0
-    assert "| MAML | **-40.00** | **-10.00** | – | 1 | 500 |" in readme.read_text()
+    assert "| MAML | **-40.00** | **-10.00** | – | 10,604 | 1 | 500 |" in readme.read_text()
     readme.write_text("<!-- table: point slow -->\n<!-- end -->\n")
     assert "profile slow; allowed: quick, full" in _run(project).stderr
 

@@ -8,6 +8,7 @@ import math
 import pytest
 import table_toys
 
+from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_cells, table_results
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_definition import Table, load
@@ -195,3 +196,38 @@ def test_the_value_of_a_tuned_option_is_chosen_by_what_the_table_now_calls_bette
     lines = table_results.lines(lower, "full", records)[-2:]
     assert [_shown(line, 0).value for line in lines] == [1, 1]
     assert math.isnan(_shown(lines[1], 0).low)
+
+
+def test_points_choose_the_adaptations_that_are_shown(tmp_path):
+    text = """
+title = "Errors"
+source = "A paper 2016"
+metric = "error-after-steps"
+better = "lower"
+family = { name = "toys" }
+points = [0, 2]
+[[rows]]
+name = "still"
+label = "still"
+algorithm = { name = "mover" }
+untrained = true
+published = [9, 7]
+"""
+    loaded = load("errors", table_toys.write(tmp_path, text, "errors"))
+    assert isinstance(loaded, Table)
+    (cell,) = table_cells.cells(loaded, "full")
+    record = {"settings": cell.settings, "num_tasks": 6, "mean": [3.0, 2.0, 1.0]}
+    record |= {"interval": [[2.5, 1.5, 0.5], [3.5, 2.5, 1.5]], "adapted_weights": 12_345}
+    lines = table_results.lines(loaded, "full", [record])
+    shown = rendering.grid(loaded, "full", lines)
+    assert shown.headers[:4] == ["method", "0 steps", "2 steps", "adapted weights"]
+    assert [row[1:4] for row in shown.rows] == [
+        ["9.0", "7.0", ""],
+        ["3.0 ± 0.5", "1.0 ± 0.5", "12,345"],
+    ]
+    record |= {"mean": [3.0, 2.0, None], "interval": [[2.5, 1.5, None], [3.5, 2.5, None]]}
+    shown = rendering.grid(loaded, "full", table_results.lines(loaded, "full", [record]))
+    assert shown.rows[1][1:3] == ["3.0 ± 0.5", "diverges"]
+    wrong = text.replace("error-after-steps", "total") + '\n[[columns]]\nname = "one"\n'
+    with pytest.raises(OptionError, match=r"points: .* only of after-steps and error-after-steps"):
+        load("errors", table_toys.write(tmp_path, wrong, "errors"))

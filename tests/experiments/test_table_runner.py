@@ -290,12 +290,13 @@ def test_tuned_options_are_chosen_on_separate_trials(project, seed):
 
 def test_options_that_are_shapes_are_tried_one_by_one(project):
     cell = _cell(project, "still/two", ("start = [0.0, 0.4, 1.0]", "size = [1, 2]"))
-    totals = tuning.grid_totals(cell.config, "size", [1, 2])
-    assert totals.__name__ == "one_by_one"
-    np.testing.assert_array_equal(totals(jax.random.key(0)), np.zeros((2, 6)))
-    at_once = tuning.grid_totals(cell.config, "start", [0.0, 0.4])
+    returns = tuning.grid_returns(cell.config, "size", [1, 2])
+    assert returns.__name__ == "one_by_one"
+    np.testing.assert_array_equal(returns(jax.random.key(0)), np.zeros((2, 6, 2)))
+    at_once = tuning.grid_returns(cell.config, "start", [0.0, 0.4])
     assert at_once.__name__ != "one_by_one"
-    np.testing.assert_allclose(at_once(jax.random.key(0))[:, 0], [0, 0.48], rtol=1e-6)
+    found = np.asarray(at_once(jax.random.key(0)))
+    np.testing.assert_allclose(found[:, 0], [[0, 0], [0.24, 0.24]], rtol=1e-6)
 
 
 def test_every_episode_of_fresh_trials_counts(project):
@@ -342,6 +343,23 @@ def test_regret_of_a_tuned_method_is_over_its_own_episodes(project, option, coun
     assert tuned["on_evaluation"]["mean"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("metric", "factor"), [("total", 9), ("after-last-step", 1)])
+def test_a_method_that_adapts_is_tuned_by_the_metric(project, metric, factor):
+    """Starts beyond 1 have returns below 0, and one that diverges is never chosen."""
+    cell = _cell(
+        project,
+        "still/two",
+        ('"total"', f'"{metric}"'),
+        ('{ name = "mover" }\ntune', '{ name = "mover", steps = 2, num-streams = 3 }\ntune'),
+        ("start = [0.0, 0.4, 1.0]", "start = [1e30, 2.0, 0.4]"),
+    )
+    record = table_runner.measure(cell, project)
+    means = np.array(record["tuned"]["on_evaluation"]["mean"], np.float64)
+    np.testing.assert_allclose(means, factor * np.array([-np.inf, -2.0, 0.24]), rtol=1e-5)
+    assert record["tuned"]["value"] == 0.4
+    assert record["mean"] == pytest.approx(factor * 0.24)
+
+
 STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
 
 
@@ -367,10 +385,6 @@ STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
         (
             [(STILL, STILL.replace('"mover" }', '"mover", lives = true }'))],
             'toys.rows.still.metric: "total" is of whole trials, and "mover" has lifetimes',
-        ),
-        (
-            [(STILL, STILL.replace('"mover" }', '"mover", steps = 2 }'))],
-            "toys.rows.still.tune: only methods whose trials are continuing can be tuned",
         ),
     ],
 )

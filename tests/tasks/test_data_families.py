@@ -155,6 +155,18 @@ def test_rows_of_a_quadratic_are_its_examples(key):
         family.draw(key, task, 5)
 
 
+def test_uniform_entries_of_a_quadratic_are_worse_conditioned(key):
+    def spread(entries):
+        family = tasks.make("quadratics", size=10, entries=entries)
+        drawn = jax.jit(jax.vmap(family.sample))(jax.random.split(key, 50))
+        return drawn, np.median(np.linalg.cond(drawn.inputs))
+
+    (uniform, other), (_, normal) = spread("uniform"), spread("normal")
+    for leaf in uniform:
+        assert 0 <= np.min(leaf) < 0.01 < 0.99 < np.max(leaf) <= 1
+    assert other > 2 * normal
+
+
 def test_the_error_of_the_bayes_predictor_is_known():
     """Noise, and what the posterior of bias and weights leaves: the trace of its covariance."""
     noise, shots = 0.5, 6

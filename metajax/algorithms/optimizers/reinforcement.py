@@ -109,8 +109,11 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
             noise=self.noise is not None,
         )
 
-    def learned_rule(self, network: Policy | QNetwork) -> Rule:
-        """What is subtracted from the weights of a network, by theta."""
+    def optimizer_of(self, theta: Tree) -> optax.GradientTransformation:
+        """The optimiser that theta are the parameters of.
+
+        With dormancy or noise its update needs more than weights, see ``metajax.inner.mlp_rule``.
+        """
         import optax
 
         from metajax import inner
@@ -120,24 +123,23 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
             "second_order": self.second_order,
             "nominal": optax.adam(self.inner_lr, eps_root=ADAM_FLOOR),
         }
+        if self.inner_optimizer == "lstm":
+            return inner.lstm_rule(theta, **common)
+        told = {"inputs": self.inputs, "horizon": self.num_inner_steps, "noise": self.noise}
+        return inner.mlp_rule(theta, **common, **told)
 
-        def rule(theta):
-            if self.inner_optimizer == "lstm":
-                return inner.lstm_rule(theta, **common)
-            return inner.mlp_rule(
-                theta,
-                **common,
-                inputs=self.inputs,
-                horizon=self.num_inner_steps,
-                noise=self.noise,
-            )
+    def learned_rule(self, network: Policy | QNetwork) -> Rule:
+        """What is subtracted from the weights of a network, by theta."""
+        import optax
 
-        told = rule
+        from metajax import inner
+
+        told = self.optimizer_of
         if self.inner_optimizer == "mlp" and "dormancy" in self.inputs:
             if network.activity is None:
                 allowed = "no dormancy with convolutions or a network of your own"
                 raise OptionError("inputs", f"{self.inputs} are not possible; allowed: {allowed}")
-            told = inner.told_dormancy(rule, network.activity)
+            told = inner.told_dormancy(told, network.activity)
         before, after = self.inner_rule(), optax.scale(-1.0)
         return lambda theta: optax.chain(before, inner.made(told, theta), after)
 
