@@ -25,6 +25,7 @@ ALGORITHMS = Registry(
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
         "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
+        "cloning": "metajax.algorithms.imitation.cloning:Cloning",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
@@ -47,6 +48,7 @@ ALGORITHMS = Registry(
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "maml-plus-plus": "metajax.algorithms.gradient.maml_plus_plus:MAMLPlusPlus",
         "matching": "metajax.algorithms.fewshot.matching:Matching",
+        "matching-imitation": ("metajax.algorithms.imitation.matching_imitation:MatchingImitation"),
         "meta-gradient-actor-critic": (
             "metajax.algorithms.settings.meta_gradient_actor_critic:MetaGradientActorCritic"
         ),
@@ -62,6 +64,9 @@ ALGORITHMS = Registry(
         ),
         "promp": "metajax.algorithms.gradient.promp:ProMP",
         "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
+        "prototypical-imitation": (
+            "metajax.algorithms.imitation.prototypical_imitation:PrototypicalImitation"
+        ),
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "relation": "metajax.algorithms.fewshot.relation:Relation",

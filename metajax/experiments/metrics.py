@@ -16,6 +16,7 @@ def reduce(
     *,
     streams: int = 1,
     optimum: np.ndarray | None = None,
+    threshold: float | None = None,
 ) -> np.ndarray:
     """float64 ``[num_tasks]``; for metrics with many numbers ``returns`` as they are.
 
@@ -26,6 +27,7 @@ def reduce(
       streams: episodes that an entry of ``returns`` is the mean of: a trial of fresh
         episodes uses up ``streams * X`` of them, and all count.
       optimum: ``[num_tasks]``, expected return of an episode of the policy that knows the task.
+      threshold: return of a success.
 
     Raises:
       OptionError: for a metric that needs an optimum where there is none.
@@ -37,6 +39,8 @@ def reduce(
         return returns
     if metric == "after-last-step":
         return returns[:, -1]
+    if metric == "success":
+        return np.asarray(returns[:, -1] >= threshold, np.float64)
     total = streams * returns.sum(axis=1)
     if metric == "total":
         return total

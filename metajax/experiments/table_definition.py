@@ -57,6 +57,7 @@ Metric = Literal[
     "regret",
     "normalized",
     "after-last-step",
+    "success",
     "error-after-last-step",
     "per-episode",
     "after-steps",
@@ -202,12 +203,13 @@ class Table(Layer):
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
         task; ``normalized``, the total as a fraction of that policy's; ``after-last-step``, the
-        score after the last adaptation; ``per-episode`` and ``after-steps``, a number for each
+        score after the last adaptation; ``success``, the fraction of tasks in which that is at
+        least ``threshold``; ``per-episode`` and ``after-steps``, a number for each
         episode of a trial or after 0..K adaptations, in place of columns; ``learning-curve``,
         the numbers of ``learning_curves.Summary``. With ``error-`` before them the metrics after
         steps are minus the score: the squared error of labelled examples.
       points: numbers of adaptations that are shown of a metric after steps. Default: all.
-      threshold: return of a learning curve to which steps are counted.
+      threshold: return of a learning curve to which steps are counted, or of a ``success``.
       baseline: row whose steps are the unit of the other rows' steps.
       name, directory: those of its file.
     """
@@ -230,8 +232,10 @@ class Table(Layer):
         super().__post_init__()
         counts = self.metric == "learning-curve"
         given = "none" if self.threshold is None else self.threshold
-        allowed = "a return for a learning-curve, none for the other metrics"
-        check((self.threshold is not None) == counts, "threshold", given, allowed)
+        metrics = {self.metric, *(one.metric for one in self.columns)}
+        allowed = "a return for learning-curve and success, none for the other metrics"
+        has_use = bool(metrics & {"learning-curve", "success"})
+        check((self.threshold is not None) == has_use, "threshold", given, allowed)
         check(counts or self.baseline is None, "baseline", self.baseline, "only of learning-curve")
         allowed = "only of after-steps and error-after-steps"
         check(not self.points or self.metric in AFTER_STEPS, "points", self.points, allowed)

@@ -30,6 +30,7 @@ _SEPARATE = 0x5E9A
 _SCHEDULE_POINTS = 100
 # Metrics that compare with the best policy that knows the task.
 _AGAINST_OPTIMUM = ("regret", "normalized")
+_OF_TASKS = (*_AGAINST_OPTIMUM, "success")
 
 Progress = Callable[[str], None]
 
@@ -238,7 +239,13 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
     evaluation = meta_test(cell.measured, algorithm, held_out, theta)
     streams = _streams(cell, cell.measured.algorithm.options, evaluation.axis)
     optimum = _optimum(cell, held_out, evaluation_key(cell.config))
-    values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
+    values = metrics.reduce(
+        cell.metric,
+        evaluation.returns,
+        streams=streams,
+        optimum=optimum,
+        threshold=cell.table.threshold,
+    )
     measured = metrics.summary(values)
     if (adapted := _adapted_weights(algorithm)) is not None:
         measured["adapted_weights"] = adapted
@@ -280,8 +287,8 @@ def _reference(cell: Cell) -> np.ndarray:
     exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
     if cell.metric == "learning-curve":
         raise OptionError("reference", "has no learning curve; remove the row")
-    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
-    if exact is not None and cell.metric not in _AGAINST_OPTIMUM:
+    # Regret, ratios and successes are of tasks: an expectation over tasks is not enough.
+    if exact is not None and cell.metric not in _OF_TASKS:
         per_episode = np.full(1, exact)
     elif optimal:
         per_episode = optimal_returns(evaluation_key(cell.config), family, chosen.num_tasks)
@@ -292,7 +299,8 @@ def _reference(cell: Cell) -> np.ndarray:
     if cell.metric in AFTER_STEPS:
         number = (chosen.num_adaptations or 0) + 1
     returns = np.repeat(per_episode[:, None], number, axis=1)
-    return metrics.reduce(cell.metric, returns, optimum=per_episode)
+    known: Any = {"optimum": per_episode, "threshold": cell.table.threshold}
+    return metrics.reduce(cell.metric, returns, **known)
 
 
 def _tuned(cell: Cell) -> Mapping[str, Any]:

@@ -26,10 +26,11 @@ OPTIMUM = np.array([2.0, 5.0])
         ("error-after-steps", 5, -RETURNS),
         ("after-last-step", 5, [2, 5]),
         ("error-after-last-step", 5, [-2, -5]),
+        ("success", 5, [0, 1]),
     ],
 )
 def test_metrics(metric, streams, expected):
-    reduced = metrics.reduce(metric, RETURNS, streams=streams, optimum=OPTIMUM)
+    reduced = metrics.reduce(metric, RETURNS, streams=streams, optimum=OPTIMUM, threshold=3)
     np.testing.assert_allclose(reduced, expected)
 
 
