@@ -204,7 +204,7 @@ def _is_columns(leaf: Any) -> bool:
 def _told(
     inputs: Sequence[str],
     steps: jax.Array,
-    horizon: int | None,
+    horizon: Any,
     params: Tree,
     dormancy: Tree,
 ) -> Tree:
@@ -239,7 +239,7 @@ def _direction(columns: jax.Array) -> jax.Array:
     return columns[:, 0] * jnp.exp(MAGNITUDE_SCALE * columns[:, 1])
 
 
-def _noisy(key: Key, scale: float | jax.Array, steps: Tree, columns: Tree) -> Tree:
+def _noisy(key: Any, scale: float | jax.Array, steps: Tree, columns: Tree) -> Tree:
     """The steps with Gaussian noise of the standard deviation in the last column."""
     leaves, structure = jax.tree.flatten(steps)
     keys = structure.unflatten(list(jax.random.split(key, len(leaves))))

@@ -32,5 +32,5 @@ def unit_activity(module: nn.Module, torso: MLP, weights: Any, observation: jax.
             outputs = ACTIVATIONS[torso.activation](outputs)
         return jnp.mean(jnp.abs(outputs), axis=0)
 
-    flat = flatten_dict(dict(found)["intermediates"])
+    flat: dict[Any, Any] = flatten_dict(dict(found)["intermediates"])
     return unflatten_dict({path[:-1]: active(path, one) for path, (one,) in flat.items()})

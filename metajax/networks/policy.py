@@ -119,8 +119,12 @@ def policy(
 
     def activity(weights, observation):
         heads = {"policy": (head, network), "value": (value_head, value_network)}
-        of_network = ((name, *heads[name], leaves) for name, leaves in weights.items())
-        return {name: unit_activity(*one, observation) for name, *one in of_network}  # pyright: ignore[reportArgumentType]
+
+        def of_network(name, leaves):
+            module, torso = heads[name]
+            return unit_activity(module, torso, leaves, observation)  # pyright: ignore[reportArgumentType]
+
+        return {name: of_network(name, leaves) for name, leaves in weights.items()}
 
     has_mlps = all(isinstance(one, MLP | None) for one in (network, value_network))
     of_states = None if value_head is None else value

@@ -55,12 +55,12 @@ def test_dormancy_by_hand():
     hidden = np.maximum(observation @ kernel, 0).mean(axis=0)
     np.testing.assert_array_equal(hidden, [2.0, 0.0, 2.5])
     output = np.abs(np.maximum(observation @ kernel, 0) @ head + [0, -9]).mean(axis=0)
-    network = networks.q_network(SPEC, networks.MLP((3,)))
-    assert network.activity is not None
+    activity = networks.q_network(SPEC, networks.MLP((3,))).activity
+    assert activity is not None
 
     @jax.jit
     def run(weights):
-        active = network.activity(
+        active = activity(
             {name: leaf for name, leaf in weights.items() if name != "scale"}, observation
         )
         return inner.dormancy(weights, active)
@@ -222,11 +222,11 @@ def test_truncated_gradient_through_updates_of_an_agent():
         mdp.family_of(mdp.STOCHASTIC),
         estimator="truncated",
         second_order=True,
-        exploration=True,
+        inputs=("progress", "layer"),
         output_scale=0.3,
         inner_lr=0.1,
-        rule_sizes=(4,),
-        hidden_sizes=(2,),
+        rule_sizes=(2,),
+        hidden_sizes=(),
         window=2,
         num_tasks=1,
         num_streams=2,

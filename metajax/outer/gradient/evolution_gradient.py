@@ -159,6 +159,6 @@ def live(
     info = {
         "returns": measured.score[-1:],
         "env_steps": jnp.sum(measured.steps, dtype=jnp.int32),
-        "loss": jnp.mean(-measured.score if loss is None else losses),
+        "loss": jnp.mean(-measured.score if losses is None else losses),
     }
     return Lifetime(life._replace(source=state), lifetime.age + window + 1), info
