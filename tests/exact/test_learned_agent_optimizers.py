@@ -61,7 +61,8 @@ def test_dormancy_by_hand():
     @jax.jit
     def run(weights):
         active = activity(
-            {name: leaf for name, leaf in weights.items() if name != "scale"}, observation
+            {name: leaf for name, leaf in weights.items() if name != "scale"},
+            jnp.asarray(observation),
         )
         return inner.dormancy(weights, active)
 
