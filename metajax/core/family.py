@@ -250,12 +250,15 @@ class DataFamily(NamedTuple):
         that n examples of n / k classes hold k of each.
       finite: Whether a task has few examples, of which one draw repeats none. Support and
         query examples are then drawn together.
+      bayes: ``(support, inputs) -> predictions [n, outputs]`` of the best predictor that knows
+        the distribution of tasks and sees a support set; None where it cannot be computed.
     """
 
     spec: DataSpec
     sample: SampleFn
     draw: DrawFn
     finite: bool = False
+    bayes: Callable[[Examples, jax.Array], jax.Array] | None = None
 
 
 Family = TaskFamily | DataFamily

@@ -1,6 +1,7 @@
 """Learners: what adapts inside one task."""
 
 from metajax.inner.actor_critic import ActorCriticSettings, actor_critic_learner
+from metajax.inner.bayes import bayes
 from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
@@ -74,6 +75,7 @@ __all__ = [
     "adapters",
     "as_rule",
     "attended",
+    "bayes",
     "check_differentiable",
     "clip_by_global_norm",
     "conditioned",
