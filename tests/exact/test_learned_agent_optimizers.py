@@ -212,6 +212,7 @@ def test_what_does_not_fit_is_refused(name, options, message):
 # --- The gradient through an agent ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_truncated_gradient_through_updates_of_an_agent():
     """By finite differences of the loss of a window, whose experience is fixed.
 
