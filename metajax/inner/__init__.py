@@ -30,6 +30,7 @@ from metajax.inner.metric import SupportSet, matching, prototypes, relations
 from metajax.inner.mlp_rule import init_mlp_rule, mlp_rule
 from metajax.inner.partition import EVERYTHING, HEADS, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
+from metajax.inner.pretext import Pretext, all_classes, contrastive
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
 from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
@@ -62,6 +63,7 @@ __all__ = [
     "MemoryPolicy",
     "MetaQ",
     "Partition",
+    "Pretext",
     "Propensity",
     "QSettings",
     "QState",
@@ -73,6 +75,7 @@ __all__ = [
     "Windows",
     "actor_critic_learner",
     "adapters",
+    "all_classes",
     "as_rule",
     "attended",
     "bayes",
@@ -80,6 +83,7 @@ __all__ = [
     "clip_by_global_norm",
     "conditioned",
     "context_replay",
+    "contrastive",
     "descent",
     "dormancy",
     "drawn_experience",
