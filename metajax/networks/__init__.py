@@ -1,5 +1,6 @@
 """Flax modules, action distributions, policies and value networks."""
 
+from metajax.networks.activity import unit_activity
 from metajax.networks.comparison import Comparison
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
@@ -57,6 +58,7 @@ __all__ = [
     "readout",
     "resize",
     "state_values",
+    "unit_activity",
     "unit_rows",
     "without_output",
 ]

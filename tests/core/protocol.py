@@ -54,6 +54,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "embedding_size": 2,
         "num_predictions": 2,
     },
+    "l2o-actor-critic": {
+        "exploration": True,
+        "population_size": 2,
+        "rule_sizes": (3,),
+        "window": 1,
+    },
+    "l2o-dqn": {"estimator": "pes", "rule_sizes": (3,), "window": 1},
     "hand-designed-optimizer": {"inner_steps": 1},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from metajax.algorithms.settings.actor_critic import ActorCriticOptions
+from metajax.algorithms.actor_critic.base import ActorCriticBased
 from metajax.algorithms.settings.base import MetaGradients, initial, raw, recorded, setting
 from metajax.core.options import AtLeast, Count, Fraction, NonNegative, check
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
+class MetaGradientActorCritic(MetaGradients, ActorCriticBased):
     """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
@@ -47,6 +47,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
       learned: Names of the learned settings, among inner_lr, discount, gae_lambda,
         value_coefficient and entropy_coefficient. Each starts from its option's value; the other
         settings stay at theirs.
+      num_tasks: Number of lifetimes N that go on side by side.
       state_discount: Whether the discount depends on the state that a step leads to: the sigmoid
         of ``discount``'s logit plus a linear function of the observation, which starts at 0. For
         one-hot observations that is a table, shown by the metrics; for others the metrics show
@@ -57,7 +58,10 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
       reference_entropy: Weight of the entropy in that loss. Default: ``entropy_coefficient``.
     """
 
-    learnable = ActorCriticOptions.settable
+    learnable: ClassVar[tuple[str, ...]] = (
+        *("inner_lr", "discount", "gae_lambda"),
+        *("value_coefficient", "entropy_coefficient"),
+    )
 
     learned: tuple[str, ...] = ("discount", "gae_lambda")
     window: Count = 1
@@ -69,12 +73,15 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_meta(self.starts(), self.num_adaptations)
+        self.check_meta(self._starts(), self.num_adaptations)
         possible = "discount" in self.learned or not self.state_discount
         allowed = "discount among them, where it is one of the state"
         check(possible, "learned", self.learned, allowed)
         alone = not (self.state_discount and self.reward_history)
         check(alone, "reward_history", self.reward_history, "0 with a discount of the state")
+
+    def _starts(self):
+        return {name: getattr(self, name) for name in self.learnable}
 
     def build(self, family: TaskFamily) -> MetaAlgorithm:
         """The algorithm on a task family; raises OptionError for sizes that do not fit."""
@@ -112,7 +119,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
         """The actor-critic with its settings, which may follow its rewards."""
         from metajax import inner
 
-        learner = self.learner(family, now, init=lambda key: self.initial(key, family))
+        learner = self.learner(family, settings=now, init=lambda key: self.initial(key, family))
         if not self.reward_history:
             return learner
         return inner.with_recent_rewards(learner, self.reward_history)
@@ -123,7 +130,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
 
         if self.reward_history:
             return self._network().init(key, jnp.zeros(self.reward_history, jnp.float32))
-        theta = initial(self.learned, self.starts())
+        theta = initial(self.learned, self._starts())
         if self.state_discount:
             theta["discount"] = jnp.zeros(family.spec.observation_shape, jnp.float32)
         return theta
@@ -141,7 +148,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
         if not self.reward_history:
             return theta
         changes: Any = self._network().apply(*theta)
-        starts = initial(self.learned, self.starts())
+        starts = initial(self.learned, self._starts())
         return {name: starts[name] + changes[0, i] for i, name in enumerate(self.learned)}
 
     def record(self, theta: Any, carry: Any) -> dict[str, jax.Array]:
@@ -167,7 +174,7 @@ class MetaGradientActorCritic(MetaGradients, ActorCriticOptions):
         from metajax.inner import ActorCriticSettings
 
         raws = {} if theta is None else self.raws(theta)
-        now = self.starts() | {name: setting(name, value) for name, value in raws.items()}
+        now = self._starts() | {name: setting(name, value) for name, value in raws.items()}
         if self.state_discount and raws:
             start, table = raw("discount", self.discount), raws["discount"]
 
