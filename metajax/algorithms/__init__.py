@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "actor-critic": "metajax.algorithms.actor_critic.actor_critic:ActorCritic",
         "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
@@ -39,6 +40,8 @@ ALGORITHMS = Registry(
         "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "l2o-actor-critic": "metajax.algorithms.optimizers.reinforcement:L2OActorCritic",
+        "l2o-dqn": "metajax.algorithms.optimizers.reinforcement:L2ODQN",
         "lstm-meta-learner": "metajax.algorithms.gradient.lstm_meta_learner:LSTMMetaLearner",
         "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",

@@ -5,7 +5,7 @@ from metajax.inner.bayes import bayes
 from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
-from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.descent import DescentState, Rule, as_rule, descent, made
 from metajax.inner.fine_tuning import (
     adapters,
     gradual_unfreezing,
@@ -30,16 +30,18 @@ from metajax.inner.metric import SupportSet, matching, prototypes, relations
 from metajax.inner.mlp_rule import init_mlp_rule, mlp_rule
 from metajax.inner.partition import EVERYTHING, HEADS, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
+from metajax.inner.pretext import Pretext, all_classes, contrastive
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
 from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
 from metajax.inner.q.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.q.off_policy_actor import off_policy_actor
 from metajax.inner.q.propensity import Propensity, effective_sample_size, propensity
-from metajax.inner.q.q_learning import q_learner
+from metajax.inner.q.q_learning import q_learner, without_target
 from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
+from metajax.inner.rule_inputs import dormancy, layer_places, told_dormancy
 from metajax.inner.rules import (
     check_differentiable,
     clip_by_global_norm,
@@ -61,6 +63,7 @@ __all__ = [
     "MemoryPolicy",
     "MetaQ",
     "Partition",
+    "Pretext",
     "Propensity",
     "QSettings",
     "QState",
@@ -72,6 +75,7 @@ __all__ = [
     "Windows",
     "actor_critic_learner",
     "adapters",
+    "all_classes",
     "as_rule",
     "attended",
     "bayes",
@@ -79,7 +83,9 @@ __all__ = [
     "clip_by_global_norm",
     "conditioned",
     "context_replay",
+    "contrastive",
     "descent",
+    "dormancy",
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
@@ -90,10 +96,12 @@ __all__ = [
     "init_meta_lstm_rule",
     "init_mlp_rule",
     "layer_decay",
+    "layer_places",
     "learned_exploration",
     "log_and_sign",
     "low_rank",
     "lstm_rule",
+    "made",
     "matching",
     "matching_policy",
     "memory_learner",
@@ -116,9 +124,11 @@ __all__ = [
     "scoring_learner",
     "step_sizes",
     "supervised",
+    "told_dormancy",
     "value_learner",
     "visit_hash",
     "windows_of",
     "with_context",
     "without_adapters",
+    "without_target",
 ]

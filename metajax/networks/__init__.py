@@ -1,8 +1,10 @@
 """Flax modules, action distributions, policies and value networks."""
 
+from metajax.networks.activity import unit_activity
 from metajax.networks.comparison import Comparison
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
+from metajax.networks.cosine import CosineHead, unit_rows
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
@@ -27,6 +29,7 @@ __all__ = [
     "Comparison",
     "ContextValues",
     "Convolutions",
+    "CosineHead",
     "Distribution",
     "FullContext",
     "GatedReadout",
@@ -50,5 +53,7 @@ __all__ = [
     "q_network",
     "resize",
     "state_values",
+    "unit_activity",
+    "unit_rows",
     "without_output",
 ]

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.family import Discrete, Spec
+from metajax.networks.activity import unit_activity
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.features import check_network
+from metajax.networks.mlp import MLP
 
 
 class Policy(NamedTuple):
@@ -20,12 +22,15 @@ class Policy(NamedTuple):
       apply: ``(weights, observation [B, O]) -> parameters`` of ``distribution``.
       value: ``(weights, observation [B, O]) -> [B]``; None without a value network.
       distribution: Action distribution.
+      activity: ``(weights, observation [B, O]) ->`` mean absolute outputs ``[F]`` of the units of
+        each layer, at the place of its dict in the weights; None for other torsos than an MLP.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], Any]
     value: Callable[[Any, jax.Array], jax.Array] | None
     distribution: Distribution
+    activity: Callable[[Any, jax.Array], Any] | None = None
 
 
 def _head(size: int, scale: float) -> nn.Dense:
@@ -112,4 +117,15 @@ def policy(
         values: Any = value_head.apply({"params": weights["value"]}, observation)
         return values[..., 0]
 
-    return Policy(init, apply, None if value_head is None else value, distribution)
+    def activity(weights, observation):
+        heads = {"policy": (head, network), "value": (value_head, value_network)}
+
+        def of_network(name, leaves):
+            module, torso = heads[name]
+            return unit_activity(module, torso, leaves, observation)  # pyright: ignore[reportArgumentType]
+
+        return {name: of_network(name, leaves) for name, leaves in weights.items()}
+
+    has_mlps = all(isinstance(one, MLP | None) for one in (network, value_network))
+    of_states = None if value_head is None else value
+    return Policy(init, apply, of_states, distribution, activity if has_mlps else None)

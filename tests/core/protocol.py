@@ -46,6 +46,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
     "meta-gradient-actor-critic": {"learned": LEARNED},
+    "l2o-actor-critic": {
+        "exploration": True,
+        "population_size": 2,
+        "rule_sizes": (3,),
+        "window": 1,
+    },
+    "l2o-dqn": {"estimator": "pes", "rule_sizes": (3,), "window": 1},
     "hand-designed-optimizer": {"inner_steps": 1},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from metajax.algorithms.common.lifetimes import LifetimeOptions
-from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
-from metajax.algorithms.common.torsos import WithTorso
+from metajax.algorithms.actor_critic.base import ActorCriticBased
 from metajax.algorithms.settings.base import MetaGradients, initial, raw, recorded, settings
-from metajax.core.options import Count, Fraction, NonNegative, Positive, check
+from metajax.core.options import Count, Fraction, check
 
 if TYPE_CHECKING:
     import jax
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
+class MetaGradientActorCritic(MetaGradients, ActorCriticBased):
     """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
@@ -42,19 +39,10 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         value_coefficient and entropy_coefficient. Each starts from its option's value; the other
         settings stay at theirs.
       num_tasks: Number of lifetimes N that go on side by side.
-      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, one for the policy
-        and one for the value, used instead of the MLP (Python only).
-      inner_optimizer: Optimiser of the weights.
-      inner_lr: Step size of the weights' optimiser.
-      inner_clip: Largest global norm of a gradient of the weights; "none" for no clipping.
-      discount: Discount per step.
       state_discount: Whether the discount depends on the state that a step leads to: the sigmoid
         of ``discount``'s logit plus a linear function of the observation, which starts at 0. For
         one-hot observations that is a table, shown by the metrics; for others the metrics show
         the discount of each feature alone.
-      gae_lambda: Lambda of the advantages and of the targets of the value.
-      value_coefficient: Weight of half the squared error of the value.
-      entropy_coefficient: Weight of the policy's entropy, in nats.
       reference_lambda: Lambda of the loss that settings are learned for.
     """
 
@@ -65,19 +53,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
 
     learned: tuple[str, ...] = ("discount", "gae_lambda")
     window: Count = 1
-    num_tasks: Count = 16
-    num_streams: Count = 8
-    num_steps: Count = 20
-    lifetime: Count = 64_000
-    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
-    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
-    inner_lr: NonNegative = 1e-3
-    inner_clip: Positive | None = None
-    discount: Fraction = 0.99
     state_discount: bool = False
-    gae_lambda: Fraction = 0.95
-    value_coefficient: NonNegative = 0.5
-    entropy_coefficient: NonNegative = 0.01
     reference_lambda: Fraction = 1.0
 
     def __post_init__(self) -> None:
@@ -95,7 +71,7 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         from metajax import outer
 
         layout = self.layout(whole=True)
-        problem = self.problem(family, self.learner(family, self.settings))
+        problem = self.problem(family, self.learner(family))
         reference = self.settings({})._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda
         )
@@ -104,26 +80,14 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
             layout,
             reference.loss,
             window=self.window,
-            judge=self.learner(family, lambda theta: reference),
+            judge=self.learner(family, settings=lambda theta: reference),
             derivative=self.derivative,
         )
         rule = outer.once(estimator, self.meta_optimizer())
         return self.composed(problem, recorded(rule, self.record))
 
-    def learner(self, family: TaskFamily, now: Callable[[Any], ActorCriticSettings]) -> Learner:
-        """The actor-critic of these options with settings of its own, ``theta -> settings``."""
-        from metajax import inner, networks
-
-        policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
-        return inner.actor_critic_learner(
-            policy,
-            optimizer=inner_optimizer(
-                self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=ADAM_FLOOR
-            ),
-            settings=now,
-            init=lambda key: self.initial(family),
-            start=lambda key, theta: policy.init(key),
-        )
+    def learner(self, family: TaskFamily, **changes: Any) -> Learner:
+        return super().learner(family, **{"init": lambda key: self.initial(family), **changes})
 
     def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
         """Theta at the start: logits, logarithms, and for a discount of the state its weights."""
