@@ -90,6 +90,8 @@ class Spec:
       plane: ``task -> [2]``, the goal of a task in families whose observation starts with a
         position in the plane; plots use it.
       observation_dtype: Dtype of the observations; replay buffers keep it.
+      num_indices: S, if an observation ``[1]`` is the index of one of S states; policies then
+        read it one-hot, and those without a hidden layer are tables.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Spec:
     tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
     observation_dtype: str = "float32"
+    num_indices: int | None = None
 
     def __post_init__(self) -> None:
         # Compiled programs are cached by the spec, and lists and arrays have no hash.
@@ -250,12 +253,18 @@ class DataFamily(NamedTuple):
         that n examples of n / k classes hold k of each.
       finite: Whether a task has few examples, of which one draw repeats none. Support and
         query examples are then drawn together.
+      pool: The classes of all tasks as a single task ``()``, whose examples are drawn at
+        random from all of them. None for a family whose classes belong to one task alone.
+      bayes: ``(support, inputs) -> predictions [n, outputs]`` of the best predictor that knows
+        the distribution of tasks and sees a support set; None where it cannot be computed.
     """
 
     spec: DataSpec
     sample: SampleFn
     draw: DrawFn
     finite: bool = False
+    pool: DataFamily | None = None
+    bayes: Callable[[Examples, jax.Array], jax.Array] | None = None
 
 
 Family = TaskFamily | DataFamily

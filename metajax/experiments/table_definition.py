@@ -115,8 +115,9 @@ class Row(Layer):
       block: heading above this row and those that follow it.
       config: a file of ``configs/`` to start from; the method is trained as the file says.
       untrained: measure the initial weights of ``config`` or ``algorithm``.
-      reference: the exact expectation of the best policy that knows the task, or of the
-        uniform random one, in place of a method.
+      reference: in place of a method the exact expectation of the best policy that knows the
+        task, or of the uniform random one; of labelled examples the score of the best
+        predictor that sees the same support sets, of ``num-streams`` examples.
       tune: one option of an untrained algorithm, and the values to choose from.
       seeds: default to the profile's. A method that is not trained has one seed.
       columns: columns in which the row is measured. Default: all.
@@ -131,7 +132,7 @@ class Row(Layer):
     block: str | None = None
     config: str | None = None
     untrained: bool = False
-    reference: Literal["optimal-policy", "random-policy"] | None = None
+    reference: Literal["optimal-policy", "random-policy", "optimal-predictor"] | None = None
     tune: dict = dataclasses.field(default_factory=dict)
     seeds: Seeds | None = None
     columns: tuple[str, ...] = ("*",)

@@ -10,9 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax import inner, outer
+from metajax.composition import compose
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import DataSpec, Spec
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
+from metajax.data.few_shot import few_shot
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming
@@ -287,6 +291,9 @@ def _reference(cell: Cell) -> np.ndarray:
     exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
     if cell.metric == "learning-curve":
         raise OptionError("reference", "has no learning curve; remove the row")
+    if cell.row.reference == "optimal-predictor":
+        found = _optimal_scores(cell, family)
+        return metrics.reduce(cell.metric, found, threshold=cell.table.threshold)
     # Regret, ratios and successes are of tasks: an expectation over tasks is not enough.
     if exact is not None and cell.metric not in _OF_TASKS:
         per_episode = np.full(1, exact)
@@ -301,6 +308,19 @@ def _reference(cell: Cell) -> np.ndarray:
     returns = np.repeat(per_episode[:, None], number, axis=1)
     known: Any = {"optimum": per_episode, "threshold": cell.table.threshold}
     return metrics.reduce(cell.metric, returns, **known)
+
+
+def _optimal_scores(cell: Cell, family: Any) -> np.ndarray:
+    """Scores of the best predictor of labelled examples, as an evaluation returns them."""
+    number = cell.config.evaluate.num_streams
+    if getattr(family, "bayes", None) is None or number is None:
+        raise OptionError(
+            "reference",
+            "needs labelled examples whose best predictor is known, and evaluate.num-streams",
+        )
+    problem = few_shot(family, inner.bayes(family, number), num_streams=number, num_query=number)
+    algorithm = compose(problem, outer.untrained(problem, Layout.padded(1)))
+    return meta_test(cell.config, algorithm, family, ()).returns
 
 
 def _tuned(cell: Cell) -> Mapping[str, Any]:

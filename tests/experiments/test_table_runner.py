@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 
@@ -12,6 +13,7 @@ import pytest
 import table_toys
 
 from metajax.cli import main
+from metajax.core.options import OptionError
 from metajax.experiments import table_cells, table_runner, tuning
 from metajax.run import checkpoints, loop, records
 from metajax.run.config import digest
@@ -358,6 +360,34 @@ def test_a_method_that_adapts_is_tuned_by_the_metric(project, metric, factor):
     np.testing.assert_allclose(means, factor * np.array([-np.inf, -2.0, 0.24]), rtol=1e-5)
     assert record["tuned"]["value"] == 0.4
     assert record["mean"] == pytest.approx(factor * 0.24)
+
+
+BLOBS = """
+title = "Blobs"
+source = "A paper 2016"
+metric = "after-last-step"
+family = { name = "gaussian-blobs", num-classes = 2, num-features = 1, spread = 1.5 }
+evaluate = { num-tasks = 500, num-streams = 300 }
+
+[[columns]]
+name = "two"
+
+[[rows]]
+name = "optimum"
+label = "optimum"
+reference = "optimal-predictor"
+"""
+
+
+def test_the_best_predictor_of_labelled_examples(project):
+    """With many examples, the expectation of Phi(a |z|) for half the distance a |z| of means."""
+    cells = table_cells.cells(table_toys.read(project, BLOBS), "quick")
+    accuracy = 0.5 + math.atan(1.5 / math.sqrt(2)) / math.pi
+    assert table_runner.measure(cells[0], project)["mean"] == pytest.approx(accuracy, abs=0.03)
+    for change in (("num-streams = 300", "seed = 1"), ('"gaussian-blobs",', '"sinusoid" }#')):
+        cells = table_cells.cells(table_toys.read(project, BLOBS.replace(*change)), "quick")
+        with pytest.raises(OptionError, match="reference: needs labelled examples whose best"):
+            table_runner.measure(cells[0], project)
 
 
 STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
