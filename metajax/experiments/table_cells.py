@@ -58,7 +58,7 @@ class Cell:
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """Everything that the cell's number depends on, as JSON writes it."""
-        kept = self.config.to_dict()
+        kept: dict[str, Any] = self.config.to_dict()
         algorithm, train = kept.pop("algorithm"), kept.pop("train")
         kept |= {"metric": self.metric, "seed": self.seed}
         if self.metric == "success":

@@ -86,7 +86,9 @@ def lstm_rule(
 
     def update(updates, state, params=None):
         gradient, unravel = ravel_pytree(updates)
-        state, by_nominal = (state, None) if nominal is None else state
+        by_nominal: Any = ()
+        if nominal is not None:
+            state, by_nominal = state
         seen = gradient if second_order else jax.lax.stop_gradient(gradient)
         hidden = log_and_sign(seen.astype(layers[0].hidden.dtype))
         memory = []

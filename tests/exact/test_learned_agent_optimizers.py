@@ -268,12 +268,14 @@ def test_truncated_gradient_through_updates_of_an_agent():
         support, query = (
             jax.tree.map(take, chunks) for take in (lambda x: x[:-1], lambda x: x[-1])
         )
-        return jax.lax.stop_gradient(Window(phi, support, query, KEY))
+        return jax.lax.stop_gradient(Window(phi, support, query, adapt))
 
     @jax.jit
     def found(point, item):
         def by(judge, theta):
-            return window_loss(learner, judge, learner.adapt, loss, None, True, theta, item)[0]
+            return window_loss(learner, judge, learner.adapt, loss, None, True, None, theta, item)[
+                0
+            ]
 
         theta = unravel(point)
         return by(fixed, theta), *jax.value_and_grad(functools.partial(by, learner))(theta)

@@ -191,7 +191,7 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class L2OActorCritic(LearnedAgentOptimizer, ActorCriticBased):
+class L2OActorCritic(LearnedAgentOptimizer, ActorCriticBased):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A learned optimiser of actor-critic agents, which is trained by training them (OPEN).
 
     "truncated" descends the loss of actor-critic on each chunk, whose gradient in the weights
@@ -241,7 +241,7 @@ class L2OActorCritic(LearnedAgentOptimizer, ActorCriticBased):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class L2ODQN(LearnedAgentOptimizer, QBased):
+class L2ODQN(LearnedAgentOptimizer, QBased):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A learned optimiser of DQN agents, which is trained by training them.
 
     "truncated" descends the squared error of the values on each chunk against their return up to
