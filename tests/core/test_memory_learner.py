@@ -297,6 +297,7 @@ def test_blocks_and_devices_change_rounding_only(trained, assert_same):
     assert_same(trained[0].theta, blocks.theta, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.further
 def test_blocks_and_devices_change_rounding_only_without_epochs(assert_same):
     options = {"outer": "a2c", "advantages": "episode"}
     (spread, _), (blocks, _) = (
@@ -352,9 +353,9 @@ class _Untidy(_LastInput):
 @pytest.mark.parametrize(
     ("memory", "advantages"),
     [
-        (networks.LSTM(5), "trial"),
+        pytest.param(networks.LSTM(5), "trial", marks=pytest.mark.further),
         (lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)), "trial"),
-        (_LastInput(), "episode"),
+        pytest.param(_LastInput(), "episode", marks=pytest.mark.further),
     ],
 )
 def test_a_memory_of_ones_own_and_a_discount_of_zero(memory, advantages):

@@ -195,6 +195,22 @@ def _state_after(algorithm):
     return jax.eval_shape(algorithm.step, jax.random.key(0), _state(algorithm))[0]
 
 
+SHARDED = ("maml", "dqn")
+
+
+@protocol.every(
+    *SHARDED, further=[one for one in TRAINED if one not in (*SHARDED, *toys.CONTINUING)]
+)
+def test_two_devices_change_rounding_only(name, assert_same):
+    try:
+        one, two = protocol.run(name), protocol.Run(protocol.make(name, devices=2))
+    except metajax.OptionError as error:
+        pytest.skip(str(error))  # too few tasks in a minibatch to share
+    states, history = jax.device_get(two.training)
+    assert_same(one.training[1], history, rtol=1e-3, atol=1e-4)
+    assert_same(one.training[0][2].theta, states[2].theta, rtol=1e-3, atol=1e-4)
+
+
 # --- Trials --------------------------------------------------------------------------------
 
 
