@@ -27,6 +27,7 @@ _NAMES = {
         *("Source", "Trial"),
     ),
     "metajax.data.continuing": ("continuing",),
+    "metajax.data.demonstrated": ("demonstrated",),
     "metajax.data.few_shot": ("few_shot",),
     "metajax.data.fresh": ("fresh",),
     "metajax.data.lifetime": ("lifetime",),
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Trial,
     )
     from metajax.data.continuing import continuing
+    from metajax.data.demonstrated import demonstrated
     from metajax.data.few_shot import few_shot
     from metajax.data.fresh import fresh
     from metajax.data.lifetime import lifetime

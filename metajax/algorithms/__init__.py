@@ -24,6 +24,7 @@ ALGORITHMS = Registry(
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
         "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
+        "cloning": "metajax.algorithms.imitation.cloning:Cloning",
         "dqn": "metajax.algorithms.q.dqn:DQN",
         "epsilon-greedy": "metajax.algorithms.classical.epsilon_greedy:EpsilonGreedy",
         "es-dqn": "metajax.algorithms.settings.es_dqn:ESDQN",
@@ -32,6 +33,9 @@ ALGORITHMS = Registry(
         "fomaml": "metajax.algorithms.gradient.fomaml:FOMAML",
         "gittins": "metajax.algorithms.classical.gittins:Gittins",
         "greedy": "metajax.algorithms.classical.greedy:Greedy",
+        "hand-designed-optimizer": (
+            "metajax.algorithms.optimizers.hand_designed:HandDesignedOptimizer"
+        ),
         "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
@@ -41,6 +45,7 @@ ALGORITHMS = Registry(
         "maml-dqn": "metajax.algorithms.q.maml_dqn:MAMLDQN",
         "maml-plus-plus": "metajax.algorithms.gradient.maml_plus_plus:MAMLPlusPlus",
         "matching": "metajax.algorithms.fewshot.matching:Matching",
+        "matching-imitation": ("metajax.algorithms.imitation.matching_imitation:MatchingImitation"),
         "meta-gradient-actor-critic": (
             "metajax.algorithms.settings.meta_gradient_actor_critic:MetaGradientActorCritic"
         ),
@@ -56,6 +61,9 @@ ALGORITHMS = Registry(
         ),
         "promp": "metajax.algorithms.gradient.promp:ProMP",
         "prototypical": "metajax.algorithms.fewshot.prototypical:Prototypical",
+        "prototypical-imitation": (
+            "metajax.algorithms.imitation.prototypical_imitation:PrototypicalImitation"
+        ),
         "psrl": "metajax.algorithms.classical.psrl:PSRL",
         "random": "metajax.algorithms.classical.random_policy:RandomPolicy",
         "relation": "metajax.algorithms.fewshot.relation:Relation",

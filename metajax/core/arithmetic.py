@@ -51,19 +51,26 @@ class LayerProducts(NamedTuple):
     - ``second_order``: the backward pass through that gradient. Each of its products has two
       factors to pass on to: forward products to weights (W) and inputs (V), weight gradients to
       inputs (V) and output gradients (W), input gradients to weights (V) and output gradients
-      (V): ``2 (2 W + 4 V)``.
+      (V): ``2 (2 W + 4 V)``. A product of the gradient's Hessian with a vector takes as many.
+    - ``head``: the last layer's part of ``forward``.
     """
 
     forward: float
     gradient: float
     second_order: float
+    head: float
 
 
 def layer_products(widths: Sequence[int]) -> LayerProducts:
     """Counts for an MLP of the layer widths ``d_0 .. d_L``, input and output included."""
     products = [a * b for a, b in itertools.pairwise(widths)]
     every, inner = sum(products), sum(products[1:])
-    return LayerProducts(2 * every, 2 * (2 * every + inner), 2 * (2 * every + 4 * inner))
+    return LayerProducts(
+        forward=2 * every,
+        gradient=2 * (2 * every + inner),
+        second_order=2 * (2 * every + 4 * inner),
+        head=2 * products[-1],
+    )
 
 
 def sizes(spec: Spec) -> tuple[int, int]:

@@ -183,6 +183,8 @@ class TaskFamily(NamedTuple):
         "chunk": once a chunk for every stream, so that episodes that end in the same chunk
         restart alike; for resets that cost more than a step.
         "own": by ``step`` alone, for families whose state outlives the end of an episode.
+      oracle: ``(task, state) -> action``, an optimal action of who sees the task; None where it
+        is not known. Demonstrations are made of it.
     """
 
     spec: Spec
@@ -191,6 +193,7 @@ class TaskFamily(NamedTuple):
     step: StepFn
     advance: StepFn
     restarts: Restarts = "own"
+    oracle: Callable[[Tree, Tree], jax.Array] | None = None
 
 
 # --- Supervised families -----------------------------------------------------------------
@@ -247,12 +250,15 @@ class DataFamily(NamedTuple):
         that n examples of n / k classes hold k of each.
       finite: Whether a task has few examples, of which one draw repeats none. Support and
         query examples are then drawn together.
+      bayes: ``(support, inputs) -> predictions [n, outputs]`` of the best predictor that knows
+        the distribution of tasks and sees a support set; None where it cannot be computed.
     """
 
     spec: DataSpec
     sample: SampleFn
     draw: DrawFn
     finite: bool = False
+    bayes: Callable[[Examples, jax.Array], jax.Array] | None = None
 
 
 Family = TaskFamily | DataFamily

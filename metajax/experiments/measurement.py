@@ -11,6 +11,7 @@ suffice.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import runpy
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.algorithms import ALGORITHMS
 from metajax.algorithms.gradient.base import GradientBased
 from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
@@ -33,6 +35,10 @@ from metajax.run.numbers import whole
 from metajax.training import initial_state, train
 
 MISTAKE, OUT_OF_MEMORY = 2, 3
+_SHARED = (
+    *("num_tasks", "num_streams", "num_query", "horizon", "inner_steps", "hidden_sizes"),
+    *("conv_filters", "devices"),
+)
 
 
 def measure(
@@ -151,6 +157,27 @@ def _beside(init: Callable, step: Callable, key: jax.Array, length: int) -> _Pro
     return _Program(run, jax.jit(init)(key), key)
 
 
+def yardstick_of(name: str | None) -> Callable[[Any, Any], tuple[Callable, Callable]] | None:
+    """The yardstick of that name: another algorithm, or a function of a Python file.
+
+    An algorithm gets the sizes of the one that it stands beside: those of ``_SHARED`` that both
+    have.
+    """
+    if name is None:
+        return None
+    if name not in ALGORITHMS:
+        return runpy.run_path(name)["yardstick"]
+
+    def of_algorithm(family, options):
+        cls = ALGORITHMS.get(name)
+        known = {field.name for field in dataclasses.fields(cls)}
+        given = {one: getattr(options, one) for one in _SHARED if hasattr(options, one)}
+        other = cls(**{one: size for one, size in given.items() if one in known}).build(family)
+        return other.init, other.step
+
+    return of_algorithm
+
+
 class _Program:
     """A compiled training, warmed up, that goes on where its last call stopped.
 
@@ -236,9 +263,8 @@ def main(argument: str) -> int:
     os.dup2(2, 1)
     try:
         extensions.load(options.pop("imports"))
-        config, file = from_dict(options.pop("config")), options.pop("yardstick")
-        beside = runpy.run_path(file)["yardstick"] if file else None
-        record = measure(config, yardstick=beside, **options)
+        config, name = from_dict(options.pop("config")), options.pop("yardstick")
+        record = measure(config, yardstick=yardstick_of(name), **options) | {"yardstick": name}
     except OptionError as error:
         print(error, file=sys.stderr)
         return MISTAKE

@@ -15,8 +15,8 @@ def reduce(
     returns: np.ndarray,
     *,
     streams: int = 1,
-    num_episodes: int | None = None,
     optimum: np.ndarray | None = None,
+    threshold: float | None = None,
 ) -> np.ndarray:
     """float64 ``[num_tasks]``; for metrics with many numbers ``returns`` as they are.
 
@@ -26,8 +26,8 @@ def reduce(
         of episodes side by side after each adaptation.
       streams: episodes that an entry of ``returns`` is the mean of: a trial of fresh
         episodes uses up ``streams * X`` of them, and all count.
-      num_episodes: episodes of a trial whose ``returns`` are summed already.
       optimum: ``[num_tasks]``, expected return of an episode of the policy that knows the task.
+      threshold: return of a success.
 
     Raises:
       OptionError: for a metric that needs an optimum where there is none.
@@ -39,13 +39,14 @@ def reduce(
         return returns
     if metric == "after-last-step":
         return returns[:, -1]
+    if metric == "success":
+        return np.asarray(returns[:, -1] >= threshold, np.float64)
     total = streams * returns.sum(axis=1)
     if metric == "total":
         return total
     if optimum is None:
         raise OptionError("metric", f'"{metric}" needs a family whose optimal return is known')
-    number = streams * returns.shape[1] if num_episodes is None else num_episodes
-    best = number * np.asarray(optimum, np.float64)
+    best = streams * returns.shape[1] * np.asarray(optimum, np.float64)
     return best - total if metric == "regret" else total / best
 
 
@@ -53,7 +54,8 @@ def summary(values: np.ndarray) -> dict[str, Any]:
     """Mean, standard error and 95% interval over tasks; one value, an exact one, has no error."""
     mean, error = values.mean(axis=0), np.full(values.shape[1:], np.nan)
     if len(values) > 1:
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        with np.errstate(invalid="ignore"):  # what diverges has no error either
+            error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return with_interval(mean.tolist(), error.tolist())
 
 

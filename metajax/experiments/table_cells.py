@@ -61,6 +61,8 @@ class Cell:
         kept = self.config.to_dict()
         algorithm, train = kept.pop("algorithm"), kept.pop("train")
         kept |= {"metric": self.metric, "seed": self.seed}
+        if self.metric == "success":
+            kept["threshold"] = self.table.threshold
         if self.row.reference:
             return _as_json(kept | {"reference": self.row.reference})
         kept["algorithm"] = algorithm

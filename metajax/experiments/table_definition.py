@@ -57,6 +57,7 @@ Metric = Literal[
     "regret",
     "normalized",
     "after-last-step",
+    "success",
     "error-after-last-step",
     "per-episode",
     "after-steps",
@@ -114,8 +115,9 @@ class Row(Layer):
       block: heading above this row and those that follow it.
       config: a file of ``configs/`` to start from; the method is trained as the file says.
       untrained: measure the initial weights of ``config`` or ``algorithm``.
-      reference: the exact expectation of the best policy that knows the task, or of the
-        uniform random one, in place of a method.
+      reference: in place of a method the exact expectation of the best policy that knows the
+        task, or of the uniform random one; of labelled examples the score of the best
+        predictor that sees the same support sets, of ``num-streams`` examples.
       tune: one option of an untrained algorithm, and the values to choose from.
       seeds: default to the profile's. A method that is not trained has one seed.
       columns: columns in which the row is measured. Default: all.
@@ -130,7 +132,7 @@ class Row(Layer):
     block: str | None = None
     config: str | None = None
     untrained: bool = False
-    reference: Literal["optimal-policy", "random-policy"] | None = None
+    reference: Literal["optimal-policy", "random-policy", "optimal-predictor"] | None = None
     tune: dict = dataclasses.field(default_factory=dict)
     seeds: Seeds | None = None
     columns: tuple[str, ...] = ("*",)
@@ -202,12 +204,13 @@ class Table(Layer):
       source: the paper and table that it follows.
       metric: ``total`` reward of a trial; ``regret`` against the best policy that knows the
         task; ``normalized``, the total as a fraction of that policy's; ``after-last-step``, the
-        score after the last adaptation; ``per-episode`` and ``after-steps``, a number for each
+        score after the last adaptation; ``success``, the fraction of tasks in which that is at
+        least ``threshold``; ``per-episode`` and ``after-steps``, a number for each
         episode of a trial or after 0..K adaptations, in place of columns; ``learning-curve``,
         the numbers of ``learning_curves.Summary``. With ``error-`` before them the metrics after
         steps are minus the score: the squared error of labelled examples.
       points: numbers of adaptations that are shown of a metric after steps. Default: all.
-      threshold: return of a learning curve to which steps are counted.
+      threshold: return of a learning curve to which steps are counted, or of a ``success``.
       baseline: row whose steps are the unit of the other rows' steps.
       name, directory: those of its file.
     """
@@ -230,8 +233,10 @@ class Table(Layer):
         super().__post_init__()
         counts = self.metric == "learning-curve"
         given = "none" if self.threshold is None else self.threshold
-        allowed = "a return for a learning-curve, none for the other metrics"
-        check((self.threshold is not None) == counts, "threshold", given, allowed)
+        metrics = {self.metric, *(one.metric for one in self.columns)}
+        allowed = "a return for learning-curve and success, none for the other metrics"
+        has_use = bool(metrics & {"learning-curve", "success"})
+        check((self.threshold is not None) == has_use, "threshold", given, allowed)
         check(counts or self.baseline is None, "baseline", self.baseline, "only of learning-curve")
         allowed = "only of after-steps and error-after-steps"
         check(not self.points or self.metric in AFTER_STEPS, "points", self.points, allowed)

@@ -10,9 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax import inner, outer
+from metajax.composition import compose
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import DataSpec, Spec
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
+from metajax.data.few_shot import few_shot
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming
@@ -30,6 +34,7 @@ _SEPARATE = 0x5E9A
 _SCHEDULE_POINTS = 100
 # Metrics that compare with the best policy that knows the task.
 _AGAINST_OPTIMUM = ("regret", "normalized")
+_OF_TASKS = (*_AGAINST_OPTIMUM, "success")
 
 Progress = Callable[[str], None]
 
@@ -214,8 +219,6 @@ def _check_metric(cell: Cell, algorithm: MetaAlgorithm, spec: Spec | DataSpec) -
     if max(cell.table.points, default=0) > last:
         problem = f"{max(cell.table.points)} is not possible"
         raise OptionError("points", f"{problem}; allowed: at most num-adaptations, {last}")
-    if cell.row.tune and axis != "episodes":
-        raise OptionError("tune", "only methods whose trials are continuing can be tuned")
 
 
 def _check_finetune(cell: Cell, algorithm: MetaAlgorithm) -> None:
@@ -237,18 +240,29 @@ def _measured(cell: Cell, theta: Any) -> dict[str, Any]:
         untrained = cell.config.build()[0]
         theta = untrained.deploy(initial_state(untrained, loop.run_key(cell.config)))
     algorithm, held_out = cell.measured.build()
-    evaluation, streams = meta_test(cell.measured, algorithm, held_out, theta), 1
-    if evaluation.axis == "adaptations":  # episodes side by side before each of them
-        trained = getattr(cell.measured.algorithm.options, "num_streams", 1)
-        streams = cell.config.evaluate.num_streams or trained
+    evaluation = meta_test(cell.measured, algorithm, held_out, theta)
+    streams = _streams(cell, cell.measured.algorithm.options, evaluation.axis)
     optimum = _optimum(cell, held_out, evaluation_key(cell.config))
-    values = metrics.reduce(cell.metric, evaluation.returns, streams=streams, optimum=optimum)
+    values = metrics.reduce(
+        cell.metric,
+        evaluation.returns,
+        streams=streams,
+        optimum=optimum,
+        threshold=cell.table.threshold,
+    )
     measured = metrics.summary(values)
     if (adapted := _adapted_weights(algorithm)) is not None:
         measured["adapted_weights"] = adapted
     if cell.metric == "learning-curve":
         measured |= {"steps": evaluation.positions.tolist(), "returns": values.round(3).tolist()}
     return measured
+
+
+def _streams(cell: Cell, options: Any, axis: str) -> int:
+    """Episodes side by side before each adaptation, of which a return is the mean."""
+    if axis != "adaptations":
+        return 1
+    return cell.config.evaluate.num_streams or getattr(options, "num_streams", 1)
 
 
 def _adapted_weights(algorithm: MetaAlgorithm) -> int | None:
@@ -277,8 +291,11 @@ def _reference(cell: Cell) -> np.ndarray:
     exact, per_episode = getattr(spec, "oracle_return" if optimal else "random_return", None), None
     if cell.metric == "learning-curve":
         raise OptionError("reference", "has no learning curve; remove the row")
-    # Regret and ratios are of tasks, an expectation over tasks is not enough for them.
-    if exact is not None and cell.metric not in _AGAINST_OPTIMUM:
+    if cell.row.reference == "optimal-predictor":
+        found = _optimal_scores(cell, family)
+        return metrics.reduce(cell.metric, found, threshold=cell.table.threshold)
+    # Regret, ratios and successes are of tasks: an expectation over tasks is not enough.
+    if exact is not None and cell.metric not in _OF_TASKS:
         per_episode = np.full(1, exact)
     elif optimal:
         per_episode = optimal_returns(evaluation_key(cell.config), family, chosen.num_tasks)
@@ -289,22 +306,36 @@ def _reference(cell: Cell) -> np.ndarray:
     if cell.metric in AFTER_STEPS:
         number = (chosen.num_adaptations or 0) + 1
     returns = np.repeat(per_episode[:, None], number, axis=1)
-    return metrics.reduce(cell.metric, returns, optimum=per_episode)
+    known: Any = {"optimum": per_episode, "threshold": cell.table.threshold}
+    return metrics.reduce(cell.metric, returns, **known)
+
+
+def _optimal_scores(cell: Cell, family: Any) -> np.ndarray:
+    """Scores of the best predictor of labelled examples, as an evaluation returns them."""
+    number = cell.config.evaluate.num_streams
+    if getattr(family, "bayes", None) is None or number is None:
+        raise OptionError(
+            "reference",
+            "needs labelled examples whose best predictor is known, and evaluate.num-streams",
+        )
+    problem = few_shot(family, inner.bayes(family, number), num_streams=number, num_query=number)
+    algorithm = compose(problem, outer.untrained(problem, Layout.padded(1)))
+    return meta_test(cell.config, algorithm, family, ()).returns
 
 
 def _tuned(cell: Cell) -> Mapping[str, Any]:
     """The whole grid on the evaluation trials and on separate ones, and what is chosen."""
     ((option, values),) = cell.row.tune.items()
-    held_out = cell.config.held_out.options.build()
-    totals = tuning.grid_totals(cell.config, option, values)
+    algorithm, held_out = cell.config.build()
+    returns_of_values = tuning.grid_returns(cell.config, option, values)
 
     def grid(key):
         optimum, found = _optimum(cell, held_out, key), []
-        for value, total in zip(values, totals(key), strict=True):
+        for value, returns in zip(values, returns_of_values(key), strict=True):
             options = tuning.options_with(cell.config, option, value)
-            number = getattr(options, "num_episodes", None) or held_out.spec.episodes_per_trial
-            how = {"num_episodes": number, "optimum": optimum}
-            found.append(metrics.summary(metrics.reduce(cell.metric, total[:, None], **how)))
+            streams = _streams(cell, options, algorithm.axis)
+            reduced = metrics.reduce(cell.metric, returns, streams=streams, optimum=optimum)
+            found.append(metrics.summary(reduced))
         return {name: [one[name] for one in found] for name in ("mean", "standard_error")}
 
     key = evaluation_key(cell.config)

@@ -16,7 +16,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from metajax.core.options import OptionError
+from metajax.algorithms import ALGORITHMS
+from metajax.core.options import OptionError, suggest
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
 from metajax.run import extensions, machine, records, tables
@@ -203,7 +204,15 @@ def _settings(options: argparse.Namespace) -> list[Config]:
     if options.sweep:
         numbers = sorted({*numbers, *(size for size in SWEEP if size > min(numbers))})
     sizes = (f"algorithm.num-tasks={number}" for number in numbers)
-    return [configs.from_dict(sections, [*changes, size]) for size in sizes]
+    found, name = (
+        [configs.from_dict(sections, [*changes, size]) for size in sizes],
+        options.yardstick,
+    )
+    if not (name is None or name in ALGORITHMS or pathlib.Path(name).is_file()):
+        known = ALGORITHMS.names()
+        allowed = f"{suggest(name, known)}allowed: a Python file, or one of {', '.join(known)}"
+        raise OptionError("--yardstick", f'"{name}" is neither a file nor an algorithm; {allowed}')
+    return found
 
 
 def _check_writable(options: argparse.Namespace) -> None:

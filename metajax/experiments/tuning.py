@@ -20,8 +20,10 @@ def options_with(config: Config, option: str, value: Any) -> Any:
     return dataclasses.replace(config.algorithm.options, **{option.replace("-", "_"): value})
 
 
-def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[[Any], np.ndarray]:
-    """``key -> [num_values, num_tasks]``, total rewards of an untrained algorithm.
+def grid_returns(
+    config: Config, option: str, values: Sequence[Any]
+) -> Callable[[Any], Sequence[np.ndarray]]:
+    """``key ->`` returns ``[num_tasks, X]`` of an untrained algorithm with each of the values.
 
     All values of the option at once where it may be traced, else one after another. Every value
     meets the same tasks with the same randomness, those of ``evaluate(algorithm, key, ...)``.
@@ -46,7 +48,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
             evaluate(one, key, theta, held_out, num_tasks=num_tasks, **sizes)
             for one, theta in map(build, typed)
         )
-        return np.stack([one.returns.sum(axis=1) for one in of_values])
+        return [one.returns for one in of_values]
 
     if any(isinstance(value, str | bool | None | tuple) for value in typed):
         return one_by_one
@@ -57,7 +59,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
 
         def of_value(value):
             one, theta = build(value)
-            return one.adapt(key_trial, theta, task, family=held_out, **sizes).returns.sum()
+            return one.adapt(key_trial, theta, task, family=held_out, **sizes).returns
 
         return jax.vmap(of_value)(grid)
 
@@ -70,7 +72,7 @@ def grid_totals(config: Config, option: str, values: Sequence[Any]) -> Callable[
         jax.eval_shape(at_once, grid, jax.random.key(0))
     except (TypeError, OptionError):  # shapes, branches or tables depend on the option
         return one_by_one
-    return lambda key: np.asarray(at_once(grid, key)).T
+    return lambda key: list(np.swapaxes(np.asarray(at_once(grid, key)), 0, 1))
 
 
 def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
@@ -90,7 +92,8 @@ def selected(record: Mapping[str, Any], better: str) -> Mapping[str, Any]:
 
     def best(trials):
         means = np.asarray(tuned[trials]["mean"], np.float64)
-        index = int(np.argmax(means if better == "higher" else -means))
+        signed = means if better == "higher" else -means
+        index = int(np.argmax(np.where(np.isfinite(means), signed, -np.inf)))  # others diverge
         numbers = (tuned["on_evaluation"][name][index] for name in ("mean", "standard_error"))
         return tuned["values"][index], with_interval(*numbers)
 

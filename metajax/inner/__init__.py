@@ -1,6 +1,7 @@
 """Learners: what adapts inside one task."""
 
 from metajax.inner.actor_critic import ActorCriticSettings, actor_critic_learner
+from metajax.inner.bayes import bayes
 from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
@@ -12,6 +13,14 @@ from metajax.inner.fine_tuning import (
     low_rank,
     scale_by_layer,
     without_adapters,
+)
+from metajax.inner.imitation import (
+    Steps,
+    attended,
+    conditioned,
+    matching_policy,
+    num_action_features,
+    pooled_policy,
 )
 from metajax.inner.implicit import implicit
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
@@ -58,13 +67,17 @@ __all__ = [
     "QUpdate",
     "Rule",
     "ScoringRule",
+    "Steps",
     "SupportSet",
     "Windows",
     "actor_critic_learner",
     "adapters",
     "as_rule",
+    "attended",
+    "bayes",
     "check_differentiable",
     "clip_by_global_norm",
+    "conditioned",
     "context_replay",
     "descent",
     "drawn_experience",
@@ -82,14 +95,17 @@ __all__ = [
     "low_rank",
     "lstm_rule",
     "matching",
+    "matching_policy",
     "memory_learner",
     "meta_lstm_rule",
     "meta_q_learner",
     "mlp_rule",
+    "num_action_features",
     "off_policy_actor",
     "part",
     "policy_actor",
     "policy_outputs",
+    "pooled_policy",
     "propensity",
     "prototypes",
     "proximal",

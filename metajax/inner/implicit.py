@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 
 from metajax.core.family import Tree
+from metajax.core.linear_solve import conjugate_gradients
 from metajax.core.types import AdaptFn
 
 
@@ -39,9 +40,7 @@ def implicit(
     def backward(kept, cotangent):
         theta, fast, data = kept
         _, product = jax.linearize(lambda fast: slope(theta, fast, data), fast)
-        solution, _ = jax.scipy.sparse.linalg.cg(
-            product, cotangent.fast, tol=0.0, maxiter=cg_iterations
-        )
+        solution = conjugate_gradients(product, cotangent.fast, cg_iterations)
         _, in_theta = jax.vjp(lambda theta: slope(theta, fast, data), theta)
         (gradient,) = in_theta(solution)
         return None, jax.tree.map(lambda leaf: -leaf, gradient), None, None

@@ -104,18 +104,22 @@ def matching(
     return Learner(init, begin, adapt, predict, singly=False)
 
 
-def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Learner:
+def relations(
+    spec: DataSpec, embedding: Predictor, relation: nn.Module, *, logits: bool = False
+) -> Learner:
     """A learner that scores each pair of a class and a query with a learned network.
 
-    ``scores = sigmoid(relation([mean embedding of the class, embedding(x)]))``
+    ``scores = sigmoid(relation(mean embeddings of the classes, embedding(x)))``
 
     Theta has the weights of both networks as "embedding" and "relation". The fast state is
-    the means, ``[classes, F]``; before adaptation they are 0.
+    the means, ``[classes, ...]``; before adaptation they are 0.
 
     Args:
       spec: Description of a family with classes.
-      embedding: The network from inputs ``[n, ...]`` to ``[n, F]``.
-      relation: The network from pairs ``[m, 2 F]`` to ``[m, 1]``.
+      embedding: The network from inputs ``[n, ...]`` to embeddings ``[n, ...]`` of any shape.
+      relation: Flax module from embeddings ``[classes, ...]`` and ``[q, ...]`` to numbers
+        ``[q, classes]``, such as ``metajax.networks.Comparison``.
+      logits: Predict these numbers themselves, without the sigmoid.
 
     Source: Sung et al. (2018), "Learning to compare: relation network for few-shot learning",
     section 3.2. Deviation: the mean of a class, which has one scale for any number of shots,
@@ -124,7 +128,10 @@ def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Lear
 
     def init(key):
         key_embedding, key_relation = jax.random.split(key)
-        return {"embedding": embedding.init(key_embedding), "relation": relation.init(key_relation)}
+        weights: dict[str, Tree] = {"embedding": embedding.init(key_embedding)}
+        one = jnp.zeros((1, *_features(spec, embedding, weights["embedding"])))
+        weights["relation"] = relation.init(key_relation, one, one)["params"]
+        return weights
 
     def begin(key, theta):
         del key
@@ -137,16 +144,15 @@ def relations(spec: DataSpec, embedding: Predictor, relation: Predictor) -> Lear
 
     def predict(theta, phi, data):
         query = embedding.apply(theta["embedding"], data.inputs)
-        shape = (query.shape[0], *phi.shape)
-        pairs = jnp.broadcast_to(phi, shape), jnp.broadcast_to(query[:, None], shape)
-        rows = jnp.concatenate(pairs, axis=-1).reshape(-1, 2 * phi.shape[1])
-        return jax.nn.sigmoid(relation.apply(theta["relation"], rows).reshape(shape[:2]))
+        scores: Any = relation.apply({"params": theta["relation"]}, phi, query)
+        return scores if logits else jax.nn.sigmoid(scores)
 
+    jax.eval_shape(init, jax.random.key(0))  # embeddings that cannot be compared are an error here
     return Learner(init, begin, adapt, predict, singly=False)
 
 
 def _features(spec: DataSpec, embedding: Predictor, weights: Tree) -> tuple[int, ...]:
-    """Shape ``(F,)`` of one embedding."""
+    """Shape of one embedding."""
     one = jnp.zeros((1, *spec.input_shape))
     return jax.eval_shape(embedding.apply, weights, one).shape[1:]
 
@@ -157,9 +163,10 @@ def _members(spec: DataSpec, targets: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def _means(members: jax.Array, embedded: jax.Array) -> jax.Array:
-    """Mean embedding of each class, ``[classes, F]``; 0 for classes without an example."""
-    counts = jnp.sum(members, axis=0)[:, None]
-    return members.T @ embedded / jnp.maximum(counts, 1)
+    """Mean embedding of each class, ``[classes, ...]``; 0 for classes without an example."""
+    sums = members.T @ embedded.reshape(len(embedded), -1)
+    means = sums / jnp.maximum(jnp.sum(members, axis=0), 1)[:, None]
+    return means.reshape(-1, *embedded.shape[1:])
 
 
 def _unit(rows: jax.Array) -> jax.Array:

@@ -33,6 +33,11 @@ def ratio_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
     return likelihood_ratio_surrogate(outputs.log_prob, chunk.log_prob, chunk.advantage, chunk.mask)
 
 
+def cloning_loss(outputs: Outputs, chunk: Chunk) -> jax.Array:
+    """Mean of minus the log-probability of the chunk's actions, nats: behaviour cloning."""
+    return -masked_mean(outputs.log_prob, chunk.mask)
+
+
 def clipped_loss(clip: float | jax.Array) -> Loss:
     """``clipped_surrogate`` of the chunk's actions (PPO), for several passes over trials."""
 

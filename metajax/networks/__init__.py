@@ -1,5 +1,6 @@
 """Flax modules, action distributions, policies and value networks."""
 
+from metajax.networks.comparison import Comparison
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
@@ -10,7 +11,7 @@ from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.over_steps import over_steps
 from metajax.networks.policy import Policy, policy
-from metajax.networks.predictor import Predictor, predictor
+from metajax.networks.predictor import Predictor, predictor, without_output
 from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
 from metajax.networks.snail import SNAIL
@@ -23,6 +24,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "SNAIL",
+    "Comparison",
     "ContextValues",
     "Convolutions",
     "Distribution",
@@ -48,4 +50,5 @@ __all__ = [
     "q_network",
     "resize",
     "state_values",
+    "without_output",
 ]

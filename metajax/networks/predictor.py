@@ -51,7 +51,11 @@ def predictor(
     """
     check_network(network, spec)
     size = spec.num_outputs if num_outputs is None else num_outputs
-    module = _Output(network, size, bias)
+    return without_output(spec, _Output(network, size, bias))
+
+
+def without_output(spec: DataSpec, module: nn.Module) -> Predictor:
+    """A predictor of a module alone, from inputs ``[n, ...]`` to whatever it gives."""
 
     def init(key):
         return {"predictor": module.init(key, jnp.zeros((1, *spec.input_shape)))["params"]}

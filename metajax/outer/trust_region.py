@@ -9,6 +9,7 @@ import optax
 from metajax.core.algorithm import Objective, Outer
 from metajax.core.family import Tree
 from metajax.core.layout import Layout, total_of
+from metajax.core.linear_solve import conjugate_gradients
 from metajax.core.options import OptionError
 from metajax.outer.epochs import collect_trials
 
@@ -92,9 +93,7 @@ def trust_region(
             curved = fisher_product((theta, direction), fisher_items)
             return jax.tree.map(lambda f, d: f + damping * d, curved, direction)
 
-        direction, _ = jax.scipy.sparse.linalg.cg(
-            product, gradients, tol=0.0, maxiter=cg_iterations
-        )
+        direction = conjugate_gradients(product, gradients, cg_iterations)
         curvature = optax.tree.vdot(direction, product(direction))
         length = jnp.sqrt(2 * max_divergence / jnp.maximum(curvature, 1e-12))
         step = jax.tree.map(lambda leaf: -length * leaf, direction)

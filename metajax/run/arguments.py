@@ -66,6 +66,8 @@ examples:
   metajax bench --num-tasks 40 --streams 20 --horizon 100
   metajax bench --sweep --json --plot throughput.png
   metajax bench --set outer=trpo --set fisher-tasks=8
+  metajax bench --algorithm cavia --yardstick maml
+  metajax bench --algorithm cavia --yardstick maml
 
 A line of --json has env_steps_per_second (median over the repeats, with _min and _max),
 compile_seconds, fraction_of_matmul_ceiling (necessary arithmetic over the rate of matrix
@@ -197,8 +199,11 @@ def _bench(one: Parser) -> None:
     text = "devices to shard tasks over; default: all, on a CPU one host device per core"
     add("--devices", metavar="D", type=_count, help=text)
     add("--seed", type=int, default=0, help="default: %(default)s")
-    text = "Python file with yardstick(family, options) -> (init, step), timed in turns"
-    add("--yardstick", metavar="FILE", help=text)
+    text = (
+        "timed in turns with it: another algorithm of the same sizes, or a Python file with "
+        "yardstick(family, options) -> (init, step)"
+    )
+    add("--yardstick", metavar="NAME", help=text)
     add("--json", action="store_true", help="print one JSON object per line")
     add("--output", metavar="PATH", help="file to append the records to")
     add("--plot", metavar="PATH", help="picture of speed and memory over the number of tasks")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
+import optax
+
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import Family
+from metajax.core.options import OptionError
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
@@ -28,6 +31,24 @@ class LoadedRun(NamedTuple):
     state: MetaState
     iteration: int
     config: Config
+
+    @property
+    def optimizer(self) -> optax.GradientTransformationExtraArgs:
+        """The trained optimiser, an optax transformation for parameters of any shapes.
+
+        That of ``lstm-meta-learner`` needs the loss: ``update(gradients, state, params,
+        value=loss)``. The others ignore it.
+
+        Raises:
+          OptionError: For a run of an algorithm that is no optimiser.
+        """
+        make = getattr(self.config.algorithm.options, "optimizer_of", None)
+        if make is None:
+            name = self.config.algorithm.name
+            problem = f'"{name}" is no optimiser; allowed: runs of learned optimisers, such as'
+            raise OptionError("algorithm", f'{problem} "lstm-optimizer"')
+        theta = self.algorithm.deploy(self.state)
+        return optax.with_extra_args_support(make(theta))
 
 
 def load_run(path: str | pathlib.Path, checkpoint: int | None = None) -> LoadedRun:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
-from metajax.core.options import OptionError
+from metajax.core.options import OptionError, kebab
 from metajax.run import checkpoints, numbers
 from metajax.run.config import LAYOUT, Config
 from metajax.run.directory import RunDirectory
@@ -117,8 +117,8 @@ def check_sizes(algorithm: MetaAlgorithm) -> None:
     try:
         key = jax.eval_shape(lambda: jax.random.key(0))
         jax.eval_shape(algorithm.step, key, jax.eval_shape(algorithm.init, key))
-    except OptionError:
-        raise
+    except OptionError as error:
+        raise OptionError(f"algorithm.{kebab(error.field)}", error.problem) from None
     except (ValueError, OverflowError) as error:
         first = str(error).strip().splitlines()[0]
         raise OptionError("algorithm", f"these sizes do not work together: {first}") from error

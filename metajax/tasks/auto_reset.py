@@ -56,6 +56,7 @@ def with_auto_reset(
     advance: Callable[[Key, Tree, Tree, jax.Array], tuple[Tree, TimeStep]],
     *,
     restarts: Restarts = "step",
+    oracle: Callable[[Tree, Tree], jax.Array] | None = None,
 ) -> TaskFamily:
     """A ``TaskFamily`` with a ``step`` that starts the next episode of the same task.
 
@@ -72,6 +73,7 @@ def with_auto_reset(
         any reset. State and timestep must keep the shapes and dtypes that ``reset`` returns.
       restarts: When lifetimes and continuing trials draw the first state of the next episode;
         see ``TaskFamily``.
+      oracle: ``(task, state) -> action``, optimal for who sees the task.
 
     Returns:
       The family. ``step`` splits its key in two and passes the first half to ``advance``.
@@ -83,4 +85,4 @@ def with_auto_reset(
         first_state, first = reset(key_reset, task)
         return or_restart(state, timestep, first_state, first)
 
-    return TaskFamily(spec, sample, reset, step, advance, restarts)
+    return TaskFamily(spec, sample, reset, step, advance, restarts, oracle)

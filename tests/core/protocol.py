@@ -46,10 +46,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "joint-dqn": {"adaptations": 2, "training_buffer_size": 40},
     "meta-gradient-dqn": {"window": 1},
     "meta-gradient-actor-critic": {"learned": LEARNED},
+    "hand-designed-optimizer": {"inner_steps": 1},
     "lstm-optimizer": {"inner_steps": 4, "window": 1, "lstm_size": 2},
     "mlp-optimizer": {"inner_steps": 4, "window": 1, "rule_sizes": (3,), "estimator": "pes"},
     "prototypical": {"embedding_size": 3, "hidden_sizes": (4,)},
     "matching": {"embedding_size": 3, "hidden_sizes": (4,), "context_steps": 1},
+    "matching-imitation": {"embedding_size": 3, "head_sizes": (4,), "slip": 0.2},
+    "prototypical-imitation": {"embedding_size": 3, "head_sizes": (4,), "query": "oracle"},
+    "cloning": {"updates_per_step": 3},
     "relation": {"embedding_size": 3, "hidden_sizes": (4,), "relation_sizes": (4,)},
 }
 FAMILIES = {"arms": toys.arms, "sinusoid": functools.partial(metajax.tasks.make, "sinusoid")}

@@ -88,3 +88,29 @@ def test_convolutions_that_do_not_fit_are_named(name, family, filters, words):
         metajax.make(name, metajax.tasks.make(family), conv_filters=filters)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"relation_filters": (2,)}, "relation_filters: (2,) is not possible; allowed: none with"),
+        (
+            {"relation_filters": (2,) * 4, "conv_filters": (3,) * 2},
+            "relation_filters: 4 blocks do not fit inputs of shape (7, 7, 3)",
+        ),
+    ],
+)
+def test_comparisons_of_maps_that_do_not_fit_are_named(options, words):
+    with pytest.raises(metajax.OptionError) as error:
+        metajax.make("relation", metajax.tasks.make("glyphs"), **options)
+    assert words in str(error.value)
+
+
+def test_relation_networks_compare_maps_of_images():
+    """Three blocks, of which two pool, then two that compare, and 8 units."""
+    options = {"conv_filters": (3, 2, 4), "relation_filters": (5, 6), "relation_sizes": (8,)}
+    algorithm = metajax.make("relation", metajax.tasks.make("glyphs", size=16), **options)
+    theta = jax.eval_shape(algorithm.init, jax.random.key(0)).theta
+    kernels = [leaf.shape for leaf in jax.tree.leaves(theta) if leaf.ndim > 1]
+    found = [(3, 3, 1, 3), (3, 3, 3, 2), (3, 3, 2, 4), (3, 3, 8, 5), (3, 3, 5, 6), (6, 8), (8, 1)]
+    assert sorted(kernels) == sorted(found)

@@ -22,6 +22,8 @@ def _kind(name: str) -> str:
         return "fresh"
     if getattr(options, "labelled", False):
         return "few-shot"
+    if "slip" in option_names(options):
+        return "demonstrated"
     return "lifetime" if "lifetime" in option_names(options) else "continuing"
 
 
@@ -103,7 +105,10 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
         key_goal, key_lifetime = jax.random.split(key)
         return Walk(jax.random.normal(key_goal), jax.random.randint(key_lifetime, (), 2, 4))
 
-    return with_auto_reset(spec, sample, reset, advance)
+    def oracle(task, state):
+        return jnp.clip(task.goal - state[0], -1, 1)[None]
+
+    return with_auto_reset(spec, sample, reset, advance, oracle=oracle)
 
 
 def make(name: str, family: TaskFamily, **options) -> MetaAlgorithm:

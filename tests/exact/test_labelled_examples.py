@@ -14,6 +14,7 @@ from vectors import raveled
 
 import metajax
 from metajax import inner, networks
+from metajax.algorithms.optimizers.hand_designed import HandDesignedOptimizer
 from metajax.algorithms.optimizers.lstm_optimizer import LSTMOptimizer
 
 SIZES = {"num_tasks": 2, "optimizer": "sgd", "learning_rate": 1.0, "devices": 1}
@@ -227,6 +228,39 @@ def test_steps_of_an_mlp_rule_by_hand():
 def test_the_window_is_shorter_than_an_optimization():
     with pytest.raises(metajax.OptionError, match=r"window: 8 is not possible; allowed: fewer"):
         LSTMOptimizer(inner_steps=8, window=8)
+
+
+def test_steps_of_hand_designed_optimizers_by_hand():
+    """Two steps of each."""
+    rng = np.random.default_rng(0)
+    (first, second), rate, decay = rng.normal(size=(2, 3)), 0.1, 0.8
+    # By the formulas of Tieleman and Hinton (2012) and of Kingma and Ba (2015).
+    squares = 0.1 * first**2, 0.09 * first**2 + 0.1 * second**2
+    mean = (0.09 * first + 0.1 * second) / (1 - 0.9**2)
+    variance = (0.000999 * first**2 + 0.001 * second**2) / (1 - 0.999**2)
+    expected = {
+        "sgd": (first, second),
+        "momentum": (first, decay * first + second),
+        "nag": ((1 + decay) * first, second + decay * (decay * first + second)),
+        "rmsprop": (first / np.sqrt(squares[0]), second / np.sqrt(squares[1])),
+        "adam": (np.sign(first), mean / np.sqrt(variance)),
+    }
+
+    @jax.jit
+    def run(theta, gradients):
+        found = {}
+        for name in expected:
+            options = HandDesignedOptimizer(inner_optimizer=name, momentum=decay)
+            tx, found[name] = options.optimizer_of(theta), []
+            state = tx.init(gradients[0])
+            for gradient in gradients:
+                step, state = tx.update(gradient, state)
+                found[name].append(step)
+        return found
+
+    found = jax.device_get(run({"inner_lr": rate}, (first, second)))
+    for name, steps in expected.items():
+        np.testing.assert_allclose(found[name], -rate * np.array(steps), rtol=1e-5, err_msg=name)
 
 
 # --- The LSTM whose cell state are the weights --------------------------------------------

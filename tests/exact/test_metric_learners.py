@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import metajax
@@ -125,18 +125,51 @@ def test_full_context_embeddings_by_hand():
 # --- Relation networks -------------------------------------------------------------------
 
 
+class Linear(nn.Module):
+    """The numbers 0.1 a - 0.2 b + 0.3 c + 0.4 d - 0.5 of a class (a, b) and a query (c, d)."""
+
+    @nn.compact
+    def __call__(self, classes, queries):
+        weights = self.param("weights", lambda key: np.array([0.1, -0.2, 0.3, 0.4]))
+        return classes @ weights[:2] + (queries @ weights[2:])[:, None] - 0.5
+
+
 def test_relation_scores_and_their_error_by_hand():
-    """The relation is linear: 0.1 a - 0.2 b + 0.3 c + 0.4 d - 0.5."""
-    linear = networks.Predictor(
-        lambda key: jnp.zeros(4), lambda weights, pairs: (pairs @ weights - 0.5)[:, None]
-    )
-    learner = inner.relations(SPEC, DOUBLE, linear)
-    theta = {"embedding": 2.0, "relation": np.array([0.1, -0.2, 0.3, 0.4])}
+    learner = inner.relations(SPEC, DOUBLE, Linear())
+    theta = jax.jit(learner.init)(KEY)
     (phi, _), (means, scores) = _run(learner, theta)
     np.testing.assert_array_equal(phi, np.zeros((3, 2)))
     np.testing.assert_array_equal(means, [[2, 0], [4, 2], [0, 0]])
     # Classes give 0.2, 0 and 0, queries 0.6 and 2.8.
-    expected = _sigmoid(np.array([[0.3, 0.1, 0.1], [2.5, 2.3, 2.3]]))
-    np.testing.assert_allclose(scores, expected)
-    error = np.mean((expected - np.eye(3)[QUERY.targets]) ** 2)
+    numbers = np.array([[0.3, 0.1, 0.1], [2.5, 2.3, 2.3]])
+    np.testing.assert_allclose(scores, _sigmoid(numbers))
+    error = np.mean((_sigmoid(numbers) - np.eye(3)[QUERY.targets]) ** 2)
     np.testing.assert_allclose(jax.jit(losses.one_hot_error)(scores, QUERY), error)
+    _, (_, logits) = _run(inner.relations(SPEC, DOUBLE, Linear(), logits=True), theta)
+    np.testing.assert_allclose(logits, numbers)
+
+
+def test_feature_maps_are_compared_by_the_convolution_of_both():
+    """One block: the convolution of maps that are joined along their channels."""
+    classes, queries = (
+        np.random.default_rng(seed).normal(size=(number, 5, 4, 2))
+        for seed, number in enumerate((3, 2))
+    )
+    module = networks.Comparison((3,), ())
+
+    @jax.jit
+    def run(key):
+        params: Any = module.init(key, classes, queries)["params"]
+        pairs = [np.concatenate([one, query], axis=-1) for query in queries for one in classes]
+        joined: Any = np.stack(pairs)
+        hidden = jax.lax.conv_general_dilated(
+            joined, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return params, hidden, module.apply({"params": params}, classes, queries)
+
+    params, hidden, scores = jax.device_get(run(KEY))
+    mean, variance = (f(hidden, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    hidden = np.maximum((hidden - mean) / np.sqrt(variance + 1e-6), 0)
+    pooled = hidden[:, :4].reshape(6, 2, 2, 2, 2, 3).max(axis=(2, 4)).reshape(6, -1)
+    expected = (pooled @ params["Dense_0"]["kernel"]).reshape(2, 3)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)

@@ -26,17 +26,12 @@ OPTIMUM = np.array([2.0, 5.0])
         ("error-after-steps", 5, -RETURNS),
         ("after-last-step", 5, [2, 5]),
         ("error-after-last-step", 5, [-2, -5]),
+        ("success", 5, [0, 1]),
     ],
 )
 def test_metrics(metric, streams, expected):
-    reduced = metrics.reduce(metric, RETURNS, streams=streams, optimum=OPTIMUM)
+    reduced = metrics.reduce(metric, RETURNS, streams=streams, optimum=OPTIMUM, threshold=3)
     np.testing.assert_allclose(reduced, expected)
-
-
-def test_sums_know_how_many_episodes_they_are_of():
-    sums = RETURNS.sum(axis=1, keepdims=True)
-    reduced = metrics.reduce("regret", sums, num_episodes=2, optimum=OPTIMUM)
-    np.testing.assert_allclose(reduced, [1, 2])
 
 
 def test_a_missing_optimum_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 
@@ -12,6 +13,7 @@ import pytest
 import table_toys
 
 from metajax.cli import main
+from metajax.core.options import OptionError
 from metajax.experiments import table_cells, table_runner, tuning
 from metajax.run import checkpoints, loop, records
 from metajax.run.config import digest
@@ -290,12 +292,13 @@ def test_tuned_options_are_chosen_on_separate_trials(project, seed):
 
 def test_options_that_are_shapes_are_tried_one_by_one(project):
     cell = _cell(project, "still/two", ("start = [0.0, 0.4, 1.0]", "size = [1, 2]"))
-    totals = tuning.grid_totals(cell.config, "size", [1, 2])
-    assert totals.__name__ == "one_by_one"
-    np.testing.assert_array_equal(totals(jax.random.key(0)), np.zeros((2, 6)))
-    at_once = tuning.grid_totals(cell.config, "start", [0.0, 0.4])
+    returns = tuning.grid_returns(cell.config, "size", [1, 2])
+    assert returns.__name__ == "one_by_one"
+    np.testing.assert_array_equal(returns(jax.random.key(0)), np.zeros((2, 6, 2)))
+    at_once = tuning.grid_returns(cell.config, "start", [0.0, 0.4])
     assert at_once.__name__ != "one_by_one"
-    np.testing.assert_allclose(at_once(jax.random.key(0))[:, 0], [0, 0.48], rtol=1e-6)
+    found = np.asarray(at_once(jax.random.key(0)))
+    np.testing.assert_allclose(found[:, 0], [[0, 0], [0.24, 0.24]], rtol=1e-6)
 
 
 def test_every_episode_of_fresh_trials_counts(project):
@@ -342,6 +345,51 @@ def test_regret_of_a_tuned_method_is_over_its_own_episodes(project, option, coun
     assert tuned["on_evaluation"]["mean"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("metric", "factor"), [("total", 9), ("after-last-step", 1)])
+def test_a_method_that_adapts_is_tuned_by_the_metric(project, metric, factor):
+    """Starts beyond 1 have returns below 0, and one that diverges is never chosen."""
+    cell = _cell(
+        project,
+        "still/two",
+        ('"total"', f'"{metric}"'),
+        ('{ name = "mover" }\ntune', '{ name = "mover", steps = 2, num-streams = 3 }\ntune'),
+        ("start = [0.0, 0.4, 1.0]", "start = [1e30, 2.0, 0.4]"),
+    )
+    record = table_runner.measure(cell, project)
+    means = np.array(record["tuned"]["on_evaluation"]["mean"], np.float64)
+    np.testing.assert_allclose(means, factor * np.array([-np.inf, -2.0, 0.24]), rtol=1e-5)
+    assert record["tuned"]["value"] == 0.4
+    assert record["mean"] == pytest.approx(factor * 0.24)
+
+
+BLOBS = """
+title = "Blobs"
+source = "A paper 2016"
+metric = "after-last-step"
+family = { name = "gaussian-blobs", num-classes = 2, num-features = 1, spread = 1.5 }
+evaluate = { num-tasks = 500, num-streams = 300 }
+
+[[columns]]
+name = "two"
+
+[[rows]]
+name = "optimum"
+label = "optimum"
+reference = "optimal-predictor"
+"""
+
+
+def test_the_best_predictor_of_labelled_examples(project):
+    """With many examples, the expectation of Phi(a |z|) for half the distance a |z| of means."""
+    cells = table_cells.cells(table_toys.read(project, BLOBS), "quick")
+    accuracy = 0.5 + math.atan(1.5 / math.sqrt(2)) / math.pi
+    assert table_runner.measure(cells[0], project)["mean"] == pytest.approx(accuracy, abs=0.03)
+    for change in (("num-streams = 300", "seed = 1"), ('"gaussian-blobs",', '"sinusoid" }#')):
+        cells = table_cells.cells(table_toys.read(project, BLOBS.replace(*change)), "quick")
+        with pytest.raises(OptionError, match="reference: needs labelled examples whose best"):
+            table_runner.measure(cells[0], project)
+
+
 STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
 
 
@@ -367,10 +415,6 @@ STILL = 'algorithm = { name = "mover" }\ntune = { start = [0.0, 0.4, 1.0] }'
         (
             [(STILL, STILL.replace('"mover" }', '"mover", lives = true }'))],
             'toys.rows.still.metric: "total" is of whole trials, and "mover" has lifetimes',
-        ),
-        (
-            [(STILL, STILL.replace('"mover" }', '"mover", steps = 2 }'))],
-            "toys.rows.still.tune: only methods whose trials are continuing can be tuned",
         ),
     ],
 )

@@ -53,6 +53,7 @@ def test_json_has_one_object_a_line(capsys, tmp_path):
 @pytest.mark.slow
 def test_the_command_prints_a_table():
     arguments = ["--algorithm", "reptile", "--num-tasks", "2", "--set", "inner-steps=1", *SMALL]
+    arguments += ["--yardstick", "fomaml"]
     done = subprocess.run(
         [sys.executable, "-m", "metajax", "bench", *arguments],
         capture_output=True,
@@ -62,6 +63,7 @@ def test_the_command_prints_a_table():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("reptile, family point-navigation, num-streams 3")
     assert "env steps/s" in done.stdout
+    assert "times its yardstick" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,7 @@ def test_the_command_prints_a_table():
         (["--family", "point-navigatoin"], "did you mean point-navigation?"),
         (["--set", "inner-step=1"], "did you mean inner-steps?"),
         (["--set", "family.episode-length=0"], "family.episode-length: 0 is not possible"),
+        (["--yardstick", "mamll"], '--yardstick: "mamll" is neither a file nor an algorithm'),
         (["--inner-steps", "-1"], "algorithm.inner-steps: -1 is not possible"),
         (["--num-tasks", "0"], "allowed: at least 1"),
         (["--repeats", "many"], "--repeats"),

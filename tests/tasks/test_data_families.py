@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import metajax
 from metajax import tasks
 from metajax.core.family import DataFamily
 from metajax.core.options import OptionError
-from metajax.tasks.supervised.gaussian_blobs import bayes_accuracy
+from metajax.tasks.supervised.gaussian_blobs import bayes_accuracy, bayes_logits
 from metajax.tasks.supervised.linear_regression import bayes_predictions
 from metajax.tasks.supervised.teacher_network import outputs
 
@@ -136,6 +137,16 @@ def test_bayes_accuracy_of_two_classes_is_known(key):
     np.testing.assert_allclose(accuracy, exact, atol=0.005)
 
 
+def test_bayes_logits_are_those_of_the_posterior():
+    """By hand, for one coordinate: two points of the first class and none of the second."""
+    support, inputs = (jnp.array([[one], [other]]) for one, other in ((1.0, 2.0), (0.5, 4.0)))
+    seen = metajax.Examples(support, jnp.array([0, 0]))
+    found = jax.jit(lambda: bayes_logits(seen, inputs, 2, 2.0))()
+    first, second = (3 / 2.25, 1 + 1 / 2.25), (0.0, 1 + 4.0)  # mean and variance of a new point
+    expected = [-0.5 * ((inputs - mean) ** 2 / var + np.log(var)) for mean, var in (first, second)]
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-5)
+
+
 def test_rows_of_a_quadratic_are_its_examples(key):
     family = tasks.make("quadratics", size=4)
 
@@ -153,6 +164,18 @@ def test_rows_of_a_quadratic_are_its_examples(key):
     assert len(set(where)) == 2, "without replacement"
     with pytest.raises(OptionError, match="5 is not possible; allowed: at most 4"):
         family.draw(key, task, 5)
+
+
+def test_uniform_entries_of_a_quadratic_are_worse_conditioned(key):
+    def spread(entries):
+        family = tasks.make("quadratics", size=10, entries=entries)
+        drawn = jax.jit(jax.vmap(family.sample))(jax.random.split(key, 50))
+        return drawn, np.median(np.linalg.cond(drawn.inputs))
+
+    (uniform, other), (_, normal) = spread("uniform"), spread("normal")
+    for leaf in uniform:
+        assert 0 <= np.min(leaf) < 0.01 < 0.99 < np.max(leaf) <= 1
+    assert other > 2 * normal
 
 
 def test_the_error_of_the_bayes_predictor_is_known():

@@ -36,6 +36,12 @@ class MetricBased(MetaOptimized, WithTorso, InGradientBlocks):
     num_query: Count | None = None
     embedding_size: Count = 64
 
+    def embedding(self, spec: DataSpec) -> Predictor:
+        """The network that embeds examples."""
+        from metajax import networks
+
+        return networks.predictor(spec, self.torso(), num_outputs=self.embedding_size)
+
     def learner(self, spec: DataSpec, embedding: Predictor) -> Learner | Callable[[int], Learner]:
         """The learner, as ``metajax.few_shot`` takes it; each algorithm has its own."""
         raise NotImplementedError
@@ -51,7 +57,7 @@ class MetricBased(MetaOptimized, WithTorso, InGradientBlocks):
 
         Raises OptionError for another family, or sizes that do not fit it or the devices.
         """
-        from metajax import networks, outer
+        from metajax import outer
         from metajax.composition import compose
         from metajax.core.family import DataFamily
         from metajax.data.few_shot import few_shot
@@ -61,10 +67,9 @@ class MetricBased(MetaOptimized, WithTorso, InGradientBlocks):
             raise OptionError("family", f'{problem} with classes, such as "gaussian-blobs"')
         allowed = f"at least {family.spec.num_outputs}, one of each class"
         check(self.num_streams >= family.spec.num_outputs, "num_streams", self.num_streams, allowed)
-        embedding = networks.predictor(family.spec, self.torso(), num_outputs=self.embedding_size)
         problem = few_shot(
             family,
-            self.learner(family.spec, embedding),
+            self.learner(family.spec, self.embedding(family.spec)),
             num_adaptations=1,
             num_streams=self.num_streams,
             num_query=self.num_query or self.num_streams,

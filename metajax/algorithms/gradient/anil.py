@@ -18,8 +18,12 @@ class ANIL(MAML):
     effectiveness of MAML", section 4.
     """
 
-    def outer_products(self, each, updates):
-        return None  # fewer than those of MAML, which are counted
+    def inner_products(self, each):
+        return each.forward + each.head
+
+    def derivative_products(self, each, updates):
+        # Back through both factors of the head's gradient, then through the forward products.
+        return updates * (each.gradient - each.forward + 2 * each.head)
 
     def learner(self, family, **changes):
         from metajax import inner

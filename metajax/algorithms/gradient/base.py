@@ -121,9 +121,10 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         """Matrix products of one meta-iteration on a family of this spec.
 
         With S = N E T samples in a chunk, K adaptations of U updates, and the counts of
-        ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation
-        ``S K U gradient``, meta-gradient ``S`` times ``outer_products``. None where they are not
-        counted: convolutions, a network or inner rule in Python, a value network, examples.
+        ``LayerProducts`` for each sample: rollouts ``S (K + 1) forward``, adaptation ``S K U``
+        times ``inner_products``, meta-gradient ``S`` times ``outer_products``. None where they
+        are not counted: convolutions, a network or inner rule in Python, a value network,
+        examples.
         """
         from metajax.core.arithmetic import Arithmetic, layer_products, sizes
         from metajax.core.family import Spec
@@ -140,9 +141,13 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         samples = self.num_tasks * self.num_streams * (self.horizon or spec.episode_length)
         return Arithmetic(
             rollouts=float(samples * (self.inner_steps + 1) * each.forward),
-            adaptation=float(samples * updates * each.gradient),
+            adaptation=float(samples * updates * self.inner_products(each)),
             meta_gradient=float(samples * outer),
         )
+
+    def inner_products(self, each: LayerProducts) -> float:
+        """Operations a sample of one inner gradient."""
+        return each.gradient
 
     def outer_products(self, each: LayerProducts, updates: int) -> float | None:
         """Operations a sample that differentiating trials of ``updates`` adds to them."""

@@ -25,8 +25,14 @@ class CAVIA(MAML):
     context_size: Count = 5
     inner_lr: NonNegative | tuple[NonNegative, ...] = 1.0
 
-    def outer_products(self, each, updates):
-        return None  # others than those of MAML, which are counted
+    def inner_products(self, each):
+        # What the context adds to the first layer is the same for all samples.
+        return each.gradient - each.forward
+
+    def derivative_products(self, each, updates):
+        # Back through the products of the gradient's way down (4 V), then through the forward
+        # ones (2 W + 2 V).
+        return updates * (3 * each.gradient - 5 * each.forward)
 
     def model(self, family):
         import jax.numpy as jnp

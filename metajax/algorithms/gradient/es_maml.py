@@ -41,7 +41,13 @@ class ESMAML(GradientBased):
         return super().layout(num_tasks=self.num_tasks * self.population_size, **options)
 
     def outer_products(self, each, updates):
-        return None  # the trials of all members are not counted
+        return 0.0
+
+    def arithmetic(self, spec):
+        from metajax.core.arithmetic import Arithmetic
+
+        member = super().arithmetic(spec)
+        return member and Arithmetic(*(self.population_size * one for one in member))
 
     def outer_rule(self, problem, layout):
         from metajax import outer

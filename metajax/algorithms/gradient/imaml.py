@@ -42,8 +42,8 @@ class IMAML(MAML):
     max_divergence: ClassVar[None] = None  # pyright: ignore[reportIncompatibleVariableOverride]
     fisher_tasks: ClassVar[None] = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def outer_products(self, each, updates):
-        return None  # others than those of MAML, which are counted
+    def derivative_products(self, each, updates):
+        return self.inner_steps * self.cg_iterations * each.second_order
 
     def check_inner(self, problem):
         """Any rule will do: none is differentiated."""

@@ -47,6 +47,10 @@ class LSTMMetaLearner(MAML):
 
         return self.clipped(rule)
 
+    def optimizer_of(self, theta):
+        """The optimiser that theta holds beside initial weights; its update takes ``value``."""
+        return self.inner_rule()(theta)
+
     def learner(self, family, **changes):
         import jax
 

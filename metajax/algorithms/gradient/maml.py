@@ -11,6 +11,7 @@ from metajax.core.options import Count, NonNegative, OptionError, Positive
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import Objective, Outer, Terms
+    from metajax.core.arithmetic import LayerProducts
     from metajax.core.family import Family
     from metajax.core.layout import Layout
     from metajax.core.problem import Problem
@@ -87,10 +88,18 @@ class MAML(InPasses, GradientBased):
         return self.surrogate
 
     def outer_products(self, each, updates):
-        # Several updates from one batch, and terms beside the policy gradient, are not counted.
-        if self.outer != "policy-gradient" or self.surrogate == "emaml" or self.every_step:
+        # A trust region, and terms beside the loss after the last adaptation, are not counted.
+        if self.outer == "trpo" or self.surrogate == "emaml" or self.every_step:
             return None
-        return each.gradient + updates * (0 if self.first_order else each.second_order)
+        through = 0 if self.first_order else self.derivative_products(each, updates)
+        if self.outer == "policy-gradient":
+            return each.gradient + through
+        # Each pass adapts again, from other weights.
+        return self.num_epochs * (updates * self.inner_products(each) + each.gradient + through)
+
+    def derivative_products(self, each: LayerProducts, updates: int) -> float:
+        """Operations a sample of going back through so many gradient steps."""
+        return updates * each.second_order
 
     @property
     def derivative(self) -> str:

@@ -38,7 +38,8 @@ class MAMLPlusPlus(MetaSGD):
     every_step: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def outer_products(self, each, updates):
-        return None  # others than those of MAML, which are counted
+        # Losses after earlier adaptations are not counted.
+        return super().outer_products(each, updates) if self.inner_steps == 1 else None
 
     def initial_rates(self, weights):
         import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The base of learned optimisers."""
+"""The bases of optimisers: hand-designed ones, and those that are trained."""
 
 from __future__ import annotations
 
@@ -13,31 +13,23 @@ from metajax.core.options import Count, OptionError, Positive, check
 if TYPE_CHECKING:
     import optax
 
-    from metajax.core.algorithm import Estimator, MetaAlgorithm
+    from metajax.core.algorithm import Estimator, MetaAlgorithm, Outer
     from metajax.core.family import DataFamily, Family, Key, Tree
     from metajax.core.problem import Problem
     from metajax.core.types import Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LearnedOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
-    """Options of every optimiser that is trained by training networks.
+class TrainsNetworks(WithTorso, InGradientBlocks):
+    """Options of every optimiser that trains a network in each task.
 
-    Theta are the parameters of the optimiser. The optimisee, a network with random initial
-    weights, and the memory of the optimiser are phi. A meta-iteration takes ``window`` steps
-    further in each of ``num_tasks`` optimisations that go on, and descends the mean of their
-    losses on the way.
+    The optimisee, a network with random initial weights, and the memory of the optimiser are
+    phi. Theta is what the optimiser has learned.
 
     Attributes:
       num_tasks: Number of optimisations N side by side.
       num_streams: Number of labelled examples of a task, all of which each gradient sees.
       inner_steps: Length K of an optimisation in steps.
-      window: Number of steps that a meta-gradient goes through.
-      estimator: Meta-gradient: "truncated", backpropagation through the window; "es",
-        evolution strategies in the window; or "pes", persistent evolution strategies, unbiased
-        by the window.
-      perturbation_std: Standard deviation of the perturbations of "es" and "pes".
-      second_order: Whether "truncated" also goes through the gradients that the optimiser reads.
       hidden_sizes: Units of each hidden layer of the optimisee. Default: a linear model.
       bias: Whether the optimisee's output has a bias.
     """
@@ -47,17 +39,8 @@ class LearnedOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
     num_tasks: Count = 128
     num_streams: Count = 10
     inner_steps: Count = 100
-    window: Count = 20
-    estimator: Literal["truncated", "es", "pes"] = "truncated"
-    perturbation_std: Positive = 0.01
-    second_order: bool = False
     hidden_sizes: tuple[Count, ...] = ()
     bias: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        allowed = f"fewer than inner_steps ({self.inner_steps})"
-        check(self.window < self.inner_steps, "window", self.window, allowed)
 
     def initial(self, key: Key) -> Tree:
         """Theta at the start."""
@@ -67,12 +50,15 @@ class LearnedOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
         """The optimiser that theta are the parameters of."""
         raise NotImplementedError
 
+    def outer_rule(self, problem: Problem) -> Outer:
+        """How theta changes."""
+        raise NotImplementedError
+
     def build(self, family: Family) -> MetaAlgorithm:
         """The algorithm on a family of labelled examples.
 
         Raises OptionError for another family, or sizes that do not fit the devices.
         """
-        from metajax import outer
         from metajax.composition import compose
         from metajax.core.family import DataFamily
         from metajax.data.few_shot import few_shot
@@ -87,8 +73,53 @@ class LearnedOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
             num_streams=self.num_streams,
             num_query=self.num_streams,
         )
-        rule = outer.once(self.meta_gradient(problem), self.meta_optimizer())
-        return compose(problem, rule, microbatch=self.microbatch)
+        return compose(problem, self.outer_rule(problem), microbatch=self.microbatch)
+
+    def learner(self, family: DataFamily) -> Learner:
+        """The optimisee, adapted by the optimiser."""
+        from metajax import inner, losses, networks
+
+        network = networks.predictor(family.spec, self.torso(), bias=self.bias)
+        return inner.descent(
+            self.initial,
+            lambda weights, examples: network.apply(weights, examples.inputs),
+            losses.term(losses.prediction_loss(family.spec)),
+            self.optimizer_of,
+            start=lambda key, theta: network.init(key),
+            singly=False,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearnedOptimizer(MetaOptimized, TrainsNetworks):
+    """Options of every optimiser that is trained by training networks.
+
+    A meta-iteration takes ``window`` steps further in each of ``num_tasks`` optimisations that go
+    on, and descends the mean of their losses on the way.
+
+    Attributes:
+      window: Number of steps that a meta-gradient goes through.
+      estimator: Meta-gradient: "truncated", backpropagation through the window; "es",
+        evolution strategies in the window; or "pes", persistent evolution strategies, unbiased
+        by the window.
+      perturbation_std: Standard deviation of the perturbations of "es" and "pes".
+      second_order: Whether "truncated" also goes through the gradients that the optimiser reads.
+    """
+
+    window: Count = 20
+    estimator: Literal["truncated", "es", "pes"] = "truncated"
+    perturbation_std: Positive = 0.01
+    second_order: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = f"fewer than inner_steps ({self.inner_steps})"
+        check(self.window < self.inner_steps, "window", self.window, allowed)
+
+    def outer_rule(self, problem: Problem) -> Outer:
+        from metajax import outer
+
+        return outer.once(self.meta_gradient(problem), self.meta_optimizer())
 
     def meta_gradient(self, problem: Problem) -> Estimator:
         """The estimator of these options."""
@@ -106,18 +137,4 @@ class LearnedOptimizer(MetaOptimized, WithTorso, InGradientBlocks):
             window=self.window,
             std=self.perturbation_std,
             persistent=self.estimator == "pes",
-        )
-
-    def learner(self, family: DataFamily) -> Learner:
-        """The optimisee, adapted by the optimiser."""
-        from metajax import inner, losses, networks
-
-        network = networks.predictor(family.spec, self.torso(), bias=self.bias)
-        return inner.descent(
-            self.initial,
-            lambda weights, examples: network.apply(weights, examples.inputs),
-            losses.term(losses.prediction_loss(family.spec)),
-            self.optimizer_of,
-            start=lambda key, theta: network.init(key),
-            singly=False,
         )

@@ -12,7 +12,8 @@ from metajax.core.options import Count, Positive
 class LSTMOptimizer(LearnedOptimizer):
     """An LSTM that trains a network, coordinate by coordinate, and is trained by doing so.
 
-    ``metajax.inner.lstm_rule(theta)`` is the trained optimiser, an optax transformation.
+    ``metajax.load_run(path).optimizer`` is the trained one, an optax transformation; it is
+    ``metajax.inner.lstm_rule(theta)``.
 
     Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
     descent".

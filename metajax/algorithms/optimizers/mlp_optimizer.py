@@ -12,7 +12,8 @@ from metajax.core.options import Count, Positive
 class MLPOptimizer(LearnedOptimizer):
     """An MLP that trains a network, coordinate by coordinate, from momenta of its gradients.
 
-    ``metajax.inner.mlp_rule(theta)`` is the trained optimiser, an optax transformation.
+    ``metajax.load_run(path).optimizer`` is the trained one, an optax transformation; it is
+    ``metajax.inner.mlp_rule(theta)``.
 
     Source: Metz et al. (2019), "Understanding and correcting pathologies in the training of
     learned optimizers".

@@ -77,7 +77,10 @@ def plane_family(
         timestep = time_step(position, reward, terminated=terminated, truncated=truncated)
         return PointState(position, time), timestep
 
-    return with_auto_reset(spec, sample, reset, advance)
+    def oracle(task, state):
+        return jnp.clip(task.goal - state.position, -MAX_MOVE, MAX_MOVE)
+
+    return with_auto_reset(spec, sample, reset, advance, oracle=oracle)
 
 
 def distance(offset: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from metajax.core.options import AtLeast, Count, Options, Positive
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.family import DataFamily, Key
+    from metajax.core.family import DataFamily, Examples, Key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,11 @@ class GaussianBlobs(Options):
             noise = jax.random.normal(key, (num_examples, self.num_features))
             return Examples(task[classes] + noise, classes)
 
+        def bayes(support, inputs):
+            return bayes_logits(support, inputs, self.num_classes, self.spread)
+
         spec = DataSpec("gaussian-blobs", shape[1:], self.num_classes, classes=True)
-        return DataFamily(spec, sample, draw)
+        return DataFamily(spec, sample, draw, bayes=bayes)
 
 
 def bayes_accuracy(key: Key, family: DataFamily, task: jax.Array, num_examples: int) -> jax.Array:
@@ -68,3 +71,27 @@ def bayes_accuracy(key: Key, family: DataFamily, task: jax.Array, num_examples: 
     examples = family.draw(key, task, num_examples)
     distances = jnp.sum(jnp.square(examples.inputs[:, None] - task), axis=-1)
     return jnp.mean(jnp.argmin(distances, axis=-1) == examples.targets)
+
+
+def bayes_logits(
+    support: Examples, inputs: jax.Array, num_classes: int, spread: float | jax.Array
+) -> jax.Array:
+    """Logits ``[m, num_classes]`` given a support set, with the highest accuracy of all.
+
+    The log-densities of the predictive Gaussians of the classes: the posterior of a mean, from
+    n points with the sum s, has the precision ``p = n + 1 / spread^2`` and the mean ``s / p``.
+
+    Args:
+      support: Examples of a task of ``GaussianBlobs``, ``[n, F]`` and ``[n]``.
+      inputs: ``[m, F]``.
+      num_classes: Number of classes.
+      spread: Standard deviation of each coordinate of the means.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    members = jax.nn.one_hot(support.targets, num_classes, dtype=inputs.dtype)
+    precision = jnp.sum(members, axis=0) + 1 / spread**2
+    means, variance = members.T @ support.inputs / precision[:, None], 1 + 1 / precision
+    distances = jnp.sum(jnp.square(inputs[:, None] - means), axis=-1)
+    return -0.5 * (distances / variance + inputs.shape[1] * jnp.log(variance))

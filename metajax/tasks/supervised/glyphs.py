@@ -89,11 +89,12 @@ def strokes(seed: int, number: jax.Array | int) -> tuple[jax.Array, jax.Array]:
     import jax.numpy as jnp
 
     key = jax.random.fold_in(jax.random.key(seed), number)
-    key_number, key_points = jax.random.split(key)
-    points = jax.random.uniform(key_points, (MAX_STROKES, 3, 2), minval=-0.5, maxval=0.5)
+    # One draw for all: a generator costs a second to compile.
+    drawn = jax.random.uniform(key, (6 * MAX_STROKES + 1,))
     spread = jnp.array([[0.7], [1.2], [0.7]])
-    used = jax.random.randint(key_number, (), MIN_STROKES, MAX_STROKES + 1)
-    return 0.5 + spread * points, (jnp.arange(MAX_STROKES) < used).astype(points.dtype)
+    used = MIN_STROKES + jnp.floor(drawn[-1] * (MAX_STROKES - MIN_STROKES + 1))
+    curves = 0.5 + spread * (drawn[:-1].reshape(MAX_STROKES, 3, 2) - 0.5)
+    return curves, (jnp.arange(MAX_STROKES) < used).astype(curves.dtype)
 
 
 def written(
@@ -116,19 +117,19 @@ def written(
     import jax.numpy as jnp
 
     number = curves.shape[0]
-    key_points, key_map, key_shift, key_width = jax.random.split(key, 4)
-    jitter = JITTER * jax.random.normal(key_points, curves.shape)
-    linear = SLANT * jax.random.normal(key_map, (number, 2, 2))
-    shift = SHIFT * jax.random.normal(key_shift, (number, 1, 2))
-    pressure = PRESSURE * jax.random.normal(key_width, (number, 1, 1))
+    # One draw for all: a generator costs a second to compile.
+    places = curves[0].size
+    noise = variation * jax.random.normal(key, (number, places + 7))
+    jitter, linear, shift, pressure = jnp.split(noise, [places, places + 4, places + 6], axis=1)
 
     t = jnp.linspace(0.0, 1.0, NUM_POINTS)
     bernstein = jnp.stack([(1 - t) ** 2, 2 * t * (1 - t), t**2], axis=-1)
-    points = bernstein @ (curves + variation * jitter)
+    points = bernstein @ (curves + JITTER * jitter.reshape(curves.shape))
     points = points.reshape(number, -1, 2) - 0.5
-    points = 0.5 + points + variation * (points @ linear + shift)
+    moved = points @ (SLANT * linear.reshape(number, 2, 2)) + SHIFT * shift[:, None]
+    points = 0.5 + points + moved
     pixels = (jnp.arange(size) + 0.5) / size
-    width = WIDTH * jnp.exp(variation * pressure)
+    width = WIDTH * jnp.exp(PRESSURE * pressure)[:, None]
     across, down = (
         jnp.exp(-0.5 * jnp.square((pixels - points[..., axis, None]) / width)) for axis in (0, 1)
     )

@@ -57,7 +57,11 @@ class LinearRegression(Options):
             noise = self.noise * jax.random.normal(key_noise, (num_examples, 1))
             return Examples(inputs, (inputs @ task.weights + task.bias)[:, None] + noise)
 
-        return DataFamily(DataSpec("linear-regression", (self.num_features,), 1), sample, draw)
+        def bayes(support, inputs):
+            return bayes_predictions(support, inputs, self.noise)
+
+        spec = DataSpec("linear-regression", (self.num_features,), 1)
+        return DataFamily(spec, sample, draw, bayes=bayes)
 
 
 def bayes_predictions(support: Examples, inputs: jax.Array, noise: float) -> jax.Array:

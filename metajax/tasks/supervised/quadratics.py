@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from metajax.core.options import Count, Options, check
 
@@ -29,17 +29,22 @@ class Quadratic(NamedTuple):
 class Quadratics(Options):
     """Random quadratics (Andrychowicz et al. 2016): least-squares problems for optimisers.
 
-    All entries of W and y are standard normal. The examples of a task are its rows, drawn
-    without replacement, so that ``size`` examples give the whole loss.
+    The examples of a task are the rows of W, drawn without replacement, so that ``size``
+    examples give the whole loss.
 
     Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
-    descent", section 3.1. Deviation: the mean over rows instead of the sum.
+    descent", section 3.1, and its published code, which has uniform entries. Deviations: the
+    mean over rows instead of the sum; optimisees start from the weights of any linear model
+    instead of a standard deviation of 0.01.
 
     Attributes:
       size: Number of rows, and of coordinates of theta.
+      entries: Distribution of all entries of W and y: "normal", standard normal; or "uniform"
+        in [0, 1], worse conditioned, as W then has a mean of rank one.
     """
 
     size: Count = 10
+    entries: Literal["normal", "uniform"] = "normal"
 
     def build(self) -> DataFamily:
         """The family; tasks are ``Quadratic(inputs, targets)``."""
@@ -48,13 +53,11 @@ class Quadratics(Options):
         from metajax.core.family import DataFamily, DataSpec, Examples
 
         size = self.size
+        entries = {"normal": jax.random.normal, "uniform": jax.random.uniform}[self.entries]
 
         def sample(key):
             key_inputs, key_targets = jax.random.split(key)
-            return Quadratic(
-                jax.random.normal(key_inputs, (size, size)),
-                jax.random.normal(key_targets, (size, 1)),
-            )
+            return Quadratic(entries(key_inputs, (size, size)), entries(key_targets, (size, 1)))
 
         def draw(key, task, num_examples):
             allowed = f"at most {size}, the rows of quadratics"

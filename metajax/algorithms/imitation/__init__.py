@@ -1,0 +1,1 @@
+"""Learners of demonstrations, which an oracle that sees the task gives."""
