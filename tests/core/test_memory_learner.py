@@ -354,8 +354,12 @@ class _Untidy(_LastInput):
     ("memory", "advantages"),
     [
         pytest.param(networks.LSTM(5), "trial", marks=pytest.mark.further),
-        (lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)), "trial"),
-        pytest.param(_LastInput(), "episode", marks=pytest.mark.further),
+        pytest.param(
+            lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)),
+            "trial",
+            marks=pytest.mark.further,
+        ),
+        (_LastInput(), "episode"),
     ],
 )
 def test_a_memory_of_ones_own_and_a_discount_of_zero(memory, advantages):
