@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from metajax.core.family import Key, Tree
+from metajax.core.options import OptionError
 from metajax.core.problem import Problem
 from metajax.core.types import Learner, Term, Trial
 
@@ -83,6 +84,13 @@ class Outer(NamedTuple):
     init: Callable[[Key, Tree], Tree]
     update: UpdateFn
     deploy: Callable[[Tree, Tree], Tree] = as_trained
+
+
+def check_trainable(theta: Tree) -> None:
+    """Raises OptionError for a theta without a number, of which there is nothing to train."""
+    if not jax.tree.leaves(theta):
+        problem = "has no theta to train; allowed: metajax.outer.untrained, which only reports"
+        raise OptionError("learner", problem)
 
 
 class MetaState(NamedTuple):

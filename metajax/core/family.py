@@ -250,6 +250,8 @@ class DataFamily(NamedTuple):
         that n examples of n / k classes hold k of each.
       finite: Whether a task has few examples, of which one draw repeats none. Support and
         query examples are then drawn together.
+      pool: The classes of all tasks as a single task ``()``, whose examples are drawn at
+        random from all of them. None for a family whose classes belong to one task alone.
       bayes: ``(support, inputs) -> predictions [n, outputs]`` of the best predictor that knows
         the distribution of tasks and sees a support set; None where it cannot be computed.
     """
@@ -258,6 +260,7 @@ class DataFamily(NamedTuple):
     sample: SampleFn
     draw: DrawFn
     finite: bool = False
+    pool: DataFamily | None = None
     bayes: Callable[[Examples, jax.Array], jax.Array] | None = None
 
 

@@ -30,6 +30,7 @@ from metajax.inner.metric import SupportSet, matching, prototypes, relations
 from metajax.inner.mlp_rule import init_mlp_rule, mlp_rule
 from metajax.inner.partition import EVERYTHING, HEADS, Partition, part
 from metajax.inner.policy import policy_actor, policy_outputs
+from metajax.inner.pretext import Pretext, all_classes, contrastive
 from metajax.inner.q.context import Windows, windows_of, with_context
 from metajax.inner.q.context_replay import ContextReplay, context_replay
 from metajax.inner.q.exploration import Exploration, learned_exploration, visit_hash
@@ -61,6 +62,7 @@ __all__ = [
     "MemoryPolicy",
     "MetaQ",
     "Partition",
+    "Pretext",
     "Propensity",
     "QSettings",
     "QState",
@@ -72,6 +74,7 @@ __all__ = [
     "Windows",
     "actor_critic_learner",
     "adapters",
+    "all_classes",
     "as_rule",
     "attended",
     "bayes",
@@ -79,6 +82,7 @@ __all__ = [
     "clip_by_global_norm",
     "conditioned",
     "context_replay",
+    "contrastive",
     "descent",
     "drawn_experience",
     "effective_sample_size",

@@ -21,33 +21,40 @@ Merge = Callable[[Tree, Tree], Tree]
 
 
 def low_rank(rank: int) -> tuple[Start, Merge]:
-    """A product of two thin matrices added to each kernel, all else frozen.
+    """A product of two thin matrices added to each kernel, and vectors that move by themselves.
 
     ``kernel + down @ up`` with ``up`` zero at the start, which changes nothing, and ``down``
     (``[in, rank]``) Gaussian of variance ``1 / max(in, rank)``: in the directions that are left
-    to it a kernel moves about as fast as by itself. Biases are frozen.
+    to it a kernel moves about as fast as by itself. Vectors are biases, the scales of a
+    normalisation and the standard deviation of continuous actions. Without them, the same
+    change at every input, such as the direction in which to leave a start, is out of reach of
+    a small rank. Kernels of convolutions are frozen.
 
     Source: Hu et al. (2022), "LoRA: low-rank adaptation of large language models", section
-    4.1, with their scale ``alpha / r`` equal to 1.
+    4.1, with their scale ``alpha / r`` equal to 1; the biases as with ``bias="all"`` in their
+    published code.
     """
 
     def start(key, theta):
         flat: dict[str, Any] = flatten_dict(theta, sep="/")
-        kernels = {path: leaf for path, leaf in flat.items() if _is_kernel(path, leaf)}
-        keys = jax.random.split(key, len(kernels))
+        kernels = sorted(path for path, leaf in flat.items() if _is_kernel(path, leaf))
+        vectors = {path: leaf for path, leaf in flat.items() if leaf.ndim < 2}
 
         def added(key, kernel):
             inputs, outputs = kernel.shape
             down = jax.random.normal(key, (inputs, rank), kernel.dtype) / max(inputs, rank) ** 0.5
             return {"down": down, "up": jnp.zeros((rank, outputs), kernel.dtype)}
 
-        pairs = zip(keys, sorted(kernels), strict=True)
-        return {path: added(key, kernels[path]) for key, path in pairs}
+        pairs = zip(jax.random.split(key, len(kernels)), kernels, strict=True)
+        return {**vectors, **{path: added(key, flat[path]) for key, path in pairs}}
 
     def merge(theta, fast):
         flat: dict[str, Any] = flatten_dict(theta, sep="/")
-        moved = {path: flat[path] + one["down"] @ one["up"] for path, one in fast.items()}
-        return unflatten_dict({**flat, **moved}, sep="/")
+
+        def moved(path, one):
+            return flat[path] + one["down"] @ one["up"] if isinstance(one, dict) else one
+
+        return unflatten_dict({**flat, **{path: moved(path, fast[path]) for path in fast}}, sep="/")
 
     return start, merge
 

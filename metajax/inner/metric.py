@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from metajax.core.family import DataSpec, Tree
 from metajax.core.types import Learner
-from metajax.networks import Predictor
+from metajax.networks import Predictor, unit_rows
 
 
 def prototypes(spec: DataSpec, embedding: Predictor) -> Learner:
@@ -98,7 +98,7 @@ def matching(
         if context is not None:
             both: Any = context.apply({"params": theta["context"]}, support, query)
             support, query = both
-        weights = jnp.exp(_unit(query) @ _unit(support).T)
+        weights = jnp.exp(unit_rows(query) @ unit_rows(support).T)
         return jnp.log(jnp.maximum(weights @ phi.members, 1e-12))
 
     return Learner(init, begin, adapt, predict, singly=False)
@@ -167,8 +167,3 @@ def _means(members: jax.Array, embedded: jax.Array) -> jax.Array:
     sums = members.T @ embedded.reshape(len(embedded), -1)
     means = sums / jnp.maximum(jnp.sum(members, axis=0), 1)[:, None]
     return means.reshape(-1, *embedded.shape[1:])
-
-
-def _unit(rows: jax.Array) -> jax.Array:
-    """Rows of length 1; zeros stay."""
-    return rows * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(rows), -1, keepdims=True), 1e-12))

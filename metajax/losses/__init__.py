@@ -9,6 +9,7 @@ from metajax.losses.advantages import (
     returns_to_go,
 )
 from metajax.losses.baseline import linear_feature_values
+from metajax.losses.contrastive import partners, similarity_logits
 from metajax.losses.of_outputs import (
     behaviour_divergence,
     behaviour_loss,
@@ -71,6 +72,7 @@ __all__ = [
     "next_step_returns",
     "normalize",
     "one_hot_error",
+    "partners",
     "per_decision_returns",
     "policy_gradient_loss",
     "prediction_loss",
@@ -80,6 +82,7 @@ __all__ = [
     "returns_to_go",
     "score_loss",
     "score_surrogate",
+    "similarity_logits",
     "squared_error",
     "temporal_difference_loss",
     "term",

@@ -3,6 +3,7 @@
 from metajax.networks.comparison import Comparison
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
+from metajax.networks.cosine import CosineHead, unit_rows
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "ContextValues",
     "Convolutions",
+    "CosineHead",
     "Distribution",
     "FullContext",
     "GatedReadout",
@@ -50,5 +52,6 @@ __all__ = [
     "q_network",
     "resize",
     "state_values",
+    "unit_rows",
     "without_output",
 ]

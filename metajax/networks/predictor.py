@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.family import DataSpec
+from metajax.networks.cosine import CosineHead
 from metajax.networks.features import check_network
 
 
@@ -17,26 +18,33 @@ class Predictor(NamedTuple):
     Attributes:
       init: ``(key) -> weights``, flax parameters ``{"predictor": {"torso": ..., "output": ...}}``.
       apply: ``(weights, inputs [n, ...]) -> [n, outputs]``.
+      features: ``(weights, inputs [n, ...]) -> [n, F]``, the outputs of the torso;
+        None without an output layer.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
+    features: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 class _Output(nn.Module):
     torso: nn.Module
-    size: int
-    bias: bool
+    output: nn.Module
 
-    @nn.compact
     def __call__(self, inputs):
-        initial = nn.initializers.glorot_uniform()
-        output = nn.Dense(self.size, use_bias=self.bias, kernel_init=initial, name="output")
-        return output(self.torso(inputs))
+        return self.output(self.torso(inputs))
+
+    def features(self, inputs):
+        return self.torso(inputs)
 
 
 def predictor(
-    spec: DataSpec, network: nn.Module, *, num_outputs: int | None = None, bias: bool = True
+    spec: DataSpec,
+    network: nn.Module,
+    *,
+    num_outputs: int | None = None,
+    bias: bool = True,
+    cosine: bool = False,
 ) -> Predictor:
     """Builds a predictor for a family of labelled examples.
 
@@ -45,13 +53,21 @@ def predictor(
       network: Torso, any flax module from inputs ``[n, ...]`` to features ``[n, F]``.
       num_outputs: Number of outputs. Default: that of the family.
       bias: Add a bias to the outputs.
+      cosine: Compare features with a vector for each output by their angle, see ``CosineHead``.
 
     Raises:
       OptionError: If ``network`` is not such a module.
     """
     check_network(network, spec)
     size = spec.num_outputs if num_outputs is None else num_outputs
-    return without_output(spec, _Output(network, size, bias))
+    initial = nn.initializers.glorot_uniform()
+    output = nn.Dense(size, use_bias=bias, kernel_init=initial)
+    module = _Output(network, CosineHead(size) if cosine else output)
+
+    def features(weights: Any, inputs: jax.Array) -> Any:
+        return module.apply({"params": weights["predictor"]}, inputs, method="features")
+
+    return without_output(spec, module)._replace(features=features)
 
 
 def without_output(spec: DataSpec, module: nn.Module) -> Predictor:

@@ -1,5 +1,6 @@
 """The outer side: what improves theta across tasks."""
 
+from metajax.outer.beside import Beside, beside
 from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.gradient.backprop import backprop
@@ -17,11 +18,13 @@ from metajax.outer.untrained import untrained
 
 __all__ = [
     "FITNESS",
+    "Beside",
     "Scheduled",
     "Search",
     "TrialItem",
     "WholeTrial",
     "backprop",
+    "beside",
     "displacement",
     "epochs",
     "evolution",

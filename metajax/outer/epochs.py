@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax.core import metrics
-from metajax.core.algorithm import Objective, Outer
+from metajax.core.algorithm import Objective, Outer, check_trainable
 from metajax.core.layout import Layout, check_minibatches, total_of
 from metajax.core.options import OptionError
 
@@ -81,4 +81,8 @@ def epochs(
         (theta, state), info = jax.lax.scan(epoch, (theta, state), keys)
         return theta, state, {**collected, **jax.tree.map(jnp.mean, info)}
 
-    return Outer(init=lambda key, theta: optimizer.init(theta), update=update)
+    def init(key, theta):
+        check_trainable(theta)
+        return optimizer.init(theta)
+
+    return Outer(init, update)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax.core import metrics
-from metajax.core.algorithm import Outer
+from metajax.core.algorithm import Outer, check_trainable
 from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout
 from metajax.core.options import OptionError
@@ -170,4 +170,8 @@ def evolution(
         info = {"fitness_mean": jnp.mean(worth), "fitness_best": jnp.max(worth)}
         return theta, carry, {**metrics.over_rows(ran), **info}
 
-    return Outer(search.init, update)
+    def init(key, theta):
+        check_trainable(theta)
+        return search.init(key, theta)
+
+    return Outer(init, update)

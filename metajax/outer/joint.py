@@ -7,6 +7,7 @@ import jax
 from metajax.core import metrics
 from metajax.core.algorithm import Outer
 from metajax.core.family import Key, Tree
+from metajax.core.options import check
 from metajax.core.problem import Life, Noise, Problem, even_points
 from metajax.outer.gradient.displacement import adapted_weights
 
@@ -30,11 +31,12 @@ def joint(problem: Problem, *, renew: Callable[[Tree], Tree] | None = None) -> O
       iteration, ``[1]``, or at the points of the iteration's trial.
 
     Raises:
-      OptionError: for a learner of which not all of theta adapts.
+      OptionError: for a learner of which not all of theta adapts, or a trial without adaptation.
 
     Source: the multi-task objective of Fakoor et al. (2020), "Meta-Q-Learning", section 3.1.
     """
     number, weights_of = problem.num_adaptations, adapted_weights(problem.learner)
+    check(number > 0, "num_adaptations", number, "at least 1, as adaptations train theta")
 
     def init(key: Key, theta: Tree) -> Life:
         key_start, key_task = jax.random.split(key)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import optax
 
-from metajax.core.algorithm import Estimator, Outer
+from metajax.core.algorithm import Estimator, Outer, check_trainable
 from metajax.core.family import Tree
 
 
@@ -25,6 +25,7 @@ def once(estimator: Estimator, optimizer: optax.GradientTransformation) -> Outer
     """
 
     def init(key, theta):
+        check_trainable(theta)
         return _Carry(optimizer.init(theta), estimator.init(key, theta))
 
     def update(key, theta, carry):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.core.algorithm import Objective, Outer
+from metajax.core.algorithm import Objective, Outer, check_trainable
 from metajax.core.family import Tree
 from metajax.core.layout import Layout, total_of
 from metajax.core.linear_solve import conjugate_gradients
@@ -110,7 +110,11 @@ def trust_region(
         }
         return search.theta, carry, info
 
-    return Outer(init=lambda key, theta: (), update=update)
+    def init(key, theta):
+        check_trainable(theta)
+        return ()
+
+    return Outer(init, update)
 
 
 class _Search(NamedTuple):

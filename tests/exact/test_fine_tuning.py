@@ -81,8 +81,6 @@ def test_what_is_frozen_does_not_move(strategy):
     if strategy == "low-rank":
         kernels = (_part(tree, TOP)["kernel"] for tree in (last, theta))
         assert np.linalg.matrix_rank(np.subtract(*kernels), tol=1e-9) == 2
-        for path in (HEAD, TOP, BOTTOM):
-            np.testing.assert_array_equal(_part(last, path)["bias"], _part(theta, path)["bias"])
 
 
 def _trial_theta_of_joint():
@@ -91,7 +89,10 @@ def _trial_theta_of_joint():
 
 
 def test_a_low_rank_update_by_hand():
-    """The first gradient of ``up`` is that of the kernel behind ``down``, and ``down`` waits."""
+    """The first gradient of ``up`` is that of the kernel behind ``down``, and ``down`` waits.
+
+    Biases move by themselves.
+    """
     family = tasks.make("sinusoid")
     learner = Finetune(strategy="low-rank", rank=2, **SIZES).learner(family)
     _, _, _, after, gradient = _trial("low-rank", rank=2)
@@ -102,12 +103,26 @@ def test_a_low_rank_update_by_hand():
         return theta, learner.begin(key, theta).fast
 
     theta, fast = jax.device_get(begun(jax.random.key(0)))
-    assert set(fast) == {"/".join((*path, "kernel")) for path in (HEAD, TOP, BOTTOM)}
+    names = "kernel", "bias"
+    assert set(fast) == {"/".join((*path, name)) for path in (HEAD, TOP, BOTTOM) for name in names}
     for path in (HEAD, TOP, BOTTOM):
+        bias = _part(after, path)["bias"][0] - _part(theta, path)["bias"]
+        np.testing.assert_allclose(bias, -RATE * _part(gradient, path)["bias"], rtol=1e-6)
         down = fast["/".join((*path, "kernel"))]["down"]
         step = -RATE * down @ (down.T @ _part(gradient, path)["kernel"])
         found = _part(after, path)["kernel"][0] - _part(theta, path)["kernel"]
         np.testing.assert_allclose(found, step, rtol=1e-6, atol=1e-10)
+
+
+def test_beside_low_rank_updates_the_standard_deviation_moves():
+    family = tasks.make("point-navigation", episode_length=3)
+    learner = Finetune(strategy="low-rank", rank=2, hidden_sizes=(5,)).learner(family)
+    theta = jax.eval_shape(learner.init, jax.random.key(0))
+    fast = jax.eval_shape(learner.begin, jax.random.key(0), theta).fast
+    assert fast["policy/log_std"].shape == (2,)
+    layers = "policy/Dense_0", "policy/torso/Dense_0"
+    vectors = {"policy/log_std", *(f"{layer}/bias" for layer in layers)}
+    assert set(fast) == {*vectors, *(f"{layer}/kernel" for layer in layers)}
 
 
 def test_rates_fall_from_layer_to_layer():

@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from metajax import tasks
@@ -77,3 +80,25 @@ assert "gymnax" not in sys.modules
 def test_unknown_attribute():
     with pytest.raises(AttributeError, match="no attribute 'from_gym'"):
         _ = tasks.from_gym  # type: ignore[attr-defined]
+
+
+def test_a_revealed_task_stands_behind_observations_and_inputs(key):
+    family = tasks.make("point-navigation", episode_length=2, reveal_task=True)
+    assert family.spec.observation_shape == (4,)
+
+    @jax.jit
+    def walk(key):
+        task = family.sample(key)
+        state, first = family.reset(key, task)
+        return task.goal, first, family.step(key, task, state, jnp.ones(2))[1]
+
+    goal, first, second = jax.device_get(walk(key))
+    np.testing.assert_allclose(first.observation, [0, 0, *goal])
+    np.testing.assert_allclose(second.observation, [0.1, 0.1, *goal], rtol=1e-6)
+    np.testing.assert_array_equal(second.final_observation, second.observation)
+
+    waves = tasks.make("sinusoid", reveal_task=True)
+    draw = jax.jit(lambda key: (waves.sample(key), waves.draw(key, waves.sample(key), 3)))
+    wave, examples = jax.device_get(draw(key))
+    assert examples.inputs.shape == (3, *waves.spec.input_shape)
+    np.testing.assert_array_equal(examples.inputs[:, 1:], np.tile([*wave], (3, 1)))

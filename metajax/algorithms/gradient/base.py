@@ -78,6 +78,8 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         *("gae_lambda", "normalize_advantages"),
     )
     """Options without a meaning for labelled examples."""
+    predicting: ClassVar[tuple[str, ...]] = ("num_query",)
+    """Options without a meaning in an environment."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +111,7 @@ class GradientBased(MetaOptimized, WithTorso, InGradientBlocks):
         from metajax.data.fresh import fresh
 
         examples = isinstance(family, DataFamily)
-        for name in self.acting if examples else ("num_query",):
+        for name in self.acting if examples else self.predicting:
             self._check_default(name, family)
         learner = self.learner(family)
         sizes: Any = {"num_adaptations": self.inner_steps, "num_streams": self.num_streams}

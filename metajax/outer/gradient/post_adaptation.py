@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from metajax import losses
 from metajax.core.algorithm import Objective, Terms
 from metajax.core.family import Key, Tree
+from metajax.core.options import OptionError
 from metajax.core.problem import Problem
 from metajax.core.replay import DERIVATIVES, replay
-from metajax.core.types import Loss, ReplayKeys
+from metajax.core.types import Learner, Loss, ReplayKeys
+from metajax.outer.gradient.reach import reads
 
 
 class TrialItem(NamedTuple):
@@ -58,6 +60,9 @@ def post_adaptation(
         gives them other weights.
 
     Source: Finn et al. (2017), equation 4 and algorithm 3.
+
+    Raises:
+      OptionError: when traced, for "first-order" and a theta that the adaptation alone reads.
     """
     learner, actor = problem.learner, problem.learner.actor
     adapt = DERIVATIVES[derivative](learner.adapt)
@@ -73,6 +78,8 @@ def post_adaptation(
         return jax.lax.stop_gradient((item, info))
 
     def adapted(theta, item, observe=lambda phi, chunk: None):
+        if derivative == "first-order":
+            _check_read(learner, theta, item)
         phi = learner.begin(item.keys.begin, theta)
         phi, observed = replay(
             learner, theta, phi, item.support, item.keys.adapt, adapt=adapt, observe=observe
@@ -113,6 +120,18 @@ def post_adaptation(
         predict=None if actor is None else lambda theta, item: adapted(theta, item)[0].distribution,
         divergence=None if actor is None else divergence,
     )
+
+
+def _check_read(learner: Learner, theta: Tree, item: TrialItem) -> None:
+    def unadapted(theta):
+        return learner.predict(theta, learner.begin(item.keys.begin, theta), item.query)
+
+    if not reads(unadapted, theta):
+        raise OptionError(
+            "derivative",
+            '"first-order" leaves no gradient here, as the adaptation alone reads theta, which '
+            'is that of a rule or of settings; allowed: "exact", "exact-remat"',
+        )
 
 
 def with_sampling_credit(

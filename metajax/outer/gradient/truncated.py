@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from metajax.core.algorithm import Estimator, Info
 from metajax.core.family import Key, Tree
 from metajax.core.layout import Layout, sum_rows, total_of
+from metajax.core.options import OptionError
 from metajax.core.problem import Noise, Problem
 from metajax.core.replay import DERIVATIVES, replay
 from metajax.core.types import AdaptFn, Learner, Loss
@@ -20,6 +21,7 @@ from metajax.outer.gradient.lifetimes import (
     of_lifetimes,
     renewed,
 )
+from metajax.outer.gradient.reach import reads
 
 
 class Window(NamedTuple):
@@ -78,6 +80,9 @@ def truncated(
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
+
+    Raises:
+      OptionError: when traced, for a theta that is read at the start of a lifetime alone.
     """
     learner, adapt = problem.learner, DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
@@ -95,6 +100,7 @@ def truncated(
         after = renewed(ended, lambda key: born(problem, key, theta), keys_born, older)
 
         def of_task(item):
+            _check_read(learner, judge or learner, derivative, theta, item)
             (_, loss_info), gradients = jax.value_and_grad(meta_loss, has_aux=True)(theta, item)
             return gradients, loss_info
 
@@ -105,6 +111,24 @@ def truncated(
         return of_all_ages(problem, layout, window + 1, key, theta)
 
     return of_lifetimes(layout, init, block_sum)
+
+
+def _check_read(
+    learner: Learner, judge: Learner, derivative: str, theta: Tree, item: Window
+) -> None:
+    def in_the_window(theta):
+        predicted = judge.predict(theta, item.phi, item.query)
+        if derivative == "first-order":
+            return predicted
+        return predicted, learner.adapt(learner.noise(item.key), theta, item.phi, item.query)
+
+    if not reads(in_the_window, theta):
+        raise OptionError(
+            "learner",
+            "leaves no gradient in a window, as it reads theta at the start of a lifetime alone; "
+            "allowed: one whose predictions read theta, or whose adaptations do, which "
+            'derivative "first-order" takes for constants',
+        )
 
 
 def live(

@@ -6,7 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from metajax.core.options import Count, Options
+from metajax.core.options import Count
+from metajax.tasks.revealed import Revealable
 
 if TYPE_CHECKING:
     from metajax.core.family import TaskFamily
@@ -16,7 +17,7 @@ TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PointNavigation(Options):
+class PointNavigation(Revealable):
     """2D navigation (Finn et al. 2017): reach a hidden goal from the distance reward alone.
 
     Goals are uniform in the square [-0.5, 0.5]^2. A point starts at the origin and moves by
@@ -45,13 +46,14 @@ class PointNavigation(Options):
         def outcome(offset):
             return -distance(offset), jnp.all(jnp.abs(offset) < TOLERANCE)
 
-        return plane_family(
+        family = plane_family(
             name="point-navigation",
             episode_length=self.episode_length,
             sample_goal=sample_goal,
             outcome=outcome,
             oracle_return=_oracle_return(self.episode_length),
         )
+        return self.shown(family)
 
 
 def _oracle_return(episode_length: int) -> float:

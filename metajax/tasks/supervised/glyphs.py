@@ -75,8 +75,17 @@ class Glyphs(Options):
             images = written(key, curves, ink, self.size, self.variation)
             return Examples(images, classes)
 
+        def draw_any(key, task, num_examples):
+            del task
+            key_class, key_image = jax.random.split(key)
+            classes = jax.random.randint(key_class, (num_examples,), 0, number)
+            curves, ink = jax.vmap(lambda one: strokes(self.seed, first + one))(classes)
+            return Examples(written(key_image, curves, ink, self.size, self.variation), classes)
+
         spec = DataSpec("glyphs", (self.size, self.size, 1), self.num_classes, classes=True)
-        return DataFamily(spec, sample, draw)
+        all_classes = dataclasses.replace(spec, num_outputs=number)
+        pool = DataFamily(all_classes, lambda key: (), draw_any)
+        return DataFamily(spec, sample, draw, pool=pool)
 
 
 def strokes(seed: int, number: jax.Array | int) -> tuple[jax.Array, jax.Array]:

@@ -93,5 +93,15 @@ class ImageFolder(Options):
             drawn = rows[labels, jnp.arange(num_examples) // self.num_classes]
             return Examples(pixels[drawn].astype(jnp.float32) / 255, labels)
 
+        def draw_any(key, task, num_examples):
+            del task
+            key_class, key_image = jax.random.split(key)
+            labels = jax.random.randint(key_class, (num_examples,), 0, len(classes))
+            share = jax.random.uniform(key_image, (num_examples,))
+            drawn = jnp.asarray(starts)[labels] + jnp.int32(share * jnp.asarray(counts)[labels])
+            return Examples(pixels[drawn].astype(jnp.float32) / 255, labels)
+
         spec = DataSpec("image-folder", pixels.shape[1:], self.num_classes, classes=True)
-        return DataFamily(spec, sample, draw, finite=True)
+        all_classes = dataclasses.replace(spec, num_outputs=len(classes))
+        pool = DataFamily(all_classes, lambda key: (), draw_any)
+        return DataFamily(spec, sample, draw, finite=True, pool=pool)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
-from metajax.core.options import Options, Positive, check
+from metajax.core.options import Positive, check
+from metajax.tasks.revealed import Revealable
 
 if TYPE_CHECKING:
     import jax
@@ -25,7 +26,7 @@ class Wave(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sinusoid(Options):
+class Sinusoid(Revealable):
     """Sinusoid (Finn et al. 2017): few-shot regression of sine waves.
 
     Amplitudes are uniform in [0.1, 5], phases in [0, pi] and inputs in [-5, 5].
@@ -68,4 +69,4 @@ class Sinusoid(Options):
             inputs = jax.random.uniform(key, shape, minval=-MAX_INPUT, maxval=MAX_INPUT)
             return Examples(inputs, task.amplitude * jnp.sin(task.frequency * inputs - task.phase))
 
-        return DataFamily(DataSpec("sinusoid", (1,), 1), sample, draw)
+        return self.shown(DataFamily(DataSpec("sinusoid", (1,), 1), sample, draw))
