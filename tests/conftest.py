@@ -82,7 +82,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or _group(nextitem) == _group(item):
         return
     regions = pathlib.Path("/proc/self/maps")
-    if regions.exists() and regions.read_bytes().count(b"\n") > 30_000:
+    if regions.exists() and regions.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
         gc.collect()
 
