@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 ALGORITHMS = Registry(
     "algorithm",
     {
+        "actor-critic": "metajax.algorithms.actor_critic.actor_critic:ActorCritic",
         "anil": "metajax.algorithms.gradient.anil:ANIL",
         "bayes-bonus": "metajax.algorithms.classical.bayes_bonus:BayesBonus",
         "beb": "metajax.algorithms.classical.beb:BEB",
+        "bootstrapped-actor-critic": (
+            "metajax.algorithms.settings.bootstrapped_actor_critic:BootstrappedActorCritic"
+        ),
         "cavia": "metajax.algorithms.gradient.cavia:CAVIA",
         "cloning": "metajax.algorithms.imitation.cloning:Cloning",
         "dqn": "metajax.algorithms.q.dqn:DQN",
@@ -39,6 +43,9 @@ ALGORITHMS = Registry(
         "imaml": "metajax.algorithms.gradient.imaml:IMAML",
         "joint": "metajax.algorithms.gradient.joint:Joint",
         "joint-dqn": "metajax.algorithms.q.joint_dqn:JointDQN",
+        "l2o-actor-critic": "metajax.algorithms.optimizers.reinforcement:L2OActorCritic",
+        "l2o-dqn": "metajax.algorithms.optimizers.reinforcement:L2ODQN",
+        "lpg": "metajax.algorithms.objectives.lpg:LPG",
         "lstm-meta-learner": "metajax.algorithms.gradient.lstm_meta_learner:LSTMMetaLearner",
         "lstm-optimizer": "metajax.algorithms.optimizers.lstm_optimizer:LSTMOptimizer",
         "maml": "metajax.algorithms.gradient.maml:MAML",

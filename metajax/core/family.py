@@ -90,6 +90,8 @@ class Spec:
       plane: ``task -> [2]``, the goal of a task in families whose observation starts with a
         position in the plane; plots use it.
       observation_dtype: Dtype of the observations; replay buffers keep it.
+      num_indices: S, if an observation ``[1]`` is the index of one of S states; policies then
+        read it one-hot, and those without a hidden layer are tables.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Spec:
     tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
     observation_dtype: str = "float32"
+    num_indices: int | None = None
 
     def __post_init__(self) -> None:
         # Compiled programs are cached by the spec, and lists and arrays have no hash.

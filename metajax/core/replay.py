@@ -35,15 +35,28 @@ def replay(
     Returns:
       phi after the K adaptations, and the outputs of ``observe``, ``[K, ...]``.
     """
+    keys = jax.random.split(key, jax.tree.leaves(support)[0].shape[0])
+    return adaptations(learner, theta, phi, support, keys, adapt=adapt, observe=observe)
+
+
+def adaptations(
+    learner: Learner,
+    theta: Tree,
+    phi: Tree,
+    support: Tree,
+    keys: Key,
+    *,
+    adapt: AdaptFn | None = None,
+    observe: Callable[[Tree, Tree], Any] = lambda phi, chunk: None,
+) -> tuple[Tree, Any]:
+    """``replay`` with the key of each adaptation, ``[K]``."""
     update = learner.adapt if adapt is None else adapt
 
     def adaptation(phi, inputs):
         noise, chunk = inputs
         return update(noise, theta, phi, chunk), observe(phi, chunk)
 
-    num_adaptations = jax.tree.leaves(support)[0].shape[0]
-    noise = jax.vmap(learner.noise)(jax.random.split(key, num_adaptations))
-    return jax.lax.scan(adaptation, phi, (noise, support))
+    return jax.lax.scan(adaptation, phi, (jax.vmap(learner.noise)(keys), support))
 
 
 def exact(adapt: AdaptFn) -> AdaptFn:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metajax.core.family import Discrete, Family, Spec, TaskFamily, Tree
 from metajax.core.options import OptionError, check
@@ -59,12 +60,16 @@ def demonstrated(
       explore: Measure sampled actions; otherwise the mode of the policy.
 
     Raises:
-      OptionError: for a family without an oracle, or a horizon beyond its time limit.
+      OptionError: for a family without an oracle or bounds of its actions, or a horizon beyond its
+        time limit.
     """
     world = environment(family, "a demonstrated trial")
     if world.oracle is None:
         problem = f"{world.spec.name} has no oracle to demonstrate; allowed: an environment with "
         raise OptionError("family", f'{problem}TaskFamily.oracle, such as "gridnavi"')
+    space = world.spec.action_space
+    bounded = isinstance(space, Discrete) or np.isfinite([*space.low, *space.high]).all()
+    check(bounded, "family", world.spec.name, "an environment whose actions have bounds")
     check(query in QUERIES, "query", query, ", ".join(QUERIES))
     num_steps = episode_horizon(world, horizon)
     made = learner if isinstance(learner, Learner) else learner(num_streams * num_steps)

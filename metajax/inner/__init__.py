@@ -5,7 +5,7 @@ from metajax.inner.bayes import bayes
 from metajax.inner.classical.episodic_planner import episodic_planner
 from metajax.inner.classical.scoring import Rule as ScoringRule
 from metajax.inner.classical.scoring import scoring_learner
-from metajax.inner.descent import DescentState, Rule, as_rule, descent
+from metajax.inner.descent import DescentState, Rule, as_rule, descent, made
 from metajax.inner.fine_tuning import (
     adapters,
     gradual_unfreezing,
@@ -23,6 +23,8 @@ from metajax.inner.imitation import (
     pooled_policy,
 )
 from metajax.inner.implicit import implicit
+from metajax.inner.informed import Informed, with_recent_rewards
+from metajax.inner.learned_objective import objective_learner, objective_regularizer
 from metajax.inner.learned_optimizer import init_lstm_rule, log_and_sign, lstm_rule
 from metajax.inner.memory import MemoryPolicy, memory_learner
 from metajax.inner.meta_lstm import init_meta_lstm_rule, meta_lstm_rule
@@ -37,10 +39,11 @@ from metajax.inner.q.exploration import Exploration, learned_exploration, visit_
 from metajax.inner.q.meta_q import MetaQ, drawn_experience, meta_q_learner
 from metajax.inner.q.off_policy_actor import off_policy_actor
 from metajax.inner.q.propensity import Propensity, effective_sample_size, propensity
-from metajax.inner.q.q_learning import q_learner
+from metajax.inner.q.q_learning import q_learner, without_target
 from metajax.inner.q.q_update import QSettings, QState, QUpdate
 from metajax.inner.q.value_learner import Correction, value_learner
 from metajax.inner.reinforce import SURROGATES, reinforce
+from metajax.inner.rule_inputs import dormancy, layer_places, told_dormancy
 from metajax.inner.rules import (
     check_differentiable,
     clip_by_global_norm,
@@ -59,6 +62,7 @@ __all__ = [
     "Correction",
     "DescentState",
     "Exploration",
+    "Informed",
     "MemoryPolicy",
     "MetaQ",
     "Partition",
@@ -84,6 +88,7 @@ __all__ = [
     "context_replay",
     "contrastive",
     "descent",
+    "dormancy",
     "drawn_experience",
     "effective_sample_size",
     "episodic_planner",
@@ -94,10 +99,12 @@ __all__ = [
     "init_meta_lstm_rule",
     "init_mlp_rule",
     "layer_decay",
+    "layer_places",
     "learned_exploration",
     "log_and_sign",
     "low_rank",
     "lstm_rule",
+    "made",
     "matching",
     "matching_policy",
     "memory_learner",
@@ -105,6 +112,8 @@ __all__ = [
     "meta_q_learner",
     "mlp_rule",
     "num_action_features",
+    "objective_learner",
+    "objective_regularizer",
     "off_policy_actor",
     "part",
     "policy_actor",
@@ -120,9 +129,12 @@ __all__ = [
     "scoring_learner",
     "step_sizes",
     "supervised",
+    "told_dormancy",
     "value_learner",
     "visit_hash",
     "windows_of",
     "with_context",
+    "with_recent_rewards",
     "without_adapters",
+    "without_target",
 ]

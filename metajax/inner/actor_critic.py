@@ -10,7 +10,7 @@ import optax
 from metajax import losses
 from metajax.core.family import Key, Tree
 from metajax.core.types import Chunk, Learner, Outputs
-from metajax.inner.descent import descent
+from metajax.inner.descent import Rule, as_rule, descent, made
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.networks import Policy, over_steps
 
@@ -43,7 +43,7 @@ class ActorCriticSettings(NamedTuple):
 def actor_critic_learner(
     policy: Policy,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation | Rule,
     settings: Callable[[Tree], ActorCriticSettings],
     init: Callable[[Key], Tree] | None = None,
     start: Callable[[Key, Tree], Tree] | None = None,
@@ -58,7 +58,8 @@ def actor_critic_learner(
     Args:
       policy: A policy with a value function.
       optimizer: An optimiser without a learning rate, for example ``optax.scale_by_adam()``; its
-        output is multiplied by ``settings.learning_rate`` and subtracted.
+        output is multiplied by ``settings.learning_rate`` and subtracted. Or a function of theta
+        that gives one.
       settings: ``(theta) -> ActorCriticSettings``, so that a number may be meta-learned.
       init: ``(key) -> theta``. Default: initial weights.
       start: ``(key, theta) -> weights`` at the start of a task. Default: theta.
@@ -81,8 +82,12 @@ def actor_critic_learner(
             records=("next_observation",),
         )
 
+    direction = as_rule(optimizer)
+
     def rule(theta):
-        return optax.chain(optimizer, optax.scale(-1.0 * settings(theta).learning_rate))
+        return optax.chain(
+            made(direction, theta), optax.scale(-1.0 * settings(theta).learning_rate)
+        )
 
     return descent(
         policy.init if init is None else init,

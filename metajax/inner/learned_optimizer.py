@@ -29,19 +29,31 @@ def log_and_sign(gradient: jax.Array) -> jax.Array:
     return jnp.stack([first, second], axis=-1)
 
 
-def init_lstm_rule(key: Key, *, hidden_size: int = 20, num_layers: int = 2) -> Tree:
-    """Initial parameters of ``lstm_rule``: its layers, and a linear output of one number."""
+def init_lstm_rule(
+    key: Key, *, hidden_size: int = 20, num_layers: int = 2, nominal: bool = False
+) -> Tree:
+    """Initial parameters of ``lstm_rule``: its layers, and a linear output of one number.
+
+    With ``nominal`` the output is two numbers and zero, so that the rule begins as its nominal
+    optimiser.
+    """
     *keys, key_output = jax.random.split(key, num_layers + 1)
     layers = []
     for index, one in enumerate(keys):
         inputs = jnp.zeros((1, 1, 2 if index == 0 else hidden_size))
         layers.append(LSTM(hidden_size).init(one, inputs)["params"])
-    output = jax.nn.initializers.lecun_normal()(key_output, (hidden_size, 1))
-    return {"layers": layers, "output": {"kernel": output, "bias": jnp.zeros(1)}}
+    shape = hidden_size, 1 + nominal
+    kernel = jax.nn.initializers.lecun_normal()(key_output, shape)
+    kernel = jnp.zeros(shape) if nominal else kernel
+    return {"layers": layers, "output": {"kernel": kernel, "bias": jnp.zeros(1 + nominal)}}
 
 
 def lstm_rule(
-    theta: Tree, *, scale: float = 0.1, second_order: bool = False
+    theta: Tree,
+    *,
+    scale: float = 0.1,
+    second_order: bool = False,
+    nominal: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:
     """An optimiser whose step is the output of a stacked LSTM, the same for every coordinate.
 
@@ -54,6 +66,9 @@ def lstm_rule(
       scale: Factor of the output.
       second_order: Differentiate through the gradients that the network reads. Without it they
         are constants for a meta-gradient, as in the paper.
+      nominal: An optimiser whose step, times ``exp`` of a second output, is added (Harrison et
+        al. 2022, "A closer look at learned optimization: stability, robustness, and inductive
+        biases"). Default: none.
 
     Source: Andrychowicz et al. (2016), "Learning to learn by gradient descent by gradient
     descent", section 2.
@@ -66,11 +81,12 @@ def lstm_rule(
         def nothing(layer):
             return jnp.zeros((size, layer.hidden.shape[0]), layer.hidden.dtype)
 
-        return tuple((nothing(layer), nothing(layer)) for layer in layers)
+        memory = tuple((nothing(layer), nothing(layer)) for layer in layers)
+        return memory if nominal is None else (memory, nominal.init(params))
 
     def update(updates, state, params=None):
-        del params
         gradient, unravel = ravel_pytree(updates)
+        state, by_nominal = (state, None) if nominal is None else state
         seen = gradient if second_order else jax.lax.stop_gradient(gradient)
         hidden = log_and_sign(seen.astype(layers[0].hidden.dtype))
         memory = []
@@ -79,6 +95,12 @@ def lstm_rule(
             hidden = carry[0]
             memory.append(carry)
         steps = hidden @ theta["output"]["kernel"] + theta["output"]["bias"]
-        return unravel((scale * steps[:, 0]).astype(gradient.dtype)), tuple(memory)
+        moved = unravel((scale * steps[:, 0]).astype(gradient.dtype))
+        if nominal is None:
+            return moved, tuple(memory)
+        added, by_nominal = nominal.update(unravel(seen), by_nominal, params)
+        factors = unravel(jnp.exp(steps[:, 1]).astype(gradient.dtype))
+        moved = jax.tree.map(lambda step, one, factor: step + factor * one, moved, added, factors)
+        return moved, (tuple(memory), by_nominal)
 
     return optax.GradientTransformation(init, update)

@@ -1,5 +1,6 @@
 """Flax modules, action distributions, policies and value networks."""
 
+from metajax.networks.activity import unit_activity
 from metajax.networks.comparison import Comparison
 from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
@@ -8,10 +9,11 @@ from metajax.networks.distributions import Distribution, categorical, diagonal_g
 from metajax.networks.features import check_network
 from metajax.networks.full_context import FullContext
 from metajax.networks.gated_readout import GatedReadout
+from metajax.networks.learned_targets import LearnedTargets, Step
 from metajax.networks.masked import MaskedMLP, resize
 from metajax.networks.mlp import ACTIVATIONS, MLP
 from metajax.networks.over_steps import over_steps
-from metajax.networks.policy import Policy, policy
+from metajax.networks.policy import Policy, Readout, policy, readout
 from metajax.networks.predictor import Predictor, predictor, without_output
 from metajax.networks.q_network import QNetwork, q_network
 from metajax.networks.recurrent import GRU, LSTM
@@ -32,10 +34,13 @@ __all__ = [
     "Distribution",
     "FullContext",
     "GatedReadout",
+    "LearnedTargets",
     "MaskedMLP",
     "Policy",
     "Predictor",
     "QNetwork",
+    "Readout",
+    "Step",
     "Transformer",
     "ValueNetwork",
     "action_values",
@@ -50,8 +55,10 @@ __all__ = [
     "policy",
     "predictor",
     "q_network",
+    "readout",
     "resize",
     "state_values",
+    "unit_activity",
     "unit_rows",
     "without_output",
 ]

@@ -22,7 +22,10 @@ def check_network(network: Any, spec: Spec | DataSpec) -> None:
         raise OptionError(
             "network", f"{name} is not a module; {meant}allowed: an instance of a flax.linen.Module"
         )
-    one = spec.input_shape if isinstance(spec, DataSpec) else spec.observation_shape
+    if isinstance(spec, DataSpec):
+        one = spec.input_shape
+    else:
+        one = spec.observation_shape if spec.num_indices is None else (spec.num_indices,)
     shape = (2, *one)
     features, _ = jax.eval_shape(
         network.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)

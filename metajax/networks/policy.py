@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from metajax.core.family import Discrete, Spec
+from metajax.networks.activity import unit_activity
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian
 from metajax.networks.features import check_network
+from metajax.networks.mlp import MLP
 
 
 class Policy(NamedTuple):
@@ -20,12 +22,15 @@ class Policy(NamedTuple):
       apply: ``(weights, observation [B, O]) -> parameters`` of ``distribution``.
       value: ``(weights, observation [B, O]) -> [B]``; None without a value network.
       distribution: Action distribution.
+      activity: ``(weights, observation [B, O]) ->`` mean absolute outputs ``[F]`` of the units of
+        each layer, at the place of its dict in the weights; None for other torsos than an MLP.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], Any]
     value: Callable[[Any, jax.Array], jax.Array] | None
     distribution: Distribution
+    activity: Callable[[Any, jax.Array], Any] | None = None
 
 
 def _head(size: int, scale: float) -> nn.Dense:
@@ -37,10 +42,18 @@ class _LinearHead(nn.Module):
     torso: nn.Module
     size: int
     scale: float = 1.0
+    num_indices: int | None = None
 
     @nn.compact
     def __call__(self, observation):
-        return _head(self.size, self.scale)(self.torso(observation))
+        if self.num_indices is None:
+            return _head(self.size, self.scale)(self.torso(observation))
+        index = observation[..., 0].astype(jnp.int32)
+        if isinstance(self.torso, MLP) and not self.torso.hidden_sizes:
+            # A linear function of a one-hot vector, without the product.
+            initial = nn.initializers.variance_scaling(self.scale**2, "fan_avg", "uniform")
+            return self.param("table", initial, (self.num_indices, self.size))[index]
+        return _head(self.size, self.scale)(self.torso(jax.nn.one_hot(index, self.num_indices)))
 
 
 class _GaussianHead(nn.Module):
@@ -89,12 +102,15 @@ def policy(
         if one is not None:
             check_network(one, spec)
     if isinstance(spec.action_space, Discrete):
-        head: nn.Module = _LinearHead(network, spec.action_space.num_actions, head_scale)
-        distribution = categorical(spec.action_space.num_actions)
+        number = spec.action_space.num_actions
+        head: nn.Module = _LinearHead(network, number, head_scale, spec.num_indices)
+        distribution = categorical(number)
     else:
         head = _GaussianHead(network, spec.action_space.size, head_scale, initial_std, min_std)
         distribution = diagonal_gaussian(spec.action_space.size)
-    value_head = None if value_network is None else _LinearHead(value_network, 1)
+    value_head = None
+    if value_network is not None:
+        value_head = _LinearHead(value_network, 1, num_indices=spec.num_indices)
 
     def init(key):
         key_policy, key_value = jax.random.split(key)
@@ -112,4 +128,43 @@ def policy(
         values: Any = value_head.apply({"params": weights["value"]}, observation)
         return values[..., 0]
 
-    return Policy(init, apply, None if value_head is None else value, distribution)
+    def activity(weights, observation):
+        heads = {"policy": (head, network), "value": (value_head, value_network)}
+
+        def of_network(name, leaves):
+            module, torso = heads[name]
+            return unit_activity(module, torso, leaves, observation)  # pyright: ignore[reportArgumentType]
+
+        return {name: of_network(name, leaves) for name, leaves in weights.items()}
+
+    has_mlps = all(isinstance(one, MLP | None) for one in (network, value_network))
+    has_mlps = has_mlps and spec.num_indices is None
+    of_states = None if value_head is None else value
+    return Policy(init, apply, of_states, distribution, activity if has_mlps else None)
+
+
+class Readout(NamedTuple):
+    """A linear readout of a torso as pure functions of its weights.
+
+    Attributes:
+      init: ``(key) -> weights``.
+      apply: ``(weights, observation [B, O]) -> [B, size]``.
+    """
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, jax.Array], Any]
+
+
+def readout(spec: Spec, network: nn.Module, size: int) -> Readout:
+    """A network with ``size`` outputs, built as ``policy`` builds its own.
+
+    Raises:
+      OptionError: If the network is not a module from observations to features.
+    """
+    check_network(network, spec)
+    head = _LinearHead(network, size, num_indices=spec.num_indices)
+    observation = jnp.zeros((1, *spec.observation_shape))
+    return Readout(
+        init=lambda key: head.init(key, observation)["params"],
+        apply=lambda weights, observation: head.apply({"params": weights}, observation),
+    )

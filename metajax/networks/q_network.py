@@ -1,5 +1,6 @@
 """Action-value networks: a torso and a head with one output per action."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,9 @@ import jax.numpy as jnp
 
 from metajax.core.family import Discrete, Spec
 from metajax.core.options import OptionError
+from metajax.networks.activity import unit_activity
 from metajax.networks.features import check_network
+from metajax.networks.mlp import MLP
 
 
 class QNetwork(NamedTuple):
@@ -19,11 +22,13 @@ class QNetwork(NamedTuple):
       init: ``(key) -> weights``, a dict of flax parameters.
       apply: ``(weights, observation [B, O]) -> [B, A]``.
       num_actions: Number of actions, A.
+      activity: See ``Policy``.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], jax.Array]
     num_actions: int
+    activity: Callable[[Any, jax.Array], Any] | None = None
 
 
 class _Head(nn.Module):
@@ -68,4 +73,7 @@ def q_network(spec: Spec, network: nn.Module, *, dueling: bool = False) -> QNetw
     def apply(weights: Any, observation: jax.Array) -> Any:
         return head.apply({"params": weights}, observation.astype(jnp.float32))
 
-    return QNetwork(init, apply, spec.action_space.num_actions)
+    activity = None
+    if isinstance(network, MLP):
+        activity = functools.partial(unit_activity, head, network)
+    return QNetwork(init, apply, spec.action_space.num_actions, activity)

@@ -123,7 +123,7 @@ class _Recurrent(nn.Module):
 
     def step(self, memory: Any, x: jax.Array) -> tuple[jax.Array, Any]:
         """One step of one stream: ``x [F]`` to ``[H]`` and the next memory."""
-        after, _ = cell_step(self.gates, self._weights(x.shape[-1]), memory, x)
+        after, _ = cell_step(self.gates, self.weights(x.shape[-1]), memory, x)
         return after[0], after
 
     def __call__(self, xs: jax.Array) -> jax.Array:
@@ -131,10 +131,12 @@ class _Recurrent(nn.Module):
         start = tuple(
             jnp.broadcast_to(leaf, (xs.shape[1], self.size)) for leaf in self.initial_memory()
         )
-        return unroll(self.gates, self._weights(xs.shape[-1]), start, xs)
+        return unroll(self.gates, self.weights(xs.shape[-1]), start, xs)
 
     @nn.compact
-    def _weights(self, num_inputs: int) -> Weights:
+    def weights(self, num_inputs: int) -> Weights:
+        """The weights of the cell, for inputs ``[F]``."""
+
         def stacked(initializer, names, rows):
             def init(key):
                 keys = jax.random.split(key, len(names))

@@ -4,6 +4,7 @@ from metajax.outer.beside import Beside, beside
 from metajax.outer.epochs import epochs
 from metajax.outer.evolution import FITNESS, Search, evolution, evosax_search
 from metajax.outer.gradient.backprop import backprop
+from metajax.outer.gradient.bootstrapped import bootstrapped, matching_outputs
 from metajax.outer.gradient.displacement import displacement
 from metajax.outer.gradient.evolution_gradient import evolution_gradient
 from metajax.outer.gradient.post_adaptation import TrialItem, post_adaptation, with_sampling_credit
@@ -25,12 +26,14 @@ __all__ = [
     "WholeTrial",
     "backprop",
     "beside",
+    "bootstrapped",
     "displacement",
     "epochs",
     "evolution",
     "evolution_gradient",
     "evosax_search",
     "joint",
+    "matching_outputs",
     "once",
     "post_adaptation",
     "scheduled",

@@ -214,8 +214,8 @@ def test_discounts_of_states_start_from_the_option():
 
     @jax.jit
     def run():
-        theta = options.initial(family)
-        return options.settings(theta).discount(observation), options.record(theta)["discount"]
+        theta = options.initial(jax.random.key(0), family)
+        return options.settings(theta).discount(observation), options.record(theta, ())["discount"]
 
     discount, recorded = run()
     np.testing.assert_allclose(discount, np.full((2, 3), 0.9), rtol=1e-6)
@@ -225,7 +225,9 @@ def test_discounts_of_states_start_from_the_option():
 def test_settings_are_float32_where_float64_is_allowed(x64):
     for state_discount in (False, True):
         options = {**SMALL, "learned": ("discount", "gae_lambda"), "state_discount": state_discount}
-        theta = ALGORITHMS.get("meta-gradient-actor-critic")(**options).initial(toys.arms())
+        theta = ALGORITHMS.get("meta-gradient-actor-critic")(**options).initial(
+            jax.random.key(0), toys.arms()
+        )
         assert {leaf.dtype.name for leaf in jax.tree.leaves(theta)} == {"float32"}
 
 
@@ -260,3 +262,30 @@ def test_discounts_of_states_keep_the_signal_and_leave_out_the_noise(order):
     assert discount[0] == 0.5
     assert discount[1:][noisy[1:]].max() < 0.15
     assert discount[1:][~noisy[1:]].min() > 0.8
+
+
+def test_settings_follow_the_rewards_of_the_last_chunks():
+    """They start from the option, and what the learner remembers are means of chunks."""
+    options = {"learned": ("entropy_coefficient",), "entropy_coefficient": 0.3, "reward_history": 3}
+    options = ALGORITHMS.get("bootstrapped-actor-critic")(**SMALL, **options)
+    learner, family = options.informed_learner(toys.arms(), options.settings), toys.arms()
+
+    @jax.jit
+    def run(theta):
+        informed = inner.Informed(theta, jnp.arange(3.0))
+        phi = learner.begin(jax.random.key(1), theta)
+        chunk = _chunk()._replace(
+            observation=jnp.ones((NUM_STEPS, NUM_STREAMS, *family.spec.observation_shape)),
+            next_observation=jnp.ones((NUM_STEPS, NUM_STREAMS, *family.spec.observation_shape)),
+        )
+        for _ in range(2):
+            phi = learner.adapt(jax.random.key(2), theta, phi, chunk)
+        return options.settings(informed).entropy_coefficient, phi.recent
+
+    theta = learner.init(jax.random.key(0))
+    coefficient, recent = run(theta)
+    np.testing.assert_allclose(coefficient, 0.3, rtol=1e-6)
+    mean = np.asarray(_chunk().reward).mean()
+    np.testing.assert_allclose(recent, np.array([0, mean, mean]), rtol=1e-5)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, theta)
+    assert abs(run(moved)[0] - 0.3) > 0.01

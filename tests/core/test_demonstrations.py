@@ -1,5 +1,7 @@
 """Demonstrations of an oracle, and what is refused and learned."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -44,6 +46,10 @@ def test_what_cannot_be_demonstrated_is_named():
         metajax.make("cloning", metajax.tasks.make("catch"))
     with pytest.raises(metajax.OptionError, match="family: sinusoid holds labelled examples"):
         metajax.make("cloning", metajax.tasks.make("sinusoid"))
+    plane = metajax.tasks.make("point-navigation")
+    anywhere = dataclasses.replace(plane.spec, action_space=metajax.Box((-1, 0), (1, np.inf)))
+    with pytest.raises(metajax.OptionError, match=r"family: .* whose actions have bounds"):
+        metajax.make("cloning", plane._replace(spec=anywhere))
     with pytest.raises(metajax.OptionError, match=r"query: .* allowed: learner, oracle"):
         demonstrated(metajax.tasks.make("gridnavi"), lambda number: None, query="both")  # type: ignore[arg-type]
 

@@ -123,7 +123,7 @@ def _gradient_of_a_plain_scan(kind):
         start = jax.tree.map(lambda leaf: jnp.zeros((B, H)), module.initial_memory())
 
         def step(carry, x):
-            weights = module.bind({"params": parameters})._weights(F)
+            weights = module.bind({"params": parameters}).weights(F)
             carry, _ = cell_step(module.gates, weights, carry, x)
             return carry, carry[0]
 

@@ -4,7 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import mdp
 import numpy as np
+import optax
 import pytest
 
 import metajax
@@ -141,3 +143,58 @@ def test_carried_particles(estimator):
     assert np.ptp(tasks, axis=2).max() == 0, "both particles are in the same task"
     same = (tasks[1:] == tasks[:-1]).all(axis=(2, 3, 4))
     np.testing.assert_array_equal(same, age[1:] > 2)
+
+
+# --- The return of an agent ----------------------------------------------------------------
+
+LOG_RATE, SPREAD = 0.5, 0.4
+
+
+def _return_after_a_step(log_rate):
+    """The mean over two episodes with a step of REINFORCE between, by every trajectory."""
+    process, logits = mdp.FIXED, np.asarray(mdp.THETA)
+    first, policy = mdp.enumerate_trajectories(process), np.exp(logits) / 4
+    before, after = 0.0, 0.0
+    for states, actions, probability in zip(*first, strict=True):
+        reward = process.reward[states, actions]
+        slope = np.zeros_like(logits)
+        for state, action, following in zip(
+            states, actions, reward[::-1].cumsum()[::-1], strict=True
+        ):
+            slope[state] += (np.eye(2)[action] - policy[state]) * following / mdp.LENGTH
+            probability *= policy[state, action]
+        before += probability * reward.sum()
+        after += probability * mdp.value_of(process, logits + np.exp(log_rate) * slope)
+    return (before + after) / 2
+
+
+def test_the_return_of_an_agent_against_enumeration():
+    """The gradient in the logarithm of its step size, smoothed by the perturbations."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(12)  # Gauss-Hermite quadrature
+    values = np.array([_return_after_a_step(LOG_RATE + SPREAD * node) for node in nodes])
+    expected = -np.sum(weights * nodes * values) / np.sum(weights) / SPREAD
+    learner = mdp.tabular_learner(
+        lambda theta: optax.sgd(jnp.exp(theta)),
+        init=lambda key: jnp.array(LOG_RATE),
+        start=lambda key, theta: jnp.asarray(mdp.THETA),
+    )
+
+    @jax.jit
+    def estimates(keys):
+        problem, layout = mdp.problem_of(mdp.FIXED, learner, 2, 1), Layout.build(500, num_devices=1)
+        estimator = outer.evolution_gradient(
+            problem, layout, None, window=1, std=SPREAD, persistent=False
+        )
+
+        def estimate(key):
+            theta = jnp.array(LOG_RATE)
+            gradient, _, info = estimator.estimate(key, theta, estimator.init(key, theta))
+            return gradient, info["loss"]
+
+        return jax.lax.map(estimate, keys)
+
+    gradients, losses = map(np.asarray, estimates(jax.random.split(jax.random.key(0), 40)))
+    error = gradients.std(ddof=1) / np.sqrt(len(gradients))
+    assert error < 0.1 * abs(expected)
+    assert abs(gradients.mean() - expected) < 4 * error
+    assert abs(losses.mean() + values @ weights / weights.sum()) < 0.05

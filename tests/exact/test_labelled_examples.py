@@ -4,6 +4,8 @@ With SGD of rate 1 a meta-iteration moves theta by minus the meta-gradient, and 
 meta-loss at the theta that it began from.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,7 +240,7 @@ def test_steps_of_hand_designed_optimizers_by_hand():
     squares = 0.1 * first**2, 0.09 * first**2 + 0.1 * second**2
     mean = (0.09 * first + 0.1 * second) / (1 - 0.9**2)
     variance = (0.000999 * first**2 + 0.001 * second**2) / (1 - 0.999**2)
-    expected = {
+    expected: dict[Any, Any] = {
         "sgd": (first, second),
         "momentum": (first, decay * first + second),
         "nag": ((1 + decay) * first, second + decay * (decay * first + second)),

@@ -14,7 +14,11 @@ from metajax.run import checkpoints
 from metajax.run.config import from_dict
 from metajax.run.directory import RunDirectory
 
+# Without dormancy, which optax loops do not tell.
+AGENT = {"lifetime": 16, "num-steps": 2, "rule-sizes": [2], "inputs": ["progress", "layer"]}
 SMALL = {
+    "l2o-actor-critic": AGENT,
+    "l2o-dqn": {**AGENT, "batch-size": 2, "buffer-size": 16, "learning-starts": 2},
     "lstm-optimizer": {"inner-steps": 2, "window": 1, "lstm-size": 2},
     "mlp-optimizer": {"inner-steps": 2, "window": 1, "rule-sizes": [2]},
     "lstm-meta-learner": {"inner-steps": 1, "lstm-size": 2, "hidden-sizes": []},
@@ -27,7 +31,7 @@ OPTIMIZERS = [
 def _saved(path, name):
     """A run directory with a checkpoint, and its theta."""
     sizes = {"num-tasks": 2, "num-streams": 2, **SMALL.get(name, {})}
-    family = {"name": "quadratics", "size": 2}
+    family = {"name": "dark-room" if "lifetime" in sizes else "quadratics", "size": 2}
     config = from_dict({"family": family, "algorithm": {"name": name, **sizes}})
     algorithm = config.build()[0]
     # A whole state would take seconds to compile.

@@ -15,7 +15,7 @@ SHORT = 6
 # Where the number of states is the length of an episode.
 SIZES = {"xu-chain": {"num_states": SHORT}}
 # What of the state a family keeps at the end of an episode.
-KEPT = {"two-step": ("rich",)}
+KEPT = {"two-colours": ("steps",), "two-step": ("rich",)}
 # Families whose size is their episode length.
 SMALL = {"catch": {"rows": SHORT + 1}, "deep-sea": {"size": SHORT}}
 FROM_GYMNAX = ("BernoulliBandit-misc", "FourRooms-misc", "FrozenLake-misc", "UmbrellaChain-bsuite")

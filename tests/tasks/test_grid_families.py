@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metajax import tasks
+from metajax import networks, tasks
 from metajax.core.family import Discrete
 from metajax.core.options import OptionError
 from metajax.tasks.adapters.gymnax_environment import environment
@@ -417,6 +417,114 @@ def test_the_goal_outlives_resets(name, key, random_actions):
     state, seen = _walk(family, task, random_actions(family, 20))
     assert (seen.terminated | seen.truncated).sum() >= 4
     assert (state.goal == task.fields["goal"]).all()
+
+
+def test_colours_swap_their_rewards_while_the_lifetime_goes_on(key, random_actions):
+    """Rewards tell which colour pays; the clock of the swaps runs through the ends of episodes."""
+    size, period = 3, 40
+    family = tasks.make("two-colours", size=size, swap_period=period, episode_length=15)
+    task = _sample(family, key)
+    actions = random_actions(family, 120)
+    state, seen = _walk(family, task, actions)
+    np.testing.assert_array_equal(state.steps, np.arange(121))
+    np.testing.assert_array_equal(np.flatnonzero(seen.truncated), np.arange(15, 121, 15))
+    assert (np.sort(state.cells, axis=1)[:, :-1] != np.sort(state.cells, axis=1)[:, 1:]).all()
+    met = {1.0: 0, -1.0: 0}
+    for step, action in enumerate(actions):
+        agent, *items = state.cells[step]
+        place = np.array([agent // size, agent % size]) + [(0, 1), (1, 0), (0, -1), (-1, 0)][action]
+        x, y = np.clip(place, 0, size - 1)
+        pays = (int(task.first) + step // period) % 2
+        colour = items.index(x * size + y) if x * size + y in items else None
+        reward = -0.04 if colour is None else 1.0 if colour == pays else -1.0
+        np.testing.assert_allclose(seen.reward[step + 1], reward, rtol=1e-6)
+        met[reward] = met.get(reward, 0) + 1
+    assert min(met[1.0], met[-1.0]) > 3
+    shown = seen.observation.reshape(-1, 2, 3, size).argmax(-1)
+    np.testing.assert_array_equal(shown[:, 0] * size + shown[:, 1], state.cells)
+
+
+def test_objects_are_collected_and_come_back(key, random_actions):
+    """Every step of a walk by hand; what is random is read off the states."""
+    family = tasks.make("grid-worlds", worlds="small")
+    world = _sample(family, key, 40)
+    # A world with walls and all three objects.
+    index = int(np.argmax(world.present.sum(axis=1) * (world.walls.sum(axis=1) < 15)))
+    world = jax.tree.map(lambda leaf: leaf[index], world)
+    assert len({int(world.start), *world.cells.tolist()}) == 4
+    assert not world.walls[[world.start, *world.cells]].any()
+    world = world._replace(
+        terminates=np.array([0.5, 0, 1]), respawns=np.array([0, 0.5, 1], np.float32)
+    )
+    actions = random_actions(family, 300)
+    state, seen = _walk(family, world, actions)
+    steps = np.array([(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)])
+    counts = collections.Counter()
+    for step, action in enumerate(actions):
+        x, y = np.clip(np.divmod(state.cell[step], 6) + steps[action], 0, 5)
+        cell = state.cell[step] if world.walls[x * 6 + y] else x * 6 + y
+        collected = state.there[step] & (world.cells == cell)
+        np.testing.assert_allclose(seen.reward[step + 1], world.reward @ collected, rtol=1e-6)
+        ended = seen.terminated[step + 1]
+        assert not (ended and world.terminates @ collected == 0)
+        assert ended or world.terminates @ collected < 1
+        limit = state.time[step] + 1 == world.length
+        assert seen.truncated[step + 1] == (limit and not ended)
+        if ended or limit:
+            continue
+        assert state.cell[step + 1] == cell
+        there, before = state.there[step + 1], state.there[step]
+        assert not (there & collected).any()
+        assert (there[before & ~collected]).all()
+        missing = ~before
+        assert not (there & missing)[0]
+        assert (there | ~missing)[2]
+        counts.update({"collected": collected.sum(), "back": (there & missing)[1]})
+        index = cell + 36 * (there @ [1, 2, 4])
+        assert seen.observation[step + 1].argmax() == index
+    assert counts["collected"] > 5
+
+
+def test_the_best_return_of_a_world_with_one_object(key):
+    """It pays on arrival and, where it comes back at once, at every second step after that."""
+    family = tasks.make("grid-worlds", worlds="sparse", episode_length=20)
+    world = _sample(family, key)
+    far = np.int32(3 * 13 + 4)
+    world = world._replace(
+        start=np.int32(0), cells=np.array([far, 100], np.int32), length=np.int32(20)
+    )
+
+    def optimal(terminates, respawns, present=True):
+        return world._replace(
+            present=np.array([present, False]),
+            terminates=np.array([terminates, 0], np.float32),
+            respawns=np.array([respawns, 0], np.float32),
+        )
+
+    many = [optimal(0, 0), optimal(0, 1), optimal(0.5, 1), optimal(0, 0, False)]
+    found = _optimal(family, jax.tree.map(lambda *leaves: np.stack(leaves), *many))
+    # Seven steps to the object, and six times two after that.
+    expected = [1, 7, sum(0.5**k for k in range(7)), 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_tables_and_linear_functions_of_the_state_agree(key):
+    """With the index as observation a policy without hidden layers looks its logits up."""
+    shown, indexed = (
+        tasks.make("grid-worlds", worlds="small", observation=one) for one in ("one-hot", "index")
+    )
+    table, linear = (networks.policy(one.spec, networks.MLP(())) for one in (indexed, shown))
+    weights = jax.jit(table.init)(key)
+    kernel = jax.tree.leaves(weights)[0]
+    index = np.array([[3.0], [287.0]], np.float32)
+    (name,) = jax.eval_shape(linear.init, key)["policy"]
+    same = {"policy": {name: {"kernel": kernel, "bias": np.zeros(5, np.float32)}}}
+    found = jax.jit(table.apply)(weights, index)
+    expected = jax.jit(linear.apply)(same, np.eye(288, dtype=np.float32)[[3, 287]])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    deep = networks.policy(indexed.spec, networks.MLP((4,)))
+    shape = jax.eval_shape(deep.init, key)["policy"]["torso"]["Dense_0"]["kernel"].shape
+    assert shape == (288, 4)
 
 
 @pytest.mark.parametrize("name", ["gridnavi", "dark-room", "meta-maze"])

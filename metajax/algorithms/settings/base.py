@@ -91,11 +91,13 @@ class MetaGradients(MetaOptimized):
         check(self.window < num_adaptations, "window", self.window, allowed)
 
 
-def recorded(rule: Outer, record: Callable[[Any], dict[str, Any]] = settings) -> Outer:
-    """The rule with ``record(theta)`` in its ``info``, where a learned setting is a schedule."""
+def recorded(
+    rule: Outer, record: Callable[[Any, Any], dict[str, Any]] = lambda theta, carry: settings(theta)
+) -> Outer:
+    """The rule with ``record(theta, carry)`` in its ``info``: a learned setting is a schedule."""
 
     def update(key, theta, carry):
         theta, carry, info = rule.update(key, theta, carry)
-        return theta, carry, {**info, **record(theta)}
+        return theta, carry, {**info, **record(theta, carry)}
 
     return rule._replace(update=update)

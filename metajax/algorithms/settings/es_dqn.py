@@ -169,4 +169,6 @@ class ESDQN(QBased):
             self.strategy, self.population_size, std=self.std, learning_rate=self.learning_rate
         )
         rule = outer.evolution(problem, layout, search, fitness=outer.FITNESS[self.fitness])
-        return recorded(rule, lambda theta: {**settings(theta["settings"]), **self.sizes(theta)})
+        return recorded(
+            rule, lambda theta, carry: {**settings(theta["settings"]), **self.sizes(theta)}
+        )

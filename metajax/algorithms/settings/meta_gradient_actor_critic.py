@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from metajax.algorithms.common.lifetimes import LifetimeOptions
-from metajax.algorithms.common.optimizers import ADAM_FLOOR, inner_optimizer
-from metajax.algorithms.common.torsos import WithTorso
-from metajax.algorithms.settings.base import MetaGradients, initial, raw, recorded, settings
-from metajax.core.options import Count, Fraction, NonNegative, Positive, check
+from metajax.algorithms.actor_critic.base import ActorCriticBased
+from metajax.algorithms.settings.base import MetaGradients, initial, raw, recorded, setting
+from metajax.core.options import AtLeast, Count, Fraction, NonNegative, check
 
 if TYPE_CHECKING:
     import jax
 
-    from metajax.core.algorithm import MetaAlgorithm
-    from metajax.core.family import TaskFamily
+    from metajax.core.algorithm import Estimator, MetaAlgorithm
+    from metajax.core.family import Key, TaskFamily
+    from metajax.core.layout import Layout
+    from metajax.core.problem import Problem
     from metajax.core.types import Learner
     from metajax.inner.actor_critic import ActorCriticSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
+class MetaGradientActorCritic(MetaGradients, ActorCriticBased):
     """Meta-gradient actor-critic (Xu et al. 2018): return and loss coefficients learned online.
 
     Theta is a number a setting: the logit of what lies between 0 and 1, the logarithm of what
@@ -33,29 +33,29 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
     with the settings as they were at the end of training; ``info`` holds each setting at
     every meta-iteration.
 
+    With a ``reward_history`` a setting is not a number but follows how the learner has been
+    doing: theta are the weights of an MLP from the mean rewards of the last chunks to the change
+    of all logits and logarithms, which starts at 0. ``info`` then holds the mean over lifetimes.
+
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", for discount and lambda;
-    Zahavy et al. (2020), "A self-tuning actor-critic algorithm", for the coefficients. Unlike
-    in the large experiments of the former, values and policy are not told the settings.
+    Zahavy et al. (2020), "A self-tuning actor-critic algorithm", for the coefficients;
+    Flennerhag et al. (2022), "Bootstrapped meta-learning", section 5.1, for settings that follow
+    rewards. Unlike in the large experiments of the first, values and policy are not told the
+    settings.
 
     Attributes:
       learned: Names of the learned settings, among inner_lr, discount, gae_lambda,
         value_coefficient and entropy_coefficient. Each starts from its option's value; the other
         settings stay at theirs.
       num_tasks: Number of lifetimes N that go on side by side.
-      network: Flax module from observations ``[B, O]`` to features ``[B, F]``, one for the policy
-        and one for the value, used instead of the MLP (Python only).
-      inner_optimizer: Optimiser of the weights.
-      inner_lr: Step size of the weights' optimiser.
-      inner_clip: Largest global norm of a gradient of the weights; "none" for no clipping.
-      discount: Discount per step.
       state_discount: Whether the discount depends on the state that a step leads to: the sigmoid
         of ``discount``'s logit plus a linear function of the observation, which starts at 0. For
         one-hot observations that is a table, shown by the metrics; for others the metrics show
         the discount of each feature alone.
-      gae_lambda: Lambda of the advantages and of the targets of the value.
-      value_coefficient: Weight of half the squared error of the value.
-      entropy_coefficient: Weight of the policy's entropy, in nats.
+      reward_history: Number of chunks whose mean rewards the settings follow; 0 for numbers.
+      setting_sizes: Units of each hidden layer of the MLP from rewards to settings.
       reference_lambda: Lambda of the loss that settings are learned for.
+      reference_entropy: Weight of the entropy in that loss. Default: ``entropy_coefficient``.
     """
 
     learnable: ClassVar[tuple[str, ...]] = (
@@ -65,20 +65,11 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
 
     learned: tuple[str, ...] = ("discount", "gae_lambda")
     window: Count = 1
-    num_tasks: Count = 16
-    num_streams: Count = 8
-    num_steps: Count = 20
-    lifetime: Count = 64_000
-    activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "tanh"
-    inner_optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
-    inner_lr: NonNegative = 1e-3
-    inner_clip: Positive | None = None
-    discount: Fraction = 0.99
     state_discount: bool = False
-    gae_lambda: Fraction = 0.95
-    value_coefficient: NonNegative = 0.5
-    entropy_coefficient: NonNegative = 0.01
+    reward_history: Annotated[int, AtLeast(0)] = 0
+    setting_sizes: tuple[Count, ...] = (32,)
     reference_lambda: Fraction = 1.0
+    reference_entropy: NonNegative | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,6 +77,8 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         possible = "discount" in self.learned or not self.state_discount
         allowed = "discount among them, where it is one of the state"
         check(possible, "learned", self.learned, allowed)
+        alone = not (self.state_discount and self.reward_history)
+        check(alone, "reward_history", self.reward_history, "0 with a discount of the state")
 
     def _starts(self):
         return {name: getattr(self, name) for name in self.learnable}
@@ -94,62 +87,96 @@ class MetaGradientActorCritic(MetaGradients, WithTorso, LifetimeOptions):
         """The algorithm on a task family; raises OptionError for sizes that do not fit."""
         from metajax import outer
 
-        layout = self.layout(whole=True)
-        problem = self.problem(family, self.learner(family, self.settings))
-        reference = self.settings({})._replace(
+        problem = self.problem(family, self.informed_learner(family, self.settings))
+        reference = self.settings(None)._replace(
             discount=self.reference_discount, gae_lambda=self.reference_lambda
         )
-        estimator = outer.truncated(
+        if self.reference_entropy is not None:
+            reference = reference._replace(entropy_coefficient=self.reference_entropy)
+        estimator = self.estimator(problem, self.layout(whole=True), reference)
+        return self.composed(
+            problem, recorded(outer.once(estimator, self.meta_optimizer()), self.record)
+        )
+
+    def estimator(
+        self, problem: Problem, layout: Layout, reference: ActorCriticSettings
+    ) -> Estimator:
+        """The meta-gradient towards the objective of the reference settings."""
+        from metajax import outer
+
+        return outer.truncated(
             problem,
             layout,
             reference.loss,
             window=self.window,
-            judge=self.learner(family, lambda theta: reference),
+            judge=self.informed_learner(problem.family, lambda theta: reference),
             derivative=self.derivative,
         )
-        rule = outer.once(estimator, self.meta_optimizer())
-        return self.composed(problem, recorded(rule, self.record))
 
-    def learner(self, family: TaskFamily, now: Callable[[Any], ActorCriticSettings]) -> Learner:
-        """The actor-critic of these options with settings of its own, ``theta -> settings``."""
-        from metajax import inner, networks
+    def informed_learner(
+        self, family: TaskFamily, now: Callable[[Any], ActorCriticSettings]
+    ) -> Learner:
+        """The actor-critic with its settings, which may follow its rewards."""
+        from metajax import inner
 
-        policy = networks.policy(family.spec, self.torso(), value_network=self.torso())
-        return inner.actor_critic_learner(
-            policy,
-            optimizer=inner_optimizer(
-                self.inner_optimizer, max_grad_norm=self.inner_clip, adam_floor=ADAM_FLOOR
-            ),
-            settings=now,
-            init=lambda key: self.initial(family),
-            start=lambda key, theta: policy.init(key),
-        )
+        learner = self.learner(family, settings=now, init=lambda key: self.initial(key, family))
+        if not self.reward_history:
+            return learner
+        return inner.with_recent_rewards(learner, self.reward_history)
 
-    def initial(self, family: TaskFamily) -> dict[str, jax.Array]:
-        """Theta at the start: logits, logarithms, and for a discount of the state its weights."""
+    def initial(self, key: Key, family: TaskFamily) -> Any:
+        """Theta at the start: logits and logarithms, or the weights that give them."""
         import jax.numpy as jnp
 
+        if self.reward_history:
+            return self._network().init(key, jnp.zeros(self.reward_history, jnp.float32))
         theta = initial(self.learned, self._starts())
         if self.state_discount:
             theta["discount"] = jnp.zeros(family.spec.observation_shape, jnp.float32)
         return theta
 
-    def record(self, theta: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def _network(self):
+        import flax.linen as nn
+
+        from metajax import networks
+
+        change = nn.Dense(len(self.learned), kernel_init=nn.initializers.zeros)
+        return nn.Sequential([lambda one: one[None], networks.MLP(self.setting_sizes), change])
+
+    def raws(self, theta: Any) -> dict[str, jax.Array]:
+        """Logits and logarithms of the learned settings under a theta as the learner gets it."""
+        if not self.reward_history:
+            return theta
+        changes: Any = self._network().apply(*theta)
+        starts = initial(self.learned, self._starts())
+        return {name: starts[name] + changes[0, i] for i, name in enumerate(self.learned)}
+
+    def record(self, theta: Any, carry: Any) -> dict[str, jax.Array]:
         """The settings as metrics show them: a discount of the state for each feature alone."""
+        import jax
+        import jax.numpy as jnp
+
+        from metajax.inner.informed import Informed
+
+        if self.reward_history:
+            recent = carry.estimator.life.phi.recent
+            raws = jax.vmap(lambda one: self.raws(Informed(theta, one)))(recent)
+            return {name: jnp.mean(setting(name, value)) for name, value in raws.items()}
         if self.state_discount:
             theta = theta | {"discount": theta["discount"] + raw("discount", self.discount)}
-        return settings(theta)
+        return {name: setting(name, value) for name, value in theta.items()}
 
-    def settings(self, theta: dict[str, jax.Array]) -> ActorCriticSettings:
-        """The numbers of actor-critic; those that are not learned are the options'."""
+    def settings(self, theta: Any) -> ActorCriticSettings:
+        """The numbers of actor-critic under theta; without one all are the options'."""
         import jax
         import jax.numpy as jnp
 
         from metajax.inner import ActorCriticSettings
 
-        now = self._starts() | settings(theta)
-        if self.state_discount and theta:
-            start, table = raw("discount", self.discount), theta["discount"]
+        raws = {} if theta is None else self.raws(theta)
+        now = self._starts() | {name: setting(name, value) for name, value in raws.items()}
+        if self.state_discount and raws:
+            start, table = raw("discount", self.discount), raws["discount"]
 
             def of_state(observation):
                 change = jnp.sum(observation * table, axis=range(2, observation.ndim))

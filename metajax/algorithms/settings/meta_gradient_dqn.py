@@ -112,17 +112,11 @@ class MetaGradientDQN(MetaGradients, QBased):
         return recorded(outer.separate(rule, layout) if self.per_task else rule)
 
     def _judge(self, family):
-        """The learner with the reference discount and without a target network of its own.
-
-        Against a target network, no error is as small as that of one which never moves.
-        """
+        """The learner with the reference discount and without a target network of its own."""
+        from metajax import inner
 
         def reference(theta, env_steps):
             return self.settings(theta, env_steps)._replace(discount=self.reference_discount)
 
         learner = self.learner(family, self.replay(family), settings=reference)
-
-        def predict(theta, phi, chunk):
-            return learner.predict(theta, phi._replace(target=phi.weights), chunk)
-
-        return learner._replace(predict=predict)
+        return inner.without_target(learner)

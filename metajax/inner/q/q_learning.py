@@ -10,6 +10,7 @@ import optax
 from metajax.core.family import Key, Tree
 from metajax.core.types import ActorInput, ActorOutput, Chunk, Learner, Outputs
 from metajax.data.buffer import Replay
+from metajax.inner.descent import Rule, as_rule, made
 from metajax.inner.policy import memoryless
 from metajax.inner.q.exploration import Exploration
 from metajax.inner.q.q_update import QSettings, QState, QUpdate, flat
@@ -24,7 +25,7 @@ def q_learner(
     network: QNetwork,
     replay: Replay,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation | Rule,
     settings: Settings,
     boltzmann: bool = False,
     exploration: Exploration | None = None,
@@ -43,7 +44,8 @@ def q_learner(
       network: The action values.
       replay: The buffer; its n gives n-step targets.
       optimizer: An optimiser without a learning rate, for example ``optax.scale_by_adam()``;
-        its output is multiplied by ``settings.learning_rate`` and subtracted.
+        its output is multiplied by ``settings.learning_rate`` and subtracted. Or a function of
+        theta that gives one. Its update gets the batch as ``data``, an extra argument of optax.
       settings: ``(theta, env_steps) -> QSettings``, so that a number may follow a schedule
         or be meta-learned.
       boltzmann: Explore by ``softmax(values / temperature)`` and epsilon. Default: by epsilon
@@ -61,17 +63,22 @@ def q_learner(
     """
     choice = categorical(network.num_actions)
     policy = ValuePolicy(network, choice, settings, boltzmann, exploration)
-    update = QUpdate(network, optimizer, double, target_period)
-    replayed = ReplayedSteps(replay, update, updates)
+    rule = as_rule(optimizer)
+    replayed = ReplayedSteps(replay, updates)
+
+    def update(theta):
+        return QUpdate(network, made(rule, theta), double, target_period)
 
     def begin(key, theta):
         visits = None if exploration is None else exploration.init()
         weights, zero = start(key, theta), jnp.zeros((), jnp.int32)
-        return QState(weights, weights, optimizer.init(weights), replay.init(), zero, zero, visits)
+        memory = made(rule, theta).init(weights)
+        return QState(weights, weights, memory, replay.init(), zero, zero, visits)
 
     def adapt(noise, theta, phi, chunk):
         def learn(learning, buffer, env_steps):
-            return replayed.learn(noise, learning, buffer, settings(theta, env_steps))
+            now = settings(theta, env_steps)
+            return replayed.learn(noise, update(theta), learning, buffer, now)
 
         after = after_chunk(replay, phi, chunk, learn)
         if exploration is None:
@@ -81,7 +88,7 @@ def q_learner(
     def predict(theta, phi, chunk):
         # One-step targets, as a chunk does not hold what follows its last step.
         now = settings(theta, phi.env_steps)
-        target = update.targets(phi.weights, phi.target, chunk, now, 0.0)
+        target = update(theta).targets(phi.weights, phi.target, chunk, now, 0.0)
         return policy.outputs(theta, phi, chunk)._replace(target=jax.lax.stop_gradient(target))
 
     return Learner(
@@ -94,6 +101,19 @@ def q_learner(
         noise=replayed.noise,
         singly=False,
     )
+
+
+def without_target(learner: Learner) -> Learner:
+    """The learner with the values themselves in the place of the target network's in predictions.
+
+    For meta-losses: against a target network, no error is as small as that of one which never
+    moves.
+    """
+
+    def predict(theta, phi, chunk):
+        return learner.predict(theta, phi._replace(target=phi.weights), chunk)
+
+    return learner._replace(predict=predict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,7 +188,6 @@ class ReplayedSteps:
     """Gradient steps on samples of a buffer, ``number`` of them in an adaptation."""
 
     replay: Replay
-    update: QUpdate
     number: int
 
     def noise(self, key: Key) -> Tree:
@@ -177,11 +196,13 @@ class ReplayedSteps:
             return self.replay.noise(key)
         return jax.vmap(self.replay.noise)(jax.random.split(key, self.number))
 
-    def learn(self, noise: Tree, phi: QState, buffer: Tree, now: QSettings) -> QState:
+    def learn(
+        self, noise: Tree, update: QUpdate, phi: QState, buffer: Tree, now: QSettings
+    ) -> QState:
         """The state after the steps of one adaptation."""
 
         def step(phi, noise):
-            return self.update.step(phi, self.replay.sample(noise, buffer), now), None
+            return update.step(phi, self.replay.sample(noise, buffer), now), None
 
         if self.number == 1:
             return step(phi, noise)[0]

@@ -125,7 +125,8 @@ class QUpdate:
         gradients = jax.grad(self.loss)(phi.weights, target, batch, now)
         if pull is not None:
             gradients = jax.tree.map(jnp.add, gradients, pull(phi.weights))
-        steps, state = self.optimizer.update(gradients, phi.optimizer_state, phi.weights)
+        optimizer = optax.with_extra_args_support(self.optimizer)
+        steps, state = optimizer.update(gradients, phi.optimizer_state, phi.weights, data=batch)
         weights = jax.tree.map(lambda w, s: w - now.learning_rate * s, phi.weights, steps)
         count = phi.updates + 1
         target = self.next_target(phi.target, weights, count, now.target_rate)

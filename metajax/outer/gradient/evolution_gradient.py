@@ -40,7 +40,7 @@ class Particles(NamedTuple):
 def evolution_gradient(
     problem: Problem,
     layout: Layout,
-    loss: Loss,
+    loss: Loss | None,
     *,
     window: int,
     std: float | jax.Array = 0.01,
@@ -65,7 +65,8 @@ def evolution_gradient(
     Args:
       problem: A lifetime, whose ``num_adaptations`` is its length. Theta need not be weights.
       layout: Blocks and devices of the tasks.
-      loss: Loss of the learner on a chunk; it needs no derivative.
+      loss: Loss of the learner on a chunk; it needs no derivative. None: minus the score that
+        the source measures, for an agent the return that it lives through.
       window: A meta-step makes a lifetime ``window + 1`` adaptations older.
       std: Standard deviation of the perturbations of each number of theta.
       persistent: Whether particles keep their states from one window to the next.
@@ -116,7 +117,7 @@ def evolution_gradient(
 
 def compared(
     problem: Problem,
-    loss: Loss,
+    loss: Loss | None,
     window: int,
     persistent: bool,
     key: Key,
@@ -140,7 +141,7 @@ def compared(
 
 
 def live(
-    problem: Problem, loss: Loss, window: int, key: Key, theta: Tree, lifetime: Lifetime
+    problem: Problem, loss: Loss | None, window: int, key: Key, theta: Tree, lifetime: Lifetime
 ) -> tuple[Lifetime, Info]:
     """One window: the lifetime after it, its mean loss before each adaptation, and the log."""
     learner, source, task = problem.learner, problem.source, lifetime.life.task
@@ -149,7 +150,8 @@ def live(
     def adaptation(life, keys):
         noise = Noise(source.noise(keys.chunk, task), learner.noise(keys.adapt))
         after, chunk = problem.advance(noise, theta, life)
-        return after, (chunk, judged(learner, loss, theta, life.phi, chunk))
+        lost = None if loss is None else judged(learner, loss, theta, life.phi, chunk)
+        return after, (chunk, lost)
 
     keys = Noise(*(jax.random.split(one, window + 1) for one in (key_chunks, key_adapt)))
     life, (chunks, losses) = jax.lax.scan(adaptation, lifetime.life, keys)
@@ -157,6 +159,6 @@ def live(
     info = {
         "returns": measured.score[-1:],
         "env_steps": jnp.sum(measured.steps, dtype=jnp.int32),
-        "loss": jnp.mean(losses),
+        "loss": jnp.mean(-measured.score if losses is None else losses),
     }
     return Lifetime(life._replace(source=state), lifetime.age + window + 1), info

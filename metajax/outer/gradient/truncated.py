@@ -1,43 +1,20 @@
 """Online meta-gradients: through a short window of lifetimes that go on."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from metajax.core.algorithm import Estimator, Info
-from metajax.core.family import Key, Tree
-from metajax.core.layout import Layout, sum_rows, total_of
+from metajax.core.family import Tree
+from metajax.core.layout import Layout
 from metajax.core.options import OptionError
-from metajax.core.problem import Noise, Problem
-from metajax.core.replay import DERIVATIVES, replay
+from metajax.core.problem import Problem
+from metajax.core.replay import DERIVATIVES, adaptations
 from metajax.core.types import AdaptFn, Learner, Loss
-from metajax.outer.gradient.lifetimes import (
-    Lifetime,
-    born,
-    judged,
-    of_all_ages,
-    of_lifetimes,
-    renewed,
-)
+from metajax.outer.gradient.lifetimes import judged
 from metajax.outer.gradient.reach import reads
-
-
-class Window(NamedTuple):
-    """A collected piece of a lifetime, as its meta-gradient needs it.
-
-    Attributes:
-      phi: State at its start.
-      support: Chunks that were adapted to, leaves ``[window, T, E, ...]``.
-      query: The chunk after them, leaves ``[T, E, ...]``.
-      key: Randomness of the adaptations.
-    """
-
-    phi: Tree
-    support: Tree
-    query: Tree
-    key: Key
+from metajax.outer.gradient.windows import Window, of_windows
 
 
 def truncated(
@@ -50,18 +27,13 @@ def truncated(
     behaviour_loss: Loss | None = None,
     derivative: str = "exact",
     every_step: bool = False,
+    step_loss: Loss | None = None,
 ) -> Estimator:
     """The gradient of the loss after ``window`` adaptations, in N lifetimes that go on.
 
     ``d/dtheta loss(phi_W(theta))`` with phi_0 a constant: the influence of theta on a lifetime
-    before the window is left out. The loss is that of the next chunk, the query, which is
-    adapted to as well afterwards, so that no experience is lost: a meta-step makes a lifetime
-    ``window + 1`` adaptations older. A lifetime of full length gives way to a new one
-    in a new task. At the start ages are spread evenly over a lifetime, with a random offset, so
-    that lifetimes do not end together; the first ones are as much shorter.
-
-    The carry is the ``Lifetime`` of each task. ``info`` has ``returns`` (``[1]``, mean over
-    tasks of the score after the window), ``env_steps`` and ``loss``.
+    before the window is left out. The loss is that of the next chunk, the query. Lifetimes,
+    carry and ``info`` are those of ``of_windows``; ``info`` has the ``loss``.
 
     Args:
       problem: A lifetime, whose ``num_adaptations`` is its length. Its theta need not be weights.
@@ -77,6 +49,8 @@ def truncated(
         to settings of the adaptation.
       every_step: Use the mean loss of all ``window + 1`` chunks, each before it is adapted to,
         instead of the query alone: what a learned optimiser descends on its way.
+      step_loss: Loss whose mean over all ``window + 1`` chunks, each before it is adapted to, is
+        added: regularisers of what the learner does on its way.
 
     Source: Xu et al. (2018), "Meta-gradient reinforcement learning", whose window is one
     update long: of earlier ones they accumulate a trace, which they leave out in practice.
@@ -86,31 +60,14 @@ def truncated(
     """
     learner, adapt = problem.learner, DERIVATIVES[derivative](problem.learner.adapt)
     meta_loss = functools.partial(
-        window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step
+        window_loss, learner, judge or learner, adapt, loss, behaviour_loss, every_step, step_loss
     )
 
-    def block_sum(theta, block):
-        keys, lives = block
-        keys_live, keys_query, keys_born = jnp.moveaxis(
-            jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
-        )
-        collect = functools.partial(live, problem, window)
-        older, items, info = jax.vmap(collect, (0, 0, None, 0))(keys_live, keys_query, theta, lives)
-        ended = older.age >= problem.num_adaptations
-        after = renewed(ended, lambda key: born(problem, key, theta), keys_born, older)
+    def checked(theta, item):
+        _check_read(learner, judge or learner, derivative, theta, item)
+        return meta_loss(theta, item)
 
-        def of_task(item):
-            _check_read(learner, judge or learner, derivative, theta, item)
-            (_, loss_info), gradients = jax.value_and_grad(meta_loss, has_aux=True)(theta, item)
-            return gradients, loss_info
-
-        gradients, loss_info = total_of(of_task, items, layout.gradient_microbatch)
-        return (gradients, {**sum_rows(info), **loss_info}), after
-
-    def init(key, theta):
-        return of_all_ages(problem, layout, window + 1, key, theta)
-
-    return of_lifetimes(layout, init, block_sum)
+    return of_windows(problem, layout, window, checked)
 
 
 def _check_read(
@@ -120,7 +77,8 @@ def _check_read(
         predicted = judge.predict(theta, item.phi, item.query)
         if derivative == "first-order":
             return predicted
-        return predicted, learner.adapt(learner.noise(item.key), theta, item.phi, item.query)
+        noise = learner.noise(item.keys[-1])
+        return predicted, learner.adapt(noise, theta, item.phi, item.query)
 
     if not reads(in_the_window, theta):
         raise OptionError(
@@ -131,21 +89,6 @@ def _check_read(
         )
 
 
-def live(
-    problem: Problem, window: int, key: Key, key_query: Key, theta: Tree, lifetime: Lifetime
-) -> tuple[Lifetime, Window, Info]:
-    """One window: the lifetime after it, the data of the gradient, and the log."""
-    _, _, key_adapt, key_chunks = jax.random.split(key, 4)
-    adapt_keys = jnp.append(jax.random.split(key_adapt, window), key_query)
-    keys = Noise(jax.random.split(key_chunks, window + 1), adapt_keys)
-    after, chunks, measured = problem.proceed(keys, theta, lifetime.life)
-    support = jax.tree.map(lambda leaf: leaf[:-1], chunks)
-    query = jax.tree.map(lambda leaf: leaf[-1], chunks)
-    item = Window(lifetime.life.phi, support, query, key_adapt)
-    info = {"returns": measured.score[-1:], "env_steps": jnp.sum(measured.steps, dtype=jnp.int32)}
-    return Lifetime(after, lifetime.age + window + 1), item, info
-
-
 def window_loss(
     learner: Learner,
     judge: Learner,
@@ -153,6 +96,7 @@ def window_loss(
     loss: Loss,
     behaviour_loss: Loss | None,
     every_step: bool,
+    step_loss: Loss | None,
     theta: Tree,
     item: Window,
 ) -> tuple[jax.Array, Info]:
@@ -163,16 +107,24 @@ def window_loss(
             return judge.predict(theta, jax.lax.stop_gradient(phi), chunk)
         return None
 
-    def observed(phi, chunk):
-        return acted(phi, chunk), judged(judge, loss, theta, phi, chunk) if every_step else None
+    def stepped(phi, chunk):
+        if step_loss is None:
+            return jnp.zeros(())
+        return step_loss(learner.predict(theta, phi, chunk), chunk)
 
-    phi, (before, earlier) = replay(
-        learner, theta, item.phi, item.support, item.key, adapt=adapt, observe=observed
+    def observed(phi, chunk):
+        value = judged(judge, loss, theta, phi, chunk) if every_step else None
+        return acted(phi, chunk), value, stepped(phi, chunk)
+
+    phi, (before, earlier, on_the_way) = adaptations(
+        learner, theta, item.phi, item.support, item.keys[:-1], adapt=adapt, observe=observed
     )
     value = judged(judge, loss, theta, phi, item.query)
     if every_step:
         value = jnp.mean(jnp.append(earlier, value))
     total = value
+    if step_loss is not None:
+        total = total + jnp.mean(jnp.append(on_the_way, stepped(phi, item.query)))
     if behaviour_loss is not None:
         outputs = joined(before, acted(phi, item.query))
         total = total + behaviour_loss(outputs, joined(item.support, item.query))

@@ -1,0 +1,1 @@
+"""Algorithms that learn the objective of an agent."""
