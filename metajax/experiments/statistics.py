@@ -116,7 +116,7 @@ def bootstrap(
     for start in range(0, num_resamples, _AT_ONCE):
         drawn = [draw() for _ in range(start, min(start + _AT_ONCE, num_resamples))]
         chosen = map(np.stack, zip(*drawn, strict=True))
-        replicates.extend(statistic(*map(np.ndarray.__getitem__, rows, chosen)))
+        replicates.extend(np.asarray(statistic(*map(np.ndarray.__getitem__, rows, chosen))))
     tail = (1 - level) / 2
     # Interpolation between a number and infinity would be no number.
     lows = np.quantile(replicates, tail, axis=0, method="lower")
