@@ -19,10 +19,11 @@ install-dev: $(VENV)/.installed-dev ## The same with the tools for development
 quickstart: install ## Meta-train MAML on 2D navigation and show how it adapts
 	$(BIN)/metajax train configs/quickstart.toml --run-dir runs/quickstart --overwrite
 
-test: install-dev ## Run the tests in some minutes, all but the slow ones; PYTEST_ARGS=-x adds -x
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+test: install-dev ## Run the tests in some minutes, all but those of test-slow; PYTEST_ARGS=-x adds -x
+	$(BIN)/python -m pytest -n 2 -m "not slow and not further" $(PYTEST_ARGS)
 
-test-slow: install-dev ## Run the slow tests: those that train, or compile for eight devices
+test-slow: install-dev ## Run the others: further cases, and those that train or compile for long
+	$(BIN)/python -m pytest -n 2 -m further $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 
 test-all: test test-slow ## Run every test

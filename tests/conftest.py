@@ -3,7 +3,8 @@
 Set before jax is first imported: the CPU, with two host devices so that tasks are spread
 over devices as the command line does it; quick compilation, since most programs here run
 once; and compiled programs kept between runs, in the cache directory of the user. Tests that
-train (``-m slow``) are compiled as users compile.
+train (``-m slow``) are compiled as users compile. Where a case of a test has quicker ones of
+its kind beside it, it may be a ``further`` one, which ``make test`` leaves out as it does those.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def _user_cache() -> str:
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"  # lines of source in each program
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if cache := _user_cache():
@@ -46,22 +48,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Quick compilation, with the older emitters of XLA.
+    """Quick compilation, with the older emitters of XLA and programs in one piece.
 
-    Those leave it to the shape of a program which products and sums become one instruction
-    with one rounding, so they are kept from the instructions that do.
+    Those emitters leave it to the shape of a program which products and sums become one
+    instruction with one rounding, so they are kept from the instructions that do.
     """
     if config.getoption("markexpr") != "slow" and platform.machine() in ("x86_64", "AMD64"):
         quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX"
-        os.environ["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {quick}"
+        whole = "--xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {quick} {whole}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fixtures and programs are those of a module, so its tests run in one process.
 
-    Tests of one algorithm in several modules name it as their group.
+    Tests of one algorithm in several modules name it as their group. The modules of this
+    directory have few tests that take long, with which no process should be left alone at last.
     """
+    items.sort(key=lambda item: item.path.parent != pathlib.Path(__file__).parent)
     for item in items:
         if not any(item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
@@ -77,7 +82,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or _group(nextitem) == _group(item):
         return
     regions = pathlib.Path("/proc/self/maps")
-    if regions.exists() and regions.read_bytes().count(b"\n") > 10_000:
+    if regions.exists() and regions.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
         gc.collect()
 

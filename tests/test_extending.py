@@ -147,6 +147,7 @@ def test_a_module_registers_what_a_config_names(tmp_path, monkeypatch):
     for registry in (FAMILIES, ALGORITHMS):
         kept = {name: one for name, one in registry._entries.items() if name not in REGISTERED}
         monkeypatch.setattr(registry, "_entries", kept)
+    monkeypatch.setattr(extensions, "_loaded", [])
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.delitem(sys.modules, "my_tasks", raising=False)

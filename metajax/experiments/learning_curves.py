@@ -7,7 +7,6 @@ drawing both again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,25 +48,30 @@ def area(steps: np.ndarray, returns: np.ndarray) -> np.ndarray:
     return np.trapezoid(returns, steps, axis=-1) / steps[-1]
 
 
-def steps_to(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
-    """The first step at which a curve of straight lines is at the threshold or above.
+def steps_to(steps: np.ndarray, curves: np.ndarray, threshold: float) -> np.ndarray:
+    """The first step at which each of the curves ``[..., P + 1]`` is at the threshold or above.
 
-    Infinite if the curve stays below: its crossing is then censored.
+    They are of straight lines. Infinite where a curve stays below: its crossing is then censored.
     """
-    above = np.flatnonzero(curve >= threshold)
-    if not above.size:
-        return math.inf
-    index = int(above[0])
-    if index == 0:
-        return float(steps[0])
-    before, after = curve[index - 1 : index + 1]
-    part = (threshold - before) / (after - before)
-    return float(steps[index - 1] + part * (steps[index] - steps[index - 1]))
+    above = curves >= threshold
+    reached = np.argmax(above, axis=-1)
+    last = np.maximum(reached - 1, 0)
+    before, after = (
+        np.take_along_axis(curves, at[..., np.newaxis], axis=-1)[..., 0] for at in (last, reached)
+    )
+    part = np.divide(
+        threshold - before, after - before, where=reached > 0, out=np.zeros(reached.shape)
+    )
+    found = steps[last] + part * (steps[reached] - steps[last])
+    return np.where(above.any(axis=-1), found, np.inf)
 
 
 def mean_curve(returns: np.ndarray) -> np.ndarray:
-    """``[P + 1]``, the interquartile mean over seeds and tasks at every point."""
-    return interquartile_mean(returns, num_axes=2)
+    """``[..., P + 1]``, the interquartile mean over seeds and tasks at every point.
+
+    ``returns`` is ``[..., num_seeds, num_tasks, P + 1]``.
+    """
+    return interquartile_mean(returns, axis=(-3, -2))
 
 
 def summary(
@@ -85,15 +89,16 @@ def summary(
       baseline: curves in the same tasks whose steps are the unit of ``ratio``.
       options: options of ``statistics.bootstrap``.
     """
-    steps = curves.steps
+    steps, areas = curves.steps, area(*curves)
 
-    def numbers(returns):
-        scores = np.stack([area(steps, returns), returns[..., -1]], axis=-1)
-        area_, final = interquartile_mean(scores, num_axes=2)
-        return area_, steps_to(steps, mean_curve(returns), threshold), final
+    def numbers(sample):
+        means = mean_curve(sample)
+        areas, curve = means[..., 0], means[..., 1:]
+        return np.stack([areas, steps_to(steps, curve, threshold), curve[..., -1]], axis=-1)
 
     ratio = None if baseline is None else ratio_of_steps(curves, baseline, threshold, **options)
-    found = bootstrap([curves.returns], numbers, **options)
+    sample = np.concatenate([areas[..., np.newaxis], curves.returns], axis=-1)
+    found = bootstrap([sample], numbers, **options)
     return Summary(found[0], found[1], found[2], ratio)
 
 
@@ -112,8 +117,9 @@ def ratio_of_steps(
     def ratio(returns, others):
         here = steps_to(curves.steps, mean_curve(returns), threshold)
         there = steps_to(baseline.steps, mean_curve(others), threshold)
-        there = min(there, float(baseline.steps[-1]))
-        return [here / there if there else math.inf]
+        there = np.minimum(there, baseline.steps[-1])
+        found = np.divide(here, there, where=there > 0, out=np.full_like(here, np.inf))
+        return found[..., np.newaxis]
 
     return bootstrap([curves.returns, baseline.returns], ratio, **options)[0]
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+_AT_ONCE = 50  # resamples that a statistic is given; more take more memory, and no less time
+
 
 class Estimate(NamedTuple):
     """A number and the ends of its interval, NaN where there is too little data."""
@@ -39,7 +41,7 @@ def mean(values: ArrayLike, level: float = 0.95) -> Estimate:
     return Estimate(value, value - width, value + width)
 
 
-def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
+def interquartile_mean(values: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """Mean of the middle half: a quarter of all values, rounded down, is cut off at each end.
 
     Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the
@@ -47,17 +49,18 @@ def interquartile_mean(values: ArrayLike, num_axes: int | None = None) -> Any:
 
     Args:
       values: array of any shape.
-      num_axes: number of first axes to take the mean over. Default: all.
+      axis: axes to take the mean over. Default: all.
 
     Returns:
       A float, or float64 of the shape of the other axes.
     """
     array = _values(values)
-    kept = () if num_axes is None else array.shape[num_axes:]
-    array = np.sort(array.reshape(-1, *kept), axis=0)
-    cut = len(array) // 4
-    mean = np.mean(array[cut : len(array) - cut], axis=0)
-    return mean if kept else float(mean)
+    axes = range(array.ndim) if axis is None else np.atleast_1d(axis).tolist()
+    array = np.moveaxis(array, axes, range(-len(axes), 0))
+    array = np.sort(array.reshape(*array.shape[: -len(axes)], -1), axis=-1)
+    cut = array.shape[-1] // 4
+    mean = np.mean(array[..., cut : array.shape[-1] - cut], axis=-1)
+    return float(mean) if axis is None else mean
 
 
 def bootstrap(
@@ -78,7 +81,8 @@ def bootstrap(
 
     Args:
       samples: ``[num_seeds, num_tasks, ...]`` of each method; seeds may differ in number.
-      statistic: ``(sample of each method) -> [M]``.
+      statistic: ``(samples of each method, [R, num_seeds, num_tasks, ...]) -> [R, M]``, of R
+        resamples at once.
       stratified: draw seeds within each task, independently, so that every resample holds every
         task equally often (Agarwal et al. 2021, section 4.1).
       level: probability of the intervals.
@@ -99,20 +103,25 @@ def bootstrap(
     numbers = sorted({array.shape[1] for array in arrays})
     if len(numbers) > 1:
         raise ValueError(f"samples: of {numbers} tasks; allowed: the same number in all")
-    rng, every = np.random.default_rng(seed), np.arange(numbers[0])
+    rng, num_tasks = np.random.default_rng(seed), numbers[0]
+    rows = [array.reshape(-1, *array.shape[2:]) for array in arrays]
 
-    def resample():
-        if stratified:
-            return [one[rng.integers(len(one), size=one.shape[:2]), every] for one in arrays]
-        tasks = rng.integers(numbers[0], size=numbers[0])
-        return [one[rng.integers(len(one), size=len(one))][:, tasks] for one in arrays]
+    def draw():
+        """Rows of each method, ``[num_seeds, num_tasks]``."""
+        tasks = np.arange(num_tasks) if stratified else rng.integers(num_tasks, size=num_tasks)
+        sizes = [(len(one), num_tasks if stratified else 1) for one in arrays]
+        return [rng.integers(size[0], size=size) * num_tasks + tasks for size in sizes]
 
-    replicates = np.asarray([statistic(*resample()) for _ in range(num_resamples)])
+    replicates = []
+    for start in range(0, num_resamples, _AT_ONCE):
+        drawn = [draw() for _ in range(start, min(start + _AT_ONCE, num_resamples))]
+        chosen = map(np.stack, zip(*drawn, strict=True))
+        replicates.extend(np.asarray(statistic(*map(np.ndarray.__getitem__, rows, chosen))))
     tail = (1 - level) / 2
     # Interpolation between a number and infinity would be no number.
     lows = np.quantile(replicates, tail, axis=0, method="lower")
     highs = np.quantile(replicates, 1 - tail, axis=0, method="higher")
-    values = np.asarray(statistic(*arrays))
+    (values,) = np.asarray(statistic(*(one[np.newaxis] for one in arrays)))
     return [Estimate(*map(float, ends)) for ends in zip(values, lows, highs, strict=True)]
 
 

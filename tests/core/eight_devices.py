@@ -48,7 +48,7 @@ for (rule, alone), (_, shared) in zip(rules(1), rules(8), strict=True):
     print("same:", rule)
 
 # By default all devices are used, with seeds side by side too.
-algorithm = toys.make("reptile", family, num_tasks=8)
+algorithm = toys.make("reptile", family, num_tasks=8, devices=None)
 
 
 def run(seed, **options):
@@ -60,7 +60,7 @@ in_blocks = {"block_size": 1, "on_block": lambda *_: None}
 close(jax.tree.map(lambda leaf: leaf[1], rows), run(1, **in_blocks), "seeds")
 
 # Trained on five of the devices, tested on eight and on three, and gone on with on eight.
-five = toys.make("reptile", family, num_tasks=5)
+five = toys.make("reptile", family, num_tasks=5, devices=None)
 state, _ = metajax.train(five, jax.random.key(0), 1, on_block=lambda *_: None)
 assert len(jax.tree.leaves(state.theta)[0].sharding.device_set) == 5
 on_host = jax.device_get(state.theta)

@@ -96,7 +96,7 @@ def _on_the_first(families: Sequence[Family], name: str, **sizes: Any) -> MetaAl
     problems = []
     for family in families:
         try:
-            return metajax.make(name, family, **sizes, **OPTIONS.get(name, {}))
+            return metajax.make(name, family, **{**sizes, **OPTIONS.get(name, {})})
         except metajax.OptionError as error:
             problems.append(str(error))
     raise AssertionError(f"no family fits {name}: {problems}")
@@ -109,18 +109,21 @@ def lifetime_sizes(name: str) -> dict[str, Any]:
     return {**sizes, **OPTIONS.get(name, {})}
 
 
-def make(name: str) -> MetaAlgorithm:
+def make(name: str, devices: int = 1) -> MetaAlgorithm:
     """An algorithm of the registry, or a rule of ``toys.OUTER_RULES``, in its small size."""
-    if name in toys.CONTINUING:
-        return _on_the_first(_continuing_families(), name, num_tasks=4)
-    if name in toys.FEW_SHOT:
-        return _on_the_first(_few_shot_families(), name, num_tasks=4, num_streams=3)
-    if name in toys.LIFETIMES:
-        return metajax.make(name, toys.arms(), **lifetime_sizes(name))
     registered, _, family = name.partition(" on ")
     default = registered, OPTIONS.get(registered, {})
     registered, options = toys.OUTER_RULES.get(registered, default)
-    return toys.make(registered, FAMILIES.get(family, toys.line)(), **options)
+    layout = (
+        {"devices": devices} if "devices" in toys.option_names(ALGORITHMS.get(registered)) else {}
+    )
+    if name in toys.CONTINUING:
+        return _on_the_first(_continuing_families(), name, num_tasks=4, **layout)
+    if name in toys.FEW_SHOT:
+        return _on_the_first(_few_shot_families(), name, num_tasks=4, num_streams=3, **layout)
+    if name in toys.LIFETIMES:
+        return metajax.make(name, toys.arms(), **layout, **lifetime_sizes(name))
+    return toys.make(registered, FAMILIES.get(family, toys.line)(), **layout, **options)
 
 
 class Run:
@@ -201,10 +204,14 @@ def run(name: str) -> Run:
     return Run(make(name))
 
 
-def every(*names: str) -> pytest.MarkDecorator:
+def every(*names: str, further: Sequence[str] = ()) -> pytest.MarkDecorator:
     """Parametrizes ``name``, with all tests of a name in one process."""
-    marked = (pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names)
-    return pytest.mark.parametrize("name", list(marked))
+
+    def marked(name: str, *marks: pytest.MarkDecorator) -> Any:
+        return pytest.param(name, marks=[pytest.mark.xdist_group(name), *marks])
+
+    more = (marked(name, pytest.mark.further) for name in further)
+    return pytest.mark.parametrize("name", [*map(marked, names), *more])
 
 
 def _lifetime_returns(trial: Trial) -> np.ndarray:

@@ -169,7 +169,14 @@ def test_a_chunk_that_is_longer_than_the_buffer_is_refused():
         jax.eval_shape(lambda theta: metajax.evaluate(algorithm, jax.random.key(0), theta), theta)
 
 
-@pytest.mark.parametrize("name", ["maml-dqn", "meta-value", "meta-policy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("maml-dqn", marks=pytest.mark.further),
+        "meta-value",
+        pytest.param("meta-policy", marks=pytest.mark.further),
+    ],
+)
 def test_meta_gradients_through_adam_are_finite_where_nothing_moves(name):
     """A one-hot input that is never seen has gradients of zero; with keys of another size."""
     family = metajax.tasks.make("xu-chain", num_states=4, num_episodes=1)

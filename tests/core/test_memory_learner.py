@@ -297,6 +297,7 @@ def test_blocks_and_devices_change_rounding_only(trained, assert_same):
     assert_same(trained[0].theta, blocks.theta, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.further
 def test_blocks_and_devices_change_rounding_only_without_epochs(assert_same):
     options = {"outer": "a2c", "advantages": "episode"}
     (spread, _), (blocks, _) = (
@@ -352,8 +353,12 @@ class _Untidy(_LastInput):
 @pytest.mark.parametrize(
     ("memory", "advantages"),
     [
-        (networks.LSTM(5), "trial"),
-        (lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)), "trial"),
+        pytest.param(networks.LSTM(5), "trial", marks=pytest.mark.further),
+        pytest.param(
+            lambda length: networks.SNAIL(length, 4, blocks=(("tc", 2),)),
+            "trial",
+            marks=pytest.mark.further,
+        ),
         (_LastInput(), "episode"),
     ],
 )

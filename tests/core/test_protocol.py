@@ -19,21 +19,17 @@ CLASSICAL = tuple(name for name in toys.CONTINUING if name not in protocol.OPTIO
 LABELLED_TOO = [name for name in toys.GRADIENT_BASED if ALGORITHMS.get(name).labelled]
 SINUSOID = tuple(f"{name} on sinusoid" for name in LABELLED_TOO if name != "fomaml")
 DISCRETE = ("maml on arms", "reptile on arms")
+SUPERVISED = ("maml on sinusoid", "cavia on sinusoid", "joint on sinusoid")
+FURTHER_SUPERVISED = [name for name in SINUSOID if name not in SUPERVISED]
 LABELLED = (*toys.FEW_SHOT, *SINUSOID)
-ALL = (*metajax.list_algorithms(), *SINUSOID, *DISCRETE)
+ALL = (*metajax.list_algorithms(), *SUPERVISED, *DISCRETE)
 # Training of a classical method only reports, so one speaks for all.
 TRAINED = tuple(name for name in ALL if name not in CLASSICAL or name == "psrl")
-TESTED = (
-    *metajax.list_algorithms(),
-    "maml on sinusoid",
-    "cavia on sinusoid",
-    "joint on sinusoid",
-    "maml on arms",
-)
-ALONE = (
-    *("dqn", "es-dqn", "meta-gradient-actor-critic", "meta-policy", "meta-q-learning"),
-    *("rl2", "snail", "transformer", "thompson-sampling", "psrl"),
-    *("lstm-optimizer", "prototypical", "maml on sinusoid", "cavia on sinusoid"),
+TESTED = (*metajax.list_algorithms(), *SUPERVISED, "maml on arms")
+ALONE = ("dqn", "rl2", "snail", "psrl", "lstm-optimizer", "prototypical", "cavia on sinusoid")
+FURTHER_ALONE = (
+    *("es-dqn", "meta-gradient-actor-critic", "meta-policy", "meta-q-learning"),
+    *("transformer", "thompson-sampling", "maml on sinusoid"),
 )
 """Each kind of learner."""
 
@@ -45,7 +41,7 @@ def _signature(tree):
 # --- Training ------------------------------------------------------------------------------
 
 
-@protocol.every(*TRAINED)
+@protocol.every(*TRAINED, further=FURTHER_SUPERVISED)
 def test_it_trains_and_resumes_bit_for_bit(name, assert_same, tmp_path):
     run = protocol.run(name)
     key = jax.random.key(protocol.KEY)
@@ -60,7 +56,7 @@ def test_it_trains_and_resumes_bit_for_bit(name, assert_same, tmp_path):
     assert_same((states[2], jax.tree.map(lambda leaf: leaf[1:], history)), (resumed[2], rest))
 
 
-@protocol.every(*TRAINED)
+@protocol.every(*TRAINED, further=FURTHER_SUPERVISED)
 def test_what_training_reports(name):
     algorithm, (states, history) = protocol.run(name).algorithm, protocol.run(name).training
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((states, history)))
@@ -195,6 +191,22 @@ def _state_after(algorithm):
     return jax.eval_shape(algorithm.step, jax.random.key(0), _state(algorithm))[0]
 
 
+SHARDED = ("maml", "dqn")
+
+
+@protocol.every(
+    *SHARDED, further=[one for one in TRAINED if one not in (*SHARDED, *toys.CONTINUING)]
+)
+def test_two_devices_change_rounding_only(name, assert_same):
+    try:
+        one, two = protocol.run(name), protocol.Run(protocol.make(name, devices=2))
+    except metajax.OptionError as error:
+        pytest.skip(str(error))  # too few tasks in a minibatch to share
+    states, history = jax.device_get(two.training)
+    assert_same(one.training[1], history, rtol=1e-3, atol=1e-4)
+    assert_same(one.training[0][2].theta, states[2].theta, rtol=1e-3, atol=1e-4)
+
+
 # --- Trials --------------------------------------------------------------------------------
 
 
@@ -244,7 +256,7 @@ def _assert_close(one, other, name):
         np.testing.assert_allclose(one.query.action, other.query.action, rtol=1e-4, atol=1e-5)
 
 
-@protocol.every(*ALONE)
+@protocol.every(*ALONE, further=FURTHER_ALONE)
 def test_a_task_alone_equals_it_in_a_batch(name):
     run = protocol.run(name)
     explore = run.algorithm.axis != "points"

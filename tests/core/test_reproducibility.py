@@ -51,7 +51,7 @@ def test_microbatches_change_only_rounding(line, assert_same):
     assert_same(*results, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("family", ["arms", "line"])
+@pytest.mark.parametrize("family", ["arms", pytest.param("line", marks=pytest.mark.further)])
 def test_one_task_alone_equals_the_same_task_in_a_batch(family, request, assert_same):
     family = request.getfixturevalue(family)
     # Fitting a baseline to nine transitions would make much of the last bit.

@@ -207,7 +207,11 @@ def test_every_surrogate_meets_a_trial_without_reward():
     assert {options["surrogate"] for options in BARREN} == set(inner.SURROGATES)
 
 
-@pytest.mark.parametrize("options", BARREN, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [*BARREN[:3], pytest.param(BARREN[3], marks=pytest.mark.further)],
+    ids=str,
+)
 def test_a_trial_without_reward_changes_nothing(options, assert_same):
     barren = toys.arms(prize=0.0)
     algorithm = toys.make(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 import toys
 
 OPTIONS = {"num_tasks": 4, "optimizer": "sgd", "learning_rate": 1.0}
@@ -28,7 +29,7 @@ assert (jax.local_device_count(), jax.device_count()) == (1, 2)
 import toys
 from metajax.core.layout import Layout
 
-algorithm = toys.make("maml", toys.line(), **json.loads(options))
+algorithm = toys.make("maml", toys.line(), devices=2, **json.loads(options))
 layout = Layout.build(4)
 assert layout.num_devices == 2, layout
 inputs = layout.replicated((jax.random.key(1), algorithm.init(jax.random.key(0))))
@@ -71,6 +72,7 @@ def _two_hosts() -> list[list]:
     return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
 
 
+@pytest.mark.further
 def test_two_hosts_give_the_gradient_of_one():
     first, second = _two_hosts()
     assert first == second

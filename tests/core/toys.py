@@ -112,8 +112,8 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
 
 
 def make(name: str, family: TaskFamily, **options) -> MetaAlgorithm:
-    """An algorithm of the registry in a small size."""
-    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "hidden_sizes": (4,)}
+    """An algorithm of the registry in a small size, on one device for quick compilation."""
+    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "hidden_sizes": (4,), "devices": 1}
     return metajax.make(name, family, **{**small, **options})
 
 

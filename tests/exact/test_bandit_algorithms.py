@@ -315,14 +315,27 @@ def test_posterior_sampling_has_no_log_probabilities(key):
     assert all(np.isnan(leaf).all() for leaf in outputs)
 
 
-@pytest.mark.parametrize("name", ["ucb1", "gittins", "optimistic-thompson-sampling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("ucb1", marks=pytest.mark.further),
+        pytest.param("gittins", marks=pytest.mark.further),
+        "optimistic-thompson-sampling",
+    ],
+)
 def test_one_task_alone_equals_it_in_a_batch(name, key):
     alone, batched = alone_and_in_batch(metajax.make(name, bandit_family(3, 8)), key)
     np.testing.assert_array_equal(batched.action, alone.action)
     np.testing.assert_array_equal(batched.reward, alone.reward)
 
 
-@pytest.mark.parametrize("name", ["thompson-sampling", "optimistic-thompson-sampling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("thompson-sampling", marks=pytest.mark.further),
+        "optimistic-thompson-sampling",
+    ],
+)
 def test_draws_ahead_are_draws_pull_by_pull(name, key, monkeypatch):
     """Where the noise of a trial would take too much memory it is drawn when it is needed."""
     family = bandit_family(3, 8)

@@ -61,7 +61,7 @@ def rates(request):
     return RATES[request.param]
 
 
-@pytest.mark.parametrize("num_adaptations", [1, 2, 5])
+@pytest.mark.parametrize("num_adaptations", [1, 2, pytest.param(5, marks=pytest.mark.further)])
 def test_gradients_and_displacement(rates, num_adaptations):
     learner = quadratic.learner(rates)
     problem = quadratic.problem(learner, num_adaptations, 2)

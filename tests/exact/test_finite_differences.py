@@ -69,7 +69,12 @@ def _assert_gradient(loss, theta, step=1e-5):
 
 
 @pytest.mark.parametrize(
-    ("name", "baseline"), [("gaussian", "value"), ("gaussian", "linear"), ("categorical", "linear")]
+    ("name", "baseline"),
+    [
+        ("gaussian", "value"),
+        pytest.param("gaussian", "linear", marks=pytest.mark.further),
+        ("categorical", "linear"),
+    ],
 )
 def test_exact_meta_gradient(name, baseline):
     family = FAMILIES[name]()
@@ -79,7 +84,14 @@ def test_exact_meta_gradient(name, baseline):
     _assert_gradient(lambda point: objective.loss(point, item)[0], theta)
 
 
-@pytest.mark.parametrize("name", ["anil", "cavia", "meta-sgd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("anil", marks=pytest.mark.further),
+        "cavia",
+        pytest.param("meta-sgd", marks=pytest.mark.further),
+    ],
+)
 def test_exact_meta_gradient_of_a_part_that_adapts(name):
     """The value network too, and in Meta-SGD the rates."""
     family = FAMILIES["gaussian"]()

@@ -119,7 +119,11 @@ def test_first_order_directions_by_hand(name):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("prototypical", {}), ("matching", {"context_steps": 2}), ("relation", {})],
+    [
+        ("prototypical", {}),
+        pytest.param("matching", {"context_steps": 2}, marks=pytest.mark.further),
+        ("relation", {}),
+    ],
 )
 def test_meta_gradient_through_comparisons(name, options):
     family = metajax.tasks.make("gaussian-blobs", num_classes=3, num_features=2)
@@ -131,7 +135,12 @@ def test_meta_gradient_through_comparisons(name, options):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("lstm-optimizer", LSTM), ("mlp-optimizer", MLP)], ids=["lstm", "mlp"]
+    ("name", "options"),
+    [
+        pytest.param("lstm-optimizer", LSTM, marks=pytest.mark.further),
+        ("mlp-optimizer", MLP),
+    ],
+    ids=["lstm", "mlp"],
 )
 def test_truncated_gradient_of_a_learned_optimizer(name, options):
     """In the first window of optimisations, and in the next, which begins where that ended."""

@@ -120,7 +120,11 @@ def _value_gradient(mdp):
     return jax.grad(lambda theta: m.value_of(mdp, theta))
 
 
-@pytest.mark.parametrize("mdp", [m.FIXED, m.STOCHASTIC], ids=["fixed", "stochastic"])
+@pytest.mark.parametrize(
+    "mdp",
+    [pytest.param(m.FIXED, marks=pytest.mark.further), m.STOCHASTIC],
+    ids=["fixed", "stochastic"],
+)
 def test_dice_is_right_for_the_expected_update(mdp):
     def objective(theta):
         return m.value_of(mdp, theta + RATE * _value_gradient(mdp)(theta))
@@ -233,7 +237,12 @@ def _enumerated_estimate(mdp, num_adaptations, num_streams, surrogate, baseline=
 
 @pytest.mark.parametrize(
     ("mdp", "num_adaptations", "num_streams"),
-    [(m.FIXED, 1, 1), (m.STOCHASTIC, 1, 1), (m.FIXED, 1, 2), (m.FIXED, 2, 1)],
+    [
+        pytest.param(m.FIXED, 1, 1, marks=pytest.mark.further),
+        (m.STOCHASTIC, 1, 1),
+        pytest.param(m.FIXED, 1, 2, marks=pytest.mark.further),
+        (m.FIXED, 2, 1),
+    ],
     ids=["fixed", "stochastic", "two streams", "two adaptations"],
 )
 def test_emaml_is_right_for_the_sampled_update(mdp, num_adaptations, num_streams):

@@ -60,7 +60,7 @@ def _clipped_descent(moves):
     return optax.multi_transform({True: rule, False: optax.set_to_zero()}, labels)
 
 
-@pytest.mark.parametrize("baseline", ["linear", "value"])
+@pytest.mark.parametrize("baseline", ["linear", pytest.param("value", marks=pytest.mark.further)])
 def test_anil_is_maml_whose_torso_is_frozen(baseline):
     anil = _learner("anil", baseline=baseline)
     frozen = _clipped_descent(lambda path: "torso" not in path)

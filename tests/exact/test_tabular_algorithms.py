@@ -295,7 +295,17 @@ def optimum(family):
     return optimal.mean()
 
 
-@pytest.mark.parametrize("name", PLANNERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("epsilon-greedy", "opsrl", "psrl"),
+        # Their decisions are checked one by one above.
+        *(
+            pytest.param(name, marks=pytest.mark.further)
+            for name in ("bayes-bonus", "beb", "greedy", "ucrl2")
+        ),
+    ],
+)
 def test_evaluation(name, family, optimum, key):
     algorithm = metajax.make(name, family)
     evaluation = metajax.evaluate(algorithm, key, (), num_tasks=1000)
@@ -329,7 +339,14 @@ def equations(program):
                 yield from equations(leaf)
 
 
-@pytest.mark.parametrize("name", ["greedy", "psrl", "ucrl2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("greedy", marks=pytest.mark.further),
+        pytest.param("psrl", marks=pytest.mark.further),
+        "ucrl2",
+    ],
+)
 def test_one_task_alone_equals_it_in_a_batch(name, family, key):
     alone, batched = alone_and_in_batch(metajax.make(name, family), key)
     np.testing.assert_array_equal(batched.action, alone.action)

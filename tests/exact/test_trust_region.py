@@ -57,7 +57,10 @@ def _curvature(objective, items):
     return _mean(gauss_newton, items), hessian
 
 
-@pytest.mark.parametrize(("num_adaptations", "fisher_tasks"), [(0, None), (1, None), (1, 2)])
+@pytest.mark.parametrize(
+    ("num_adaptations", "fisher_tasks"),
+    [(0, None), pytest.param(1, None, marks=pytest.mark.further), (1, 2)],
+)
 def test_the_step_solves_the_dense_system(num_adaptations, fisher_tasks):
     objective = _objective(m.STOCHASTIC, num_adaptations)
     layout = Layout.build(NUM_TASKS, 3, 1, 1)

@@ -64,7 +64,7 @@ def test_mean_curve_cuts_a_quarter_off_each_end_at_every_point():
 def test_interquartile_mean_over_some_axes_is_that_of_each_entry():
     values = np.random.default_rng(0).normal(size=(3, 5, 2))
     each = [statistics.interquartile_mean(values[..., index]) for index in range(2)]
-    np.testing.assert_allclose(statistics.interquartile_mean(values, num_axes=2), each)
+    np.testing.assert_allclose(statistics.interquartile_mean(values, axis=(0, 1)), each)
 
 
 def test_numbers_of_a_method_without_noise():
@@ -102,12 +102,16 @@ def test_an_interval_may_reach_beyond_the_lifetime():
     assert found.high == math.inf
 
 
+def _means(samples):
+    return samples.mean(axis=(1, 2))[:, np.newaxis]
+
+
 def test_seeds_are_drawn_as_a_whole():
     # All tasks of a seed are alike: the mean is 0 or 1 with probability 1/4 each, so that
     # the interval is everything. Drawing seeds task by task would give about 0.5 -+ 0.1.
     scores = np.repeat([[0.0], [1.0]], 100, axis=1)
     crossed, stratified = (
-        statistics.bootstrap([scores], lambda x: [x.mean()], num_resamples=FEW, stratified=each)[0]
+        statistics.bootstrap([scores], _means, num_resamples=FEW, stratified=each)[0]
         for each in (False, True)
     )
     assert crossed == (0.5, 0, 1)
@@ -119,7 +123,7 @@ def test_tasks_are_drawn_together_for_all_methods():
     rng = np.random.default_rng(0)
     one = 100 * rng.normal(size=(1, 30))
     [difference] = statistics.bootstrap(
-        [one + 1, one], lambda a, b: [a.mean() - b.mean()], num_resamples=FEW
+        [one + 1, one], lambda a, b: _means(a) - _means(b), num_resamples=FEW
     )
     np.testing.assert_allclose(difference, 1, atol=1e-9)
     with pytest.raises(ValueError, match=r"of \[3, 30\] tasks; allowed: the same number"):
@@ -132,7 +136,7 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     for _ in range(200):
         seeds, tasks = rng.normal(size=(8, 1)), rng.normal(size=(1, 40))
         values = seeds + 2 * tasks + rng.normal(size=(8, 40))
-        [one] = statistics.bootstrap([values], lambda x: [x.mean()], num_resamples=FEW)
+        [one] = statistics.bootstrap([values], _means, num_resamples=FEW)
         covered.append(one.low <= 0 <= one.high)
     assert np.mean(covered) > 0.88
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pathlib
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import table_toys
@@ -68,13 +70,24 @@ SPEED = """\
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "tables.py"
 
 
-def _run(root, *arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, "--root", root, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the script in this process, and returns what ``subprocess.run`` does."""
+
+    def run(root, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--root", str(root), *arguments])
+        capsys.readouterr()
+        status = None
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit as error:
+            status = error.code
+        out, err = capsys.readouterr()
+        message = status if isinstance(status, str) else ""
+        code = 1 if message else int(status or 0)
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err + message)
+
+    return run
 
 
 @pytest.fixture
@@ -105,40 +118,40 @@ def project(tmp_path):
     return tmp_path
 
 
-def test_tables_are_written_checked_and_then_agree(project):
-    assert _run(project, "--check").returncode == 1
-    done = _run(project)
+def test_tables_are_written_checked_and_then_agree(run, project):
+    assert run(project, "--check").returncode == 1
+    done = run(project)
     assert done.returncode == 0, done.stderr
     assert (project / "README.md").read_text() == (
         f"a\n<!-- table: point -->\n{POINT}<!-- end -->\nb\n"
         f"<!-- table: speed -->\n{SPEED}<!-- end -->\n"
     )
-    assert _run(project, "--check").returncode == 0
+    assert run(project, "--check").returncode == 0
 
 
-def test_a_number_changed_by_hand_is_found(project):
-    _run(project)
+def test_a_number_changed_by_hand_is_found(run, project):
+    run(project)
     readme = project / "README.md"
     readme.write_text(readme.read_text().replace("-10.00", "-9.00"))
-    done = _run(project, "--check")
+    done = run(project, "--check")
     assert done.returncode == 1
     assert "README.md: tables differ" in done.stderr
 
 
-def test_a_row_of_speeds_is_of_one_setting(project):
+def test_a_row_of_speeds_is_of_one_setting(run, project):
     path = project / "benchmarks" / "results" / "speed.jsonl"
     (speed,) = records.read(path)
     layout = {**speed["setting"], "microbatch": 8}
     records.append(path, {**speed, "setting": {**layout, "horizon": 100}})
-    assert _run(project).returncode == 0  # as it was, laid out in another way
+    assert run(project).returncode == 0  # as it was, laid out in another way
     records.append(path, {**speed, "setting": {**layout, "horizon": 50}})
-    done = _run(project)
+    done = run(project)
     assert done.returncode == 1
     assert "speed.jsonl: MAML: has records with horizon 100 and 50; allowed: one" in done.stderr
 
 
-def test_latex(project):
-    done = _run(project, "--latex", "speed")
+def test_latex(run, project):
+    done = run(project, "--latex", "speed")
     assert "MAML & 40 & 712,345 & 53\\%" in done.stdout
 
 
@@ -152,30 +165,30 @@ def test_latex(project):
         ("<!-- table: speed -->\n", "table speed: no <!-- end --> follows"),
     ],
 )
-def test_mistakes_in_documents(project, place, message):
+def test_mistakes_in_documents(run, project, place, message):
     (project / "README.md").write_text(place)
-    done = _run(project)
+    done = run(project)
     assert done.returncode == 1
     assert message in done.stderr
     assert (project / "README.md").read_text() == place
 
 
-def test_missing_results_are_named(project):
+def test_missing_results_are_named(run, project):
     (project / "benchmarks" / "results" / "speed.jsonl").unlink()
-    done = _run(project)
+    done = run(project)
     assert done.returncode == 1
     assert "speed.jsonl has no records" in done.stderr
     (project / "benchmarks" / "results" / "point.jsonl").unlink()
-    assert "no results of its full profile; run metajax table point" in _run(project).stderr
+    assert "no results of its full profile; run metajax table point" in run(project).stderr
 
 
-def test_a_place_may_show_the_quick_profile(project):
+def test_a_place_may_show_the_quick_profile(run, project):
     readme = project / "README.md"
     readme.write_text("<!-- table: point quick -->\n<!-- end -->\n")
-    assert _run(project).returncode == 0
+    assert run(project).returncode == 0
     assert "| MAML | **-40.00** | **-10.00** | – | 10,604 | 1 | 500 |" in readme.read_text()
     readme.write_text("<!-- table: point slow -->\n<!-- end -->\n")
-    assert "profile slow; allowed: quick, full" in _run(project).stderr
+    assert "profile slow; allowed: quick, full" in run(project).stderr
 
 
 GRID = tables.Grid(
@@ -216,7 +229,8 @@ def test_text_of_a_grid():
 
 
 def test_the_tables_of_this_project_agree_with_its_results(repository):
-    done = _run(repository, "--check")
+    check = [sys.executable, SCRIPT, "--root", repository, "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

@@ -56,8 +56,13 @@ def test_interquartile_mean(values, expected):
 
 def _stratified(scores, statistic=statistics.interquartile_mean, **options):
     options = {"stratified": True, "num_resamples": 2000, **options}
-    (estimate,) = statistics.bootstrap([scores], lambda one: [statistic(one)], **options)
+    (estimate,) = statistics.bootstrap([scores], _each(statistic), **options)
     return estimate
+
+
+def _each(statistic):
+    """A number of each resample of one method, as ``bootstrap`` asks for it."""
+    return lambda samples: statistic(samples, axis=(1, 2))[:, np.newaxis]
 
 
 def test_bootstrap_draws_seeds_within_each_task():

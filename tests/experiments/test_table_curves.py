@@ -53,6 +53,7 @@ name = "reptile-dqn"
 num-tasks = 2
 num-streams = 2
 lifetime = 8
+devices = 1
 batch-size = 4
 learning-starts = 4
 hidden-sizes = [4]
