@@ -4,7 +4,8 @@ Set before jax is first imported: the CPU, with two host devices so that tasks a
 over devices as the command line does it; quick compilation, since most programs here run
 once; and compiled programs kept between runs, in the cache directory of the user. Tests that
 train (``-m slow``) are compiled as users compile. Where a case of a test has quicker ones of
-its kind beside it, it may be a ``further`` one, which ``make test`` leaves out as it does those.
+its kind beside it, it may be a ``further`` one, which ``make test`` leaves out as it does those;
+so may a check of whole documents.
 """
 
 from __future__ import annotations

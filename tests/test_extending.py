@@ -20,6 +20,7 @@ from metajax.experiments import table_cells, table_definition
 from metajax.run import config, extensions
 from metajax.tasks import FAMILIES
 
+pytestmark = pytest.mark.further
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"
 REGISTERED = ("line", "layer-rates")
 

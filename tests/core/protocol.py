@@ -204,14 +204,30 @@ def run(name: str) -> Run:
     return Run(make(name))
 
 
+SIBLINGS = {
+    "bootstrapped-actor-critic": "meta-gradient-actor-critic",
+    "es-dqn": "dqn",
+    "fomaml": "maml",
+    "l2o-dqn": "l2o-actor-critic",
+    "lstm-meta-learner": "lstm-optimizer",
+    "maml-dqn": "reptile-dqn",
+    "meta-gradient-dqn": "meta-gradient-actor-critic",
+    "meta-value": "meta-policy",
+    "promp": "epochs",
+    "prototypical-imitation": "matching-imitation",
+    "transformer": "snail",
+}
+"""Algorithms whose tests are further cases, by the nearest one that is not."""
+
+
 def every(*names: str, further: Sequence[str] = ()) -> pytest.MarkDecorator:
     """Parametrizes ``name``, with all tests of a name in one process."""
 
-    def marked(name: str, *marks: pytest.MarkDecorator) -> Any:
-        return pytest.param(name, marks=[pytest.mark.xdist_group(name), *marks])
+    def marked(name: str) -> Any:
+        more = [pytest.mark.further] if name in further or name in SIBLINGS else []
+        return pytest.param(name, marks=[pytest.mark.xdist_group(name), *more])
 
-    more = (marked(name, pytest.mark.further) for name in further)
-    return pytest.mark.parametrize("name", [*map(marked, names), *more])
+    return pytest.mark.parametrize("name", [marked(name) for name in (*names, *further)])
 
 
 def _lifetime_returns(trial: Trial) -> np.ndarray:

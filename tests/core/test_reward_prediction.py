@@ -60,6 +60,7 @@ def test_its_gradient_reaches_the_memory(name, request):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient[part]))
 
 
+@pytest.mark.further
 def test_without_weight_it_is_rl2(line, assert_same):
     key = jax.random.key(0)
     auxiliary = metajax.make("rl2-reward-prediction", line, **SMALL, reward_coefficient=0.0)

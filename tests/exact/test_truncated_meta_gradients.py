@@ -311,6 +311,7 @@ def _chunk():
     return source.next(source.noise(jax.random.key(3), ()), theta, phi, (), state)[1]
 
 
+@pytest.mark.further
 def test_separate_copies_are_runs_of_their_own():
     problem = PROBLEM._replace(num_adaptations=4)
     estimator = _estimator(num_tasks=1, problem=problem, window=1, judge=None)

@@ -228,6 +228,7 @@ def test_text_of_a_grid():
     assert "\n  block" in shown
 
 
+@pytest.mark.further
 def test_the_tables_of_this_project_agree_with_its_results(repository):
     check = [sys.executable, SCRIPT, "--root", repository, "--check"]
     done = subprocess.run(check, capture_output=True, text=True, timeout=120)

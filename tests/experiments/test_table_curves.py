@@ -94,6 +94,7 @@ def _record(cell, returns):
     }
 
 
+@pytest.mark.further
 def test_a_table_is_run_and_shown_once(project, capsys):
     assert main(["table", "curves", "--only", "scratch"]) == 0
     assert main(["table", "curves"]) == 0
@@ -118,6 +119,7 @@ def test_a_table_is_run_and_shown_once(project, capsys):
     assert 0 < values["final return"]["value"] <= 5
 
 
+@pytest.mark.further
 def test_settings_that_are_learned_are_recorded_and_drawn(project):
     learned = {"name": "meta-gradient-actor-critic", "num-tasks": 1, "num-streams": 1}
     learned |= {"num-steps": 2, "lifetime": 8, "num-points": 1, "hidden-sizes": [2]}

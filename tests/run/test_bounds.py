@@ -21,7 +21,7 @@ CLASSES = [
     TrainOptions,
     EvaluateOptions,
 ]
-FREE = {"prior_mean", "signal"}
+FREE = {"prior_mean", "signal", "step_reward"}
 """Options of which any number makes sense."""
 
 
@@ -64,6 +64,7 @@ CASES = [
     for base in cls.__mro__
     if dataclasses.is_dataclass(base)
     for field in _fields(base)
+    if field.name in {one.name for one in _fields(cls)}  # else a subclass has fixed it
     for bound in bounds(annotation(base, field))
 ]
 
