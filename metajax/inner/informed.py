@@ -12,7 +12,7 @@ from metajax.losses import masked_mean
 
 
 class Informed(NamedTuple):
-    """What a learner under ``with_recent_rewards`` gets as its theta.
+    """Theta of a learner under ``with_recent_rewards``.
 
     Attributes:
       theta: The meta-parameters.

@@ -159,7 +159,7 @@ def objective_regularizer(
     policy_target: float | jax.Array,
     prediction_target: float | jax.Array,
 ) -> Loss:
-    """What keeps a learned objective from extremes: entropies up, squares of its targets down.
+    """Regulariser of a learned objective: entropies up, squares of its targets down.
 
     The arguments are the weights of the mean entropies of policy and predictions, and of the mean
     squares of both targets, the second as probabilities.

@@ -138,24 +138,13 @@ def mlp_rule(
 
     def update(updates, state, params=None, *, dormancy=None, key=None, **extra):
         del extra
-        given = (params, True), (dormancy, "dormancy" in inputs), (key, noise is not None)
-        names = "the weights", 'dormancy, for the input "dormancy"', "key, for its noise"
-        for name, (value, needed) in zip(names, given, strict=True):
-            if needed and value is None:
-                raise ValueError(f"mlp_rule: update(updates, state, params, ...) needs {name}")
+        _check_given("the weights", params, True)
+        _check_given('dormancy, for the input "dormancy"', dormancy, "dormancy" in inputs)
+        _check_given("key, for its noise", key, noise is not None)
         read = updates, dormancy
         gradients, dormancy = read if second_order else jax.lax.stop_gradient(read)
-
-        def mean(old, gradient):
-            decay = jnp.array(MOMENTUM_DECAYS, old.dtype)
-            decay = decay.reshape(-1, *(1,) * gradient.ndim)
-            return decay * old + (1 - decay) * gradient
-
-        def mean_square(old, gradient):
-            return SQUARE_DECAY * old + (1 - SQUARE_DECAY) * jnp.square(gradient)
-
-        momenta = jax.tree.map(mean, state.momenta, gradients)
-        squares = jax.tree.map(mean_square, state.squares, gradients)
+        momenta = jax.tree.map(_means, state.momenta, gradients)
+        squares = jax.tree.map(_mean_square, state.squares, gradients)
         told = _told(inputs, state.steps, horizon, params, dormancy)
 
         def outputs(told, *known):
@@ -172,13 +161,8 @@ def mlp_rule(
         steps = jax.tree.map(step, columns, params)
         memory = None
         if nominal is not None:
-            by_it, memory = nominal.update(gradients, state.nominal, params)
-
-            def with_nominal(step, by_it, columns):
-                factor = jnp.exp(columns[:, 2]).reshape(by_it.shape).astype(by_it.dtype)
-                return step + factor * by_it
-
-            steps = jax.tree.map(with_nominal, steps, by_it, columns)
+            added, memory = nominal.update(gradients, state.nominal, params)
+            steps = jax.tree.map(_with_nominal, steps, added, columns)
         if noise is not None:
             steps = {**steps, noise: _noisy(key, scale, steps[noise], columns[noise])}
         return steps, MLPRuleState(state.steps + 1, momenta, squares, memory)
@@ -197,6 +181,27 @@ def features(
     return (columns * jax.lax.rsqrt(sizes + FEATURE_FLOOR)).T
 
 
+def _check_given(name: str, value: Any, needed: bool) -> None:
+    if needed and value is None:
+        raise ValueError(f"mlp_rule: update(updates, state, params, ...) needs {name}")
+
+
+def _means(old: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Running means ``[M, ...]`` of gradients, one for each decay."""
+    decay = jnp.array(MOMENTUM_DECAYS, old.dtype).reshape(-1, *(1,) * gradient.ndim)
+    return decay * old + (1 - decay) * gradient
+
+
+def _mean_square(old: jax.Array, gradient: jax.Array) -> jax.Array:
+    return SQUARE_DECAY * old + (1 - SQUARE_DECAY) * jnp.square(gradient)
+
+
+def _with_nominal(step: jax.Array, added: jax.Array, columns: jax.Array) -> jax.Array:
+    """The step and that of the nominal optimiser, times ``exp`` of the third column."""
+    factor = jnp.exp(columns[:, 2]).reshape(added.shape).astype(added.dtype)
+    return step + factor * added
+
+
 def _is_columns(leaf: Any) -> bool:
     return isinstance(leaf, tuple)
 
@@ -208,7 +213,7 @@ def _told(
     params: Tree,
     dormancy: Tree,
 ) -> Tree:
-    """What ``inputs`` names: for each array of n coordinates a tuple of columns ``[n, X]``."""
+    """The further inputs: for each array of n coordinates a tuple of columns ``[n, X]``."""
 
     def everywhere(value):
         return jax.tree.map(lambda leaf: jnp.tile(value, (leaf.size, 1)), params)

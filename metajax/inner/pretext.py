@@ -1,4 +1,4 @@
-"""Pretext tasks: what features are trained for before any task is adapted to."""
+"""Pretext tasks: training of features before any task is adapted to."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a learned optimiser may be told of a weight: its layer, and how active its unit is."""
+"""Inputs of learned optimisers: the layer of a weight, and the activity of its unit."""
 
 import re
 from collections.abc import Callable

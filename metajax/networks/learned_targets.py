@@ -10,7 +10,7 @@ from metajax.networks.recurrent import LSTM, LSTM_GATES, Weights, cell_step
 
 
 class Step(NamedTuple):
-    """What a learned objective reads of each transition.
+    """Input of a learned objective, for each transition.
 
     Attributes:
       reward: ``[T, B]``.

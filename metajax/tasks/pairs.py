@@ -1,4 +1,4 @@
-"""Pairs to be found among others: what contrastive learning sees of a family."""
+"""Pairs to be found among others, the data of contrastive learning."""
 
 import jax
 import jax.numpy as jnp

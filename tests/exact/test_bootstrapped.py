@@ -6,11 +6,11 @@ import mdp
 import numpy as np
 import optax
 import quadratic
+import windows
 
 from metajax import inner, networks, outer
 from metajax.core.layout import Layout
 from metajax.data.lifetime import lifetime
-from metajax.outer.gradient.windows import live
 
 NUM_TASKS = 3
 LAYOUT = Layout.build(NUM_TASKS, num_devices=1, whole=True)
@@ -125,12 +125,7 @@ def test_the_gradient_of_the_divergence_is_that_of_finite_differences():
 
     @jax.jit
     def run(theta):
-        carry = estimator.init(jax.random.key(0), theta)
-        found = estimator.estimate(jax.random.key(1), theta, carry)
-        keys = jax.random.split(jax.random.split(jax.random.key(1), 1)[0], 3)
-        row = jax.tree.map(lambda leaf: leaf[0], carry)
-        size = window + target_steps - 1
-        return found, live(PROBLEM, size, keys[0], keys[1], theta, row)[1]
+        return windows.estimated(estimator, PROBLEM, window + target_steps - 1, theta)[:2]
 
     @jax.jit
     def distance(theta, phi, target, chunk):

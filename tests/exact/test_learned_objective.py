@@ -9,13 +9,13 @@ import mdp
 import numpy as np
 import optax
 import pytest
+import windows
 
 from metajax import inner, losses, networks, outer
 from metajax.core.layout import Layout
 from metajax.data.lifetime import lifetime
 from metajax.networks.learned_targets import unroll_back
 from metajax.networks.recurrent import Weights
-from metajax.outer.gradient.windows import live
 
 NUM_PREDICTIONS, NUM_STEPS, NUM_STREAMS, WINDOW = 2, 4, 2, 2
 RATE, MATCH, DISCOUNT = 0.5, 0.3, 0.9
@@ -200,11 +200,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(theta):
 
     @jax.jit
     def run(theta):
-        carry = estimator.init(jax.random.key(0), theta)
-        found = estimator.estimate(jax.random.key(1), theta, carry)
-        keys = jax.random.split(jax.random.split(jax.random.key(1), 1)[0], 3)
-        row = jax.tree.map(lambda leaf: leaf[0], carry)
-        after, item, _ = live(PROBLEM, WINDOW, keys[0], keys[1], theta, row)
+        found, item, after = windows.estimated(estimator, PROBLEM, WINDOW, theta)
         return found, item, after.life.phi
 
     (gradient, _, info), item, phi = run(theta)

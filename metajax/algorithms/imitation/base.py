@@ -1,4 +1,4 @@
-"""What methods that learn from demonstrations have in common."""
+"""Options that methods of learning from demonstrations share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimisers as they are, without training: what learned ones are compared with."""
+"""Hand-designed optimisers, the baselines of learned ones."""
 
 from __future__ import annotations
 

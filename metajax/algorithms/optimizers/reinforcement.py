@@ -129,7 +129,7 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
         return inner.mlp_rule(theta, **common, **told)
 
     def learned_rule(self, network: Policy | QNetwork) -> Rule:
-        """What is subtracted from the weights of a network, by theta."""
+        """The inner rule for the weights of a network, with the optimiser of theta in it."""
         import optax
 
         from metajax import inner
@@ -144,7 +144,7 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
         return lambda theta: optax.chain(before, inner.made(told, theta), after)
 
     def inner_rule(self) -> optax.GradientTransformation:
-        """What gradients go through before the optimiser reads them."""
+        """The transformation of gradients before the optimiser reads them."""
         return inner_optimizer("sgd", max_grad_norm=self.inner_clip)
 
     def outer_rule(self, problem: Problem, layout: Layout) -> Outer:
@@ -182,7 +182,7 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
         )
 
     def agent_loss(self) -> Loss:
-        """What "truncated" descends, on each chunk before it is adapted to."""
+        """The loss of "truncated", on each chunk before it is adapted to."""
         raise NotImplementedError
 
     def judge(self, learner: Learner) -> Learner:

@@ -1,4 +1,4 @@
-"""Whether a gradient can reach theta at all."""
+"""A check that a gradient can reach theta at all."""
 
 from collections.abc import Callable
 
