@@ -119,7 +119,7 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             result.append(_line(f"{label} (tuned on these trials)", "selected", on_these, about))
             label += " (tuned on separate trials)"
         line = _line(label, kind, of_columns, about)
-        if table.points:
+        if table.points and of_columns[0]:
             values, noise = (
                 [each[at] for at in table.points] for each in (line.values, line.noise)
             )

@@ -212,10 +212,15 @@ label = "still"
 algorithm = { name = "mover" }
 untrained = true
 published = [9, 7]
+[[rows]]
+name = "later"
+label = "not measured yet"
+algorithm = { name = "mover", tilt = 0.5 }
+untrained = true
 """
     loaded = load("errors", table_toys.write(tmp_path, text, "errors"))
     assert isinstance(loaded, Table)
-    (cell,) = table_cells.cells(loaded, "full")
+    cell, _ = table_cells.cells(loaded, "full")
     record = {"settings": cell.settings, "num_tasks": 6, "mean": [3.0, 2.0, 1.0]}
     record |= {"interval": [[2.5, 1.5, 0.5], [3.5, 2.5, 1.5]], "adapted_weights": 12_345}
     lines = table_results.lines(loaded, "full", [record])
