@@ -229,6 +229,7 @@ untrained = true
     assert [row[1:4] for row in shown.rows] == [
         ["9.0", "7.0", ""],
         ["3.0 ± 0.5", "1.0 ± 0.5", "12,345"],
+        ["–", "–", ""],
     ]
     record |= {"mean": [3.0, 2.0, None], "interval": [[2.5, 1.5, None], [3.5, 2.5, None]]}
     shown = rendering.grid(loaded, "full", table_results.lines(loaded, "full", [record]))
