@@ -15,15 +15,17 @@ def conjugate_gradients(product: Callable[[Tree], Tree], vector: Tree, iteration
     """The approximate solution x of ``A x = vector`` after some iterations from 0.
 
     One product an iteration; ``jax.scipy.sparse.linalg.cg`` takes one more, of the start. A
-    residual of 0 ends it early. Reverse mode is not defined.
+    residual of 0 ends it early, and so does a direction d with ``d A d <= 0``, along which there
+    is no minimum: the solution so far is kept. Reverse mode is not defined.
 
     Args:
-      product: ``(x) -> A x``, of a symmetric positive-definite A.
+      product: ``(x) -> A x``, of a symmetric A. Positive definite for a solution that converges.
       vector: The right-hand side, a tree.
       iterations: Largest number of products.
 
     Source: Hestenes and Stiefel (1952), "Methods of conjugate gradients for solving linear
-    systems".
+    systems"; the end at negative curvature: Steihaug (1983), "The conjugate gradient method and
+    trust regions in large scale optimization".
     """
 
     def go_on(state):
@@ -33,10 +35,12 @@ def conjugate_gradients(product: Callable[[Tree], Tree], vector: Tree, iteration
     def iteration(state):
         solution, residual, direction, length, count = state
         image = product(direction)
-        step = length / optax.tree.vdot(direction, image)
+        curvature = optax.tree.vdot(direction, image)
+        convex = curvature > 0
+        step = jnp.where(convex, length / curvature, 0.0)
         solution = optax.tree.add_scale(solution, step, direction)
         residual = optax.tree.add_scale(residual, -step, image)
-        new_length = optax.tree.vdot(residual, residual)
+        new_length = jnp.where(convex, optax.tree.vdot(residual, residual), 0.0)
         direction = optax.tree.add_scale(residual, new_length / length, direction)
         return solution, residual, direction, new_length, count + 1
 

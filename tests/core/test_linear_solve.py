@@ -29,3 +29,16 @@ def test_as_many_iterations_as_dimensions_solve_the_system():
     np.testing.assert_allclose(first, right * (right @ right) / (right @ matrix @ right))
     np.testing.assert_array_equal(still["a"], 0)
     assert len(calls) == 1  # in the loop alone
+
+
+def test_negative_curvature_ends_with_the_solution_so_far():
+    matrix, right = np.diag([2.0, -1.0]), np.array([2.0, 1.0])
+
+    def solve(right):
+        return jax.jit(lambda right: conjugate_gradients(lambda x: matrix @ x, right, 5))(right)
+
+    with jax.enable_x64(True):
+        found, none = jax.device_get([solve(right), solve(right[::-1] * [0, 1])])
+    # First along the right-hand side, 5 / 7 of it; the next direction has negative curvature.
+    np.testing.assert_allclose(found, right * 5 / 7)
+    np.testing.assert_array_equal(none, 0)
