@@ -49,14 +49,18 @@ def _with_ones(inputs):
 
 
 def test_linear_regression():
-    """With as many conjugate-gradient iterations as there are weights, a bias among them."""
-    size = 4
+    """With as many conjugate-gradient iterations as there are weights, a bias among them.
+
+    Damping changes the meta-gradient and not the minimum.
+    """
+    size, damping = 4, 0.4
     family = metajax.tasks.make("quadratics", size=size)
     algorithm = metajax.make(
         "imaml",
         family,
         proximal_coefficient=STRENGTH,
         cg_iterations=size + 1,
+        cg_damping=damping,
         updates_per_step=400,
         inner_lr=0.1,
         hidden_sizes=(),
@@ -89,12 +93,14 @@ def test_linear_regression():
             for chunk in (trials.support, trials.query)
         )
         inputs, asked = _with_ones(support.inputs[0]), _with_ones(query.inputs)
-        inverse = np.linalg.inv(2 * inputs.T @ inputs / len(inputs) + STRENGTH * np.eye(size + 1))
+        hessian, unit = 2 * inputs.T @ inputs / len(inputs), np.eye(size + 1)
         moment = 2 * inputs.T @ support.targets[0] / len(inputs)
-        weights = inverse @ (moment + STRENGTH * start[:, None])
+        weights = np.linalg.solve(hessian + STRENGTH * unit, moment + STRENGTH * start[:, None])
         error = asked @ weights - query.targets
         values.append(np.mean(error**2))
-        gradients.append(STRENGTH * inverse @ (2 * asked.T @ error / len(error)))
+        coefficient = STRENGTH + damping
+        slope = 2 * asked.T @ error / len(error)
+        gradients.append(coefficient * np.linalg.solve(hessian + coefficient * unit, slope))
     np.testing.assert_allclose(loss, np.mean(values), rtol=1e-9)
     np.testing.assert_allclose(start - end, np.mean(gradients, axis=0)[:, 0], rtol=1e-8)
 
