@@ -20,7 +20,7 @@ class Axis(NamedTuple):
 
 AXES = {
     "adaptations": Axis(
-        "gradient steps", "gradient steps on the task", "before adaptation", "after adaptation"
+        "adaptations", "adaptations to the task", "before adaptation", "after adaptation"
     ),
     "episodes": Axis("episodes", "episode of the trial", "first episode", "last episode"),
     "points": Axis(

@@ -54,7 +54,8 @@ def place(environment: Mapping[str, Any]) -> str:
     """A machine in words: ``"AMD EPYC, 2 cores"``, ``"8 x NVIDIA H200"``."""
     device = environment.get("device") or "a device that is not recorded"
     if environment.get("backend") == "cpu":
-        return f"{device}, {environment.get('num_cores')} cores"
+        number = environment.get("num_cores")
+        return f"{device}, {number} core{'' if number == 1 else 's'}"
     number = environment.get("num_devices") or 1
     return device if number == 1 else f"{number} x {device}"
 
