@@ -44,7 +44,7 @@ class Grid(NamedTuple):
 def adaptation_table(evaluation: Evaluation, baseline: Evaluation | None = None) -> str:
     """Returns, or other scores, after 0..K adaptations, one line each.
 
-    Columns: the number of gradient steps (episodes of a continuing trial, transitions of a
+    Columns: the number of adaptations (episodes of a continuing trial, transitions of a
     lifetime), the mean return over tasks, the ends of its 95% interval, and what the step
     gained; with a baseline (the same steps from weights that were not trained) also its mean
     and how much lower it is.
