@@ -20,7 +20,7 @@ def test_adaptation_table(evaluation):
     # The error of the mean of two values 4 apart is 2; 1.96 of it is 3.92.
     lines = tables.adaptation_table(evaluation).splitlines()
     assert lines[0] == "Return on 2 held-out tasks, sampled actions"
-    assert lines[2].split() == ["gradient", "steps", "mean", "return", "95%", "interval", "gain"]
+    assert lines[2].split() == ["adaptations", "mean", "return", "95%", "interval", "gain"]
     assert lines[4].split() == ["0", "-42.00", "-45.92", "to", "-38.08"]
     assert lines[5].split() == ["1", "-12.00", "-15.92", "to", "-8.08", "+30.00"]
     assert len(lines) == 6
