@@ -35,7 +35,7 @@ def conjugate_gradients(product: Callable[[Tree], Tree], vector: Tree, iteration
     def iteration(state):
         solution, residual, direction, length, count = state
         image = product(direction)
-        curvature = optax.tree.vdot(direction, image)
+        curvature = jnp.asarray(optax.tree.vdot(direction, image))
         convex = curvature > 0
         step = jnp.where(convex, length / curvature, 0.0)
         solution = optax.tree.add_scale(solution, step, direction)
