@@ -16,10 +16,10 @@ def conjugate_gradients(product: Callable[[Tree], Tree], vector: Tree, iteration
 
     One product an iteration; ``jax.scipy.sparse.linalg.cg`` takes one more, of the start. A
     residual of 0 ends it early, and so does a direction d with ``d A d <= 0``, along which there
-    is no minimum: the solution so far is kept. Reverse mode is not defined.
+    is no minimum; the solution found so far is returned. Reverse mode is not defined.
 
     Args:
-      product: ``(x) -> A x``, of a symmetric A. Positive definite for a solution that converges.
+      product: ``(x) -> A x`` for a symmetric A. It converges where A is positive definite.
       vector: The right-hand side, a tree.
       iterations: Largest number of products.
 

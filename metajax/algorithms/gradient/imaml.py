@@ -28,9 +28,10 @@ class IMAML(MAML):
         weights adapt, and the more steps and conjugate-gradient iterations it takes: with too
         few of either the meta-gradient points elsewhere.
       cg_iterations: Number of conjugate-gradient iterations of the meta-gradient.
-      cg_damping: Added to ``proximal_coefficient`` in the meta-gradient alone, as in the
-        authors' code (10 there). The loss of a network has negative curvature; where it exceeds
-        the sum, conjugate gradients diverge. Biases the gradient towards that of FOMAML.
+      cg_damping: Weight added to ``proximal_coefficient`` in the meta-gradient alone. The loss of
+        a network has negative curvature; where it exceeds the sum of the two, conjugate gradients
+        end early. The larger the damping, the closer the meta-gradient is to FOMAML's. Our
+        deviation from the paper; 0 is its gradient.
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; or "ppo",
         several passes of the clipped surrogate.
     """
