@@ -30,8 +30,8 @@ class IMAML(MAML):
       cg_iterations: Number of conjugate-gradient iterations of the meta-gradient.
       cg_damping: Weight added to ``proximal_coefficient`` in the meta-gradient alone. The loss of
         a network has negative curvature; where it exceeds the sum of the two, conjugate gradients
-        end early. The larger the damping, the closer the meta-gradient is to FOMAML's. Our
-        deviation from the paper; 0 is its gradient.
+        end early. The larger the damping, the closer the meta-gradient is to FOMAML's. 0 is the
+        paper's gradient; the authors' code adds 10.
       outer: Meta-update: "policy-gradient", one optimiser step on fresh trials; or "ppo",
         several passes of the clipped surrogate.
     """
