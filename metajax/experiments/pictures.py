@@ -45,13 +45,13 @@ def of_table(
         lifetime_curves(paths[0], curves, table.threshold or 0.0, title)
     else:
         estimates(paths[0], title, headers, lines)
-    learned = {
-        label: [one["schedules"] for one in each if "schedules" in one]
-        for label, each in measured.items()
-    }
-    if any(learned.values()):
-        paths.append(stem.with_name(f"{stem.name}-schedules.png"))
-        plots.schedules(paths[1], {label: each for label, each in learned.items() if each})
+    for name, draw in (("schedules", plots.schedules), ("training", plots.training_curves)):
+        kept = {
+            label: [one[name] for one in each if name in one] for label, each in measured.items()
+        }
+        if kept := {label: each for label, each in kept.items() if each}:
+            paths.append(stem.with_name(f"{stem.name}-{name}.png"))
+            draw(paths[-1], kept)
     return paths
 
 

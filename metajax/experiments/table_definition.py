@@ -212,6 +212,7 @@ class Table(Layer):
       points: numbers of adaptations that are shown of a metric after steps. Default: all.
       threshold: return of a learning curve to which steps are counted, or of a ``success``.
       baseline: row whose steps are the unit of the other rows' steps.
+      training_curves: whether records keep the returns while training, which are then drawn.
       name, directory: those of its file.
     """
 
@@ -224,6 +225,7 @@ class Table(Layer):
     points: tuple[Annotated[int, AtLeast(0)], ...] = ()
     threshold: float | None = None
     baseline: str | None = None
+    training_curves: bool = False
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     profiles: dict[str, Profile]

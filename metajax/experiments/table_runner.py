@@ -30,8 +30,8 @@ from metajax.training import initial_state
 
 # Keeps the trials on which an option is chosen apart from those it is measured on.
 _SEPARATE = 0x5E9A
-# Most points of a learned setting in a record.
-_SCHEDULE_POINTS = 100
+# Most points in a record of what changes while training.
+_TRAINING_POINTS = 100
 # Metrics that compare with the best policy that knows the task.
 _AGAINST_OPTIMUM = ("regret", "normalized")
 _OF_TASKS = (*_AGAINST_OPTIMUM, "success")
@@ -118,14 +118,15 @@ def measure(
       ``iterations``, ``env_steps``, ``seconds`` of training; ``evaluation_seconds``;
       ``environment``; of a tuned row also ``tuned``; of a learner whose weights change inside
       a task ``adapted_weights``, their number; of a learning curve ``steps`` and ``returns`` of
-      every task; of learned settings ``schedules`` over ``iteration``.
+      every task; of learned settings ``schedules`` over ``iteration``; of a table with
+      training curves ``training``, the ``returns`` of a trial over ``iteration``.
     """
     trained, theta = {"iterations": 0, "env_steps": 0, "seconds": 0.0}, None
     if cell.row.is_trained:
         outcome = _train(cell, runs, progress)
         theta = cell.config.build()[0].deploy(outcome.state)
         trained = {"iterations": outcome.iteration, "env_steps": outcome.env_steps}
-        trained |= {"seconds": round(outcome.seconds, 2), **_schedules(cell, runs)}
+        trained |= {"seconds": round(outcome.seconds, 2), **_while_training(cell, runs)}
     start = time.monotonic()
     if cell.row.reference:
         measured = metrics.summary(_reference(cell))
@@ -176,14 +177,21 @@ def _train(cell: Cell, runs: pathlib.Path, progress: Progress) -> loop.Outcome:
     return outcome
 
 
-def _schedules(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
-    """Settings that were learned, at some iterations from the first to the last."""
-    names = cell.config.build()[0].schedules
-    rows = run_directory(cell, runs).read_metrics()
-    if not names or not rows:
-        return {}
-    shown = np.unique(np.linspace(0, len(rows) - 1, _SCHEDULE_POINTS).astype(int)).tolist()
-    return {"schedules": {name: [rows[i][name] for i in shown] for name in ("iteration", *names)}}
+def _while_training(cell: Cell, runs: pathlib.Path) -> dict[str, Any]:
+    """``schedules`` and ``training`` of ``measure``, at some iterations from first to last."""
+    rows, algorithm = run_directory(cell, runs).read_metrics(), cell.config.build()[0]
+    shown = np.unique(np.linspace(0, len(rows) - 1, _TRAINING_POINTS).astype(int)).tolist()
+
+    def kept(*names):
+        return {name: [rows[i][name] for i in shown] for name in ("iteration", *names)}
+
+    found: dict[str, Any] = {}
+    if rows and algorithm.schedules:
+        found["schedules"] = kept(*algorithm.schedules)
+    if rows and cell.table.training_curves and rows[0].get("returns"):
+        about = {"axis": algorithm.axis, "score": algorithm.family.spec.score}
+        found["training"] = about | kept("returns")
+    return found
 
 
 def _check(cell: Cell) -> None:

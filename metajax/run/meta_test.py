@@ -180,9 +180,9 @@ def draw(
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
         paths.append(run.pictures["training"])
-        plots.learning_curves(
-            paths[-1], {config.algorithm.name: [metrics]}, evaluation.axis, evaluation.score
-        )
+        trained = {name: [one[name] for one in metrics] for name in ("iteration", "returns")}
+        trained |= {"axis": evaluation.axis, "score": evaluation.score}
+        plots.training_curves(paths[-1], {config.algorithm.name: [trained]})
     if metrics and algorithm.schedules:
         paths.append(run.pictures["schedules"])
         columns = ("iteration", *algorithm.schedules)

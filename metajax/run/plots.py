@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,36 +132,33 @@ def adaptation_curve(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
             axes.legend()
 
 
-def learning_curves(
-    path: Path,
-    runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
-    axis: str = "adaptations",
-    score: str = "return",
-) -> None:
+def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Draws the training return over meta-iterations, the last (solid) and first of a trial.
 
-    ``runs`` are by label, for each seed the records of its run (with ``iteration`` and
-    ``returns``, ``[K + 1]`` along the axis), called ``score``. Several seeds are drawn as mean
+    ``runs`` are by label, for each seed ``iteration``, ``returns`` (``[K + 1]`` at each
+    iteration), their ``axis`` and the ``score`` that they are. Several seeds are drawn as mean
     and range.
     """
-    words, adapts = AXES[axis], False
-    with figure(path, (6.4, 4.0)) as whole:
+    first_run, adapts = next(iter(runs.values()))[0], False
+    words = AXES[first_run["axis"]]
+    height = 4.0 if len(runs) == 1 else 3.6 + 0.25 * math.ceil((len(runs) + 1) / 3)
+    with figure(path, (6.4, height)) as whole:
         axes = whole.subplots()
         for number, (label, seeds) in enumerate(runs.items()):
-            steps = [one["iteration"] for one in min(seeds, key=len)]
-            values = np.array([[one["returns"] for one in seed[: len(steps)]] for seed in seeds])
-            first, last = _smooth(values[..., 0]), mean_and_range(_smooth(values[..., -1]))
-            several = values.shape[-1] > 1
-            name = f"{label}, {words.last}" if several else label
-            band(axes, steps, last, color=colour(number), label=name)
+            steps = min((one["iteration"] for one in seeds), key=len)
+            values = np.array([one["returns"][: len(steps)] for one in seeds])
+            values = _smooth(np.moveaxis(values, 1, -1))
+            several = values.shape[1] > 1
+            name = f"{label}, {words.last}" if several and len(runs) == 1 else label
+            band(axes, steps, mean_and_range(values[:, -1]), color=colour(number), label=name)
             if several:
-                axes.plot(steps, first.mean(axis=0), **{**DASHED, "color": colour(number)})
+                axes.plot(steps, values[:, 0].mean(axis=0), **{**DASHED, "color": colour(number)})
                 adapts = True
         axes.set_xlabel("meta-iteration")
-        axes.set_ylabel(f"{score_label(score)}, training tasks")
+        axes.set_ylabel(f"{score_label(first_run['score'])}, training tasks")
         if adapts:
             axes.plot([], [], label=words.first, **DASHED)
-        whole.legend(loc="outside upper center", ncols=len(runs) + 1)
+        whole.legend(loc="outside upper center", ncols=min(len(runs) + 1, 3))
 
 
 def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]]]]) -> None:

@@ -43,12 +43,11 @@ def _throughput(num_tasks: int, outer: str) -> dict:
     }
 
 
-def _metrics(num_iterations: int) -> list[dict]:
-    returns = -40 + 0.1 * np.arange(num_iterations)
-    return [
-        {"iteration": i + 1, "returns": [float(value), float(value) + 20]}
-        for i, value in enumerate(returns)
-    ]
+def _trained(num_iterations: int, axis: str = "adaptations", length: int = 2) -> dict:
+    first = -40 + 0.1 * np.arange(num_iterations)
+    returns = first[:, np.newaxis] + 20 * np.arange(length)
+    steps = list(range(1, num_iterations + 1))
+    return {"iteration": steps, "returns": returns.tolist(), "axis": axis, "score": "return"}
 
 
 def _schedules(num_iterations: int) -> dict[str, list]:
@@ -68,8 +67,8 @@ _LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
         lambda path: plots.adaptation_curve(path, {"": _lifetime()}),
         lambda path: pictures.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
-        lambda path: plots.learning_curves(path, {"a": [_metrics(60), _metrics(50)]}),
-        lambda path: plots.learning_curves(path, {"a": [_metrics(1)], "b": [_metrics(1)]}),
+        lambda path: plots.training_curves(path, {"a": [_trained(60), _trained(50)]}),
+        lambda path: plots.training_curves(path, {"a": [_trained(1)], "b": [_trained(1)]}),
         lambda path: plots.schedules(path, {"a": [_schedules(3), _schedules(2)], "b": [_LATER]}),
         lambda path: pictures.throughput(path, [_throughput(40, "trpo"), _throughput(64, "trpo")]),
         lambda path: pictures.throughput(path, [_throughput(40, "ppo"), _throughput(40, "trpo")]),
@@ -131,15 +130,15 @@ def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch)
 
     monkeypatch.setattr(Figure, "legend", remember)
     path = tmp_path / "training.png"
-    plots.learning_curves(path, {"a": [_metrics(2)]})
-    plots.learning_curves(path, {"a": [_metrics(2)]}, "episodes")
-    plots.learning_curves(path, {"a": [_metrics(2)]}, "points")
-    plots.learning_curves(path, {"a": [[{"iteration": 1, "returns": [1.0]}]]}, "points")
+    for axis, length in (("adaptations", 2), ("episodes", 3), ("points", 2), ("points", 1)):
+        plots.training_curves(path, {"a": [_trained(2, axis, length)]})
+    plots.training_curves(path, {"a": [_trained(2)], "b": [_trained(2)]})
     assert labels == [
         ["a, after adaptation", "before adaptation"],
         ["a, last episode", "first episode"],
         ["a, end of the lifetime", "start of the lifetime"],
         ["a"],
+        ["a", "b", "before adaptation"],
     ]
 
 

@@ -120,7 +120,7 @@ def test_a_table_is_run_and_shown_once(project, capsys):
 
 
 @pytest.mark.further
-def test_settings_that_are_learned_are_recorded_and_drawn(project):
+def test_what_changes_while_training_is_recorded_and_drawn(project):
     learned = {"name": "meta-gradient-actor-critic", "num-tasks": 1, "num-streams": 1}
     learned |= {"num-steps": 2, "lifetime": 8, "num-points": 1, "hidden-sizes": [2]}
     options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in learned.items())
@@ -129,6 +129,7 @@ def test_settings_that_are_learned_are_recorded_and_drawn(project):
     source = "this project"
     metric = "learning-curve"
     threshold = 3
+    training-curves = true
     family = {{ name = "cartpole", episode-length = 5 }}
     evaluate = {{ num-tasks = 1 }}
 
@@ -150,7 +151,12 @@ def test_settings_that_are_learned_are_recorded_and_drawn(project):
         assert len(set(schedules[name])) == 3
         assert all(0 < value < 1 for value in schedules[name])
     pictures = project / "runs" / "tables" / "learned"
-    assert (pictures / "learned-quick-schedules.png").stat().st_size > 99
+    training = record["training"]
+    assert training["iteration"] == [1, 2, 3]
+    assert np.shape(training["returns"])[0] == 3
+    assert (training["axis"], training["score"]) == ("points", "return")
+    for name in ("schedules", "training"):
+        assert (pictures / f"learned-quick-{name}.png").stat().st_size > 99
     run = RunDirectory(next(pictures.with_name("trained").glob("*-seed-0-*")))
     config = run.read_config()
     algorithm, held_out = config.build()
