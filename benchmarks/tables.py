@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from metajax.experiments import rendering
-from metajax.run import tables
+from metajax.run import files, tables
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
             if filled != text:
                 differing.append(str(path.relative_to(options.root)))
                 if not options.check:
-                    path.write_text(filled, encoding="utf-8")
+                    files.replace(path, filled)
     except ValueError as error:
         sys.exit(str(error))
     names = ", ".join(differing)

@@ -15,6 +15,7 @@ from metajax.experiments.table_cells import Cell, cells, only
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
 from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
+from metajax.run.files import replace
 
 # Exit codes after signals.
 _INTERRUPTED = (130, 143)
@@ -124,7 +125,7 @@ def _show(
             work.mkdir(parents=True, exist_ok=True)
             for ending, write in ((".md", tables.markdown), (".tex", tables.latex)):
                 files.append(stem.with_name(stem.name + ending))
-                files[-1].write_text(write(grid) + "\n", encoding="utf-8")
+                replace(files[-1], write(grid) + "\n")
             files += pictures.of_table(stem, table, grid.headers[1:], lines, measured)
         except OSError as error:
             problem = f"{error.filename or work} cannot be written ({error.strerror})"

@@ -20,7 +20,7 @@ from metajax.algorithms import ALGORITHMS
 from metajax.core.options import OptionError, suggest
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
-from metajax.run import extensions, machine, records, tables
+from metajax.run import extensions, files, machine, records, tables
 from metajax.run.config import LAYOUT, Config
 from metajax.run.console import failed, say
 from metajax.run.tables import Grid
@@ -226,7 +226,7 @@ def _check_writable(options: argparse.Namespace) -> None:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
             if path.exists():
-                path.open("ab").close()
+                os.close(files.open_to_append(path))
         except OSError as error:
             problem = f"{path} cannot be written ({error.strerror})"
             raise OptionError(f"--{name}", problem) from None

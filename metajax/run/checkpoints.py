@@ -14,11 +14,13 @@ import logging
 import math
 import os
 import pathlib
-import shutil
+import secrets
 from typing import Any
 
 import jax
 import numpy as np
+
+from metajax.run.files import delete
 
 _MANIFEST = "manifest.json"
 _TEMPORARY = "unfinished-"
@@ -39,7 +41,9 @@ def iterations(directory: pathlib.Path) -> list[int]:
     """Iterations of all complete checkpoints, ascending."""
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    names = [path.name for path in directory.iterdir() if path.name.isdecimal()]
+    paths = ((int(name), directory / name) for name in names)
+    return sorted(at for at, path in paths if path == _path(directory, at) and _is_own(path))
 
 
 def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> pathlib.Path:
@@ -58,11 +62,11 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
       CheckpointError: If writing fails; earlier checkpoints stay intact.
     """
     directory = directory.resolve()
-    temporary = directory / f"{_TEMPORARY}{iteration}"
+    temporary = _fresh(directory, iteration)
     path = _path(directory, iteration)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        directory.mkdir(exist_ok=True)
+        temporary.mkdir()
         _write_arrays(temporary / "state", _leaves(state))
         _write_manifest(temporary, iteration)
         remove(directory, iteration)
@@ -70,7 +74,7 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
         _sync(directory)
     # A full disk is a ValueError of tensorstore, and any of several errors of orbax.
     except Exception as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        delete(temporary)
         kept = iterations(directory)
         earlier = f"checkpoint {kept[-1]} is intact" if kept else "there is no earlier one"
         raise CheckpointError(
@@ -132,22 +136,30 @@ def damage(directory: pathlib.Path, iteration: int) -> str:
 def remove(directory: pathlib.Path, iteration: int) -> None:
     """Removes a checkpoint. An interrupted removal leaves a temporary directory, see ``clean``."""
     path = _path(directory, iteration)
-    doomed = directory / f"{_TEMPORARY}removal-{iteration}"
+    doomed = _fresh(directory, iteration)
     try:
         path.rename(doomed)
     except FileNotFoundError:
         return
-    shutil.rmtree(doomed, ignore_errors=True)
+    delete(doomed)
 
 
 def clean(directory: pathlib.Path) -> None:
     """Removes the temporary directories of a killed run."""
     for path in directory.glob(f"{_TEMPORARY}*") if directory.is_dir() else ():
-        shutil.rmtree(path, ignore_errors=True)
+        delete(path)
 
 
 def _path(directory: pathlib.Path, iteration: int) -> pathlib.Path:
     return directory / f"{iteration:08d}"
+
+
+def _fresh(directory: pathlib.Path, iteration: int) -> pathlib.Path:
+    return directory / f"{_TEMPORARY}{iteration}-{secrets.token_hex(4)}"
+
+
+def _is_own(path: pathlib.Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def latest_sound(directory: pathlib.Path, before: float = math.inf) -> int | None:

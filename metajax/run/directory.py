@@ -6,14 +6,13 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import Any
 
 from metajax.core.options import OptionError
+from metajax.run import files
 from metajax.run.config import Config, parse
 
-_UNFINISHED = ".unfinished"
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")
 
 
@@ -36,7 +35,8 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.wandb = self.path / "wandb"
         self.wandb_id = self.path / "wandb-id"
-        self._lock: IO[str] | None = None
+        self.lock = self.path / "lock"
+        self._lock: int | None = None
         self._report_to(self.path)
 
     def _report_to(self, path: pathlib.Path) -> None:
@@ -62,7 +62,7 @@ class RunDirectory:
         if not self.path.is_dir():
             return self.path.exists()
         here = [one.name for one in self.path.iterdir()]
-        return any(name != "lock" and not name.endswith(_UNFINISHED) for name in here)
+        return any(name != "lock" and not name.endswith(files.UNFINISHED) for name in here)
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Checks that training may write to the directory; writes nothing.
@@ -116,38 +116,36 @@ class RunDirectory:
 
         Raises:
           InUse: If another process holds the lock.
+          OptionError: If a part of the run is a link.
           OSError: If the directory cannot be created or locked.
         """
-        import fcntl
-
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = open(self.path / "lock", "w")  # noqa: SIM115, held until release
+        self._check_links()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = files.lock(self.lock, wait=False)
         except BlockingIOError:
-            lock.close()
             raise InUse(
                 f"--run-dir {self.path}", "another process is training here; choose another"
             ) from None
-        self._lock = lock
+        for path in self._unfinished():
+            files.delete(path)
 
     def release(self) -> None:
         """Releases the lock."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def clear(self) -> None:
         """Removes the files of a run, and no others."""
-        for directory in (self.checkpoints, self.tensorboard, self.wandb):
-            shutil.rmtree(directory, ignore_errors=True)
-        files = (self.metrics, self.evaluation, self.wandb_id, *self.pictures.values())
-        for path in (*files, self.config):
-            path.unlink(missing_ok=True)
+        results = (self.metrics, self.evaluation, self.wandb_id, *self.pictures.values())
+        directories = (self.checkpoints, self.tensorboard, self.wandb)
+        for path in (*directories, *results, *self._unfinished(), self.config):
+            files.delete(path)
 
     def write_config(self, config: Config) -> None:
         """Writes ``config.toml`` atomically."""
-        _replace(self.config, config.to_toml())
+        files.replace(self.config, config.to_toml())
 
     def cut_metrics(self, iteration: int) -> dict[str, Any]:
         """Drops the records after ``iteration``; returns the last one kept, or ``{}``."""
@@ -162,16 +160,13 @@ class RunDirectory:
             kept.append(line)
             last = record
         if self.metrics.exists():
-            _replace(self.metrics, "".join(f"{line}\n" for line in kept))
+            files.replace(self.metrics, "".join(f"{line}\n" for line in kept))
         return last
 
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
         """Appends one line per record and waits until they are on disk."""
         lines = "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records)
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        files.append(self.metrics, lines.encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The records in ``metrics.jsonl``, up to the first incomplete line."""
@@ -186,23 +181,30 @@ class RunDirectory:
     def wandb_run(self) -> str:
         """The id of the run at Weights & Biases, drawn once and stored in the directory."""
         if not self.wandb_id.is_file():
-            _replace(self.wandb_id, f"{secrets.token_hex(8)}\n")
+            files.replace(self.wandb_id, f"{secrets.token_hex(8)}\n")
         return self.wandb_id.read_text(encoding="utf-8").strip()
 
     def write_evaluation(self, record: dict[str, Any]) -> None:
         """Writes ``evaluation.json`` atomically."""
-        _replace(self.evaluation, json.dumps(record, indent=1) + "\n")
+        files.replace(self.evaluation, json.dumps(record, indent=1) + "\n")
 
     def _metric_lines(self) -> list[str]:
         if not self.metrics.exists():
             return []
         return self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
 
+    def _unfinished(self) -> list[pathlib.Path]:
+        """What a killed process has left of the files of a run."""
+        names = [self.config, self.metrics, self.evaluation, self.wandb_id, *self.pictures.values()]
+        found = (one.parent.glob(f"{one.name}*{files.UNFINISHED}") for one in names)
+        return [path for paths in found for path in paths]
 
-def _replace(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(path.name + _UNFINISHED)
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    def _check_links(self) -> None:
+        """Raises OptionError where writing would be led to another place.
+
+        Files that are replaced as a whole are not among them: a link makes way as well.
+        """
+        for path in (self.lock, self.metrics, self.checkpoints, self.tensorboard, self.wandb):
+            if path.is_symlink():
+                problem = f"{path.name} is a link; put what it leads to in its place"
+                raise OptionError(f"--run-dir {self.path}", f"{problem}: runs write nowhere else")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -47,7 +48,9 @@ class _TensorBoard:
         from tensorboardX import SummaryWriter
 
         purge = start + 1 if start else None
-        self._writer = SummaryWriter(logdir=str(run.tensorboard), purge_step=purge)
+        suffix = f".{secrets.token_hex(4)}"  # a name at which no link can wait
+        directory = str(run.tensorboard)
+        self._writer = SummaryWriter(directory, purge_step=purge, filename_suffix=suffix)
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
         for record in records:

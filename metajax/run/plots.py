@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metajax.run import files
 from metajax.run.axes import AXES, score_label
 
 if TYPE_CHECKING:
@@ -52,12 +52,8 @@ def figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         FigureCanvasAgg(made)
         yield made
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix or '.png'}")
-        try:
-            made.savefig(unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with files.replacing(path) as file:
+            made.savefig(file, format=path.suffix.removeprefix(".") or "png")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from metajax.run import files
 from metajax.run.numbers import plain
 
 
@@ -24,22 +25,19 @@ def append(path: str | pathlib.Path, record: Mapping[str, Any]) -> None:
     not finished makes way.
 
     Raises:
-      OSError: if it cannot be written, with the records before it untouched.
+      OSError: if it cannot be written, with the records before it untouched, or is a link.
     """
-    import fcntl
-
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = to_json(record).encode() + b"\n"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    file = files.lock(path)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         size = os.fstat(file).st_size
         last = os.pread(file, size, 0).rpartition(b"\n")[2]
-        if last and _is_json(last):
-            line = b"\n" + line
-        else:
+        if last.startswith(b"{") and not _is_json(last):
             size -= len(last)
+        elif last:  # a whole record, or nothing of ours
+            line = b"\n" + line
         os.ftruncate(file, size)
         if os.write(file, line) < len(line):
             os.ftruncate(file, size)

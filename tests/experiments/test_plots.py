@@ -146,7 +146,7 @@ def test_a_picture_of_schedules_has_a_panel_for_each_setting(tmp_path, monkeypat
     from matplotlib.figure import Figure
 
     drawn: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     with contextlib.suppress(FileNotFoundError):
         plots.schedules(tmp_path / "a.png", {"a": [_schedules(3), _schedules(2)], "b": [_LATER]})
     (figure,) = drawn
