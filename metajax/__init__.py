@@ -32,6 +32,7 @@ _NAMES = {
     "metajax.data.fresh": ("fresh",),
     "metajax.data.lifetime": ("lifetime",),
     "metajax.evaluation": ("Evaluation", "evaluate"),
+    "metajax.exporting": ("Policy", "load_policy", "policy"),
     "metajax.run.checkpoints": ("CheckpointError",),
     "metajax.run.loading": ("LoadedRun", "load_run"),
     "metajax.training": ("initial_state", "train"),
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from metajax.data.fresh import fresh
     from metajax.data.lifetime import lifetime
     from metajax.evaluation import Evaluation, evaluate
+    from metajax.exporting import Policy, load_policy, policy
     from metajax.run.checkpoints import CheckpointError
     from metajax.run.loading import LoadedRun, load_run
     from metajax.training import initial_state, train

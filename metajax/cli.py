@@ -1,4 +1,4 @@
-"""The command line: ``metajax train | evaluate | plot | table | list | bench``.
+"""The command line: ``metajax train | evaluate | plot | export | table | list | bench``.
 
 jax is imported only after a command has checked its arguments, so ``--help`` and mistakes
 are answered at once. Exit codes: 0 success, 1 failure, 2 a mistake in the arguments or the
@@ -152,6 +152,17 @@ def _plot(options: argparse.Namespace) -> int:
     return plot_command(run, config, options)
 
 
+def _export(options: argparse.Namespace) -> int:
+    run = RunDirectory(options.run_dir)
+    config = run.read_config()
+    if options.task is not None and options.task < 0:
+        raise OptionError("--task", f"{options.task} is not possible; allowed: at least 0")
+    prepare_jax(options.cache)
+    from metajax.run.commands import export_command
+
+    return export_command(run, config, options)
+
+
 def _table(options: argparse.Namespace) -> int:
     from metajax.experiments.table_command import table_command
 
@@ -172,7 +183,9 @@ def _bench(options: argparse.Namespace) -> int:
     return bench_command(options)
 
 
-_COMMANDS = {one.__name__[1:]: one for one in (_train, _evaluate, _plot, _table, _list, _bench)}
+_COMMANDS = {
+    one.__name__[1:]: one for one in (_train, _evaluate, _plot, _export, _table, _list, _bench)
+}
 
 
 def prepare_jax(cache: bool) -> None:

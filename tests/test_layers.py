@@ -14,7 +14,7 @@ LAYERS = (
     ("cli",),
     ("experiments",),
     ("run",),
-    ("training", "evaluation"),
+    ("training", "evaluation", "exporting"),
     ("algorithms",),
     ("composition",),
     ("outer",),

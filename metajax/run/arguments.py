@@ -19,6 +19,7 @@ High-throughput meta-reinforcement learning in JAX.
 examples:
   metajax train configs/maml-point-navigation.toml
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
+  metajax export runs/maml-point-navigation-seed-0 --task 7
   metajax table rl2-bandits --profile quick
   metajax --import my_tasks train my_config.toml
   metajax list maml
@@ -41,6 +42,16 @@ Settings that are not given are those in [evaluate] of the config of the run.
 examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000 --seed 1
   metajax evaluate runs/maml-point-navigation-seed-0 --checkpoint 100 --output runs/at-100
+"""
+
+_EXPORT = """\
+Write the policy of a trained run to one file: programs for CPUs, GPUs and TPUs with the weights
+inside, which metajax.load_policy or jax.export alone reads back. A policy with a memory adapts
+while it acts; one of gradient steps is exported as it is before them, or with --task after them.
+
+examples:
+  metajax export runs/rl2-gridnavi-seed-0
+  metajax export runs/maml-point-navigation-seed-0 --task 7 --mode --output adapted.zip
 """
 
 _TABLE = """\
@@ -102,6 +113,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
     _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
+    _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
     _bench(add("bench", "measure environment steps per second", _BENCH))
@@ -148,6 +160,21 @@ def _evaluate(one: Parser) -> None:
 
 def _plot(one: Parser) -> None:
     _add_run_dir(one)
+    _add_common(one)
+
+
+def _export(one: Parser) -> None:
+    _add_run_dir(one)
+    text = "file to write; default: policy.zip in the run directory"
+    one.add_argument("--output", metavar="FILE", help=text)
+    text = "checkpoint of iteration N; default: the last one"
+    one.add_argument("--checkpoint", metavar="N", type=int, help=text)
+    text = "first adapt in the held-out task of this seed, as [evaluate] of the config says"
+    one.add_argument("--task", metavar="SEED", type=int, help=text)
+    text = "act by the mode of the policy instead of samples"
+    one.add_argument("--mode", action="store_true", help=text)
+    text = "act in E streams side by side; default: in one, without an axis"
+    one.add_argument("--streams", metavar="E", type=_count, help=text)
     _add_common(one)
 
 

@@ -12,8 +12,11 @@ import jax
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family
 from metajax.core.options import OptionError
+from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
+from metajax.exporting import policy
 from metajax.run import checkpoints, loop, machine, meta_test
+from metajax.run.axes import AXES
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
@@ -112,6 +115,56 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
     else:
         print("\n".join(f"wrote {path}" for path in paths))
     return 0
+
+
+def export_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
+    """``metajax export``; returns the exit code."""
+    algorithm, held_out = config.build()
+    checkpoint = _chosen(run, options.checkpoint)
+    if checkpoint is None:
+        raise OptionError(str(run.path), "has no checkpoint yet; let it train further")
+    path = pathlib.Path(options.output or run.path / "policy.zip")
+    try:
+        theta = algorithm.deploy(loop.restore_state(run, algorithm, checkpoint))
+        phi, returns = None, None
+        if options.task is not None:
+            trial = _adapted(config, algorithm, held_out, theta, options.task)
+            phi, returns = trial.phi, [round(float(one), 4) for one in trial.returns]
+        exported = policy(
+            algorithm, theta, phi, explore=not options.mode, num_streams=options.streams
+        )
+        exported.save(path)
+    except _EXPECTED as error:
+        return _failed(run, error, "fewer streams")
+    if options.json:
+        about = {"run_dir": str(run.path), "checkpoint": checkpoint, **exported.about}
+        print(json.dumps({**about, "returns": returns, "files": [str(path)]}))
+        return 0
+    if returns:
+        words = AXES[algorithm.axis]
+        score = f"{returns[0]:.4g} {words.first}, {returns[-1]:.4g} {words.last}"
+        print(f"return in the held-out task of seed {options.task}: {score}")
+    print(f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB)")
+    return 0
+
+
+def _adapted(
+    config: Config, algorithm: MetaAlgorithm, held_out: Family, theta: Any, seed: int
+) -> Trial:
+    """A trial in a held-out task."""
+    if algorithm.axis == "episodes":
+        name, problem = config.algorithm.name, "adapts while it acts; leave --task out"
+        raise OptionError("--task", f'"{name}" {problem}')
+    chosen = config.evaluate
+    key_task, key_trial = jax.random.split(jax.random.key(seed))
+
+    def run(key_task, key_trial, theta):
+        sizes = {"num_adaptations": chosen.num_adaptations, "num_streams": chosen.num_streams}
+        return algorithm.adapt(
+            key_trial, theta, held_out.sample(key_task), family=held_out, **sizes
+        )
+
+    return jax.jit(run)(key_task, key_trial, theta)
 
 
 def _failed(run: RunDirectory, error: Exception, less: str) -> int:

@@ -85,7 +85,7 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "plot", "table", "list", "bench"):
+    for name in ("train", "evaluate", "plot", "export", "table", "list", "bench"):
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0
@@ -177,6 +177,12 @@ def test_real_training_end_to_end(tmp_path, monkeypatch):
     assert results(tmp_path / "whole") == results(tmp_path / "parts")
     again = json.loads(run("evaluate", "whole", "--json"))
     assert again["evaluation"]["mean"] == whole["evaluation"]["mean"]
+    exported = json.loads(run("export", "whole", "--task", "3", "--json"))
+    assert len(exported["returns"]) == 3
+    assert (
+        metajax.load_policy(tmp_path / exported["files"][0]).about["family"] == "point-navigation"
+    )
+    assert "wrote mode.zip" in run("export", "whole", "--mode", "--output", "mode.zip")
 
 
 def results(path):
