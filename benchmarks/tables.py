@@ -11,8 +11,9 @@ import argparse
 import pathlib
 import sys
 
+from metajax.core import files
 from metajax.experiments import rendering
-from metajax.run import files, tables
+from metajax.run import tables
 
 
 def main() -> None:

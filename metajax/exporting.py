@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import math
 import pathlib
@@ -17,6 +16,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import Box, Discrete, Key, Spec, Tree
 from metajax.core.options import OptionError
@@ -74,12 +74,13 @@ class Policy(NamedTuple):
         programs = self.programs()
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in programs.items()}
         manifest = {"format": _FORMAT, **self.about, "sha256": digests}
-        written = io.BytesIO()
-        with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+        with (
+            files.replacing(path) as written,
+            zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file,
+        ):
             file.writestr("manifest.json", json.dumps(manifest, indent=2) + "\n")
             for name, data in programs.items():
                 file.writestr(f"{name}.bin", data)
-        pathlib.Path(path).write_bytes(written.getvalue())
 
 
 def policy(

@@ -9,13 +9,13 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metajax.core.files import replace
 from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, only
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
 from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
-from metajax.run.files import replace
 
 # Exit codes after signals.
 _INTERRUPTED = (130, 143)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metajax.algorithms import ALGORITHMS
+from metajax.core import files
 from metajax.core.options import OptionError, suggest
 from metajax.experiments.table_definition import ThroughputTable
 from metajax.run import config as configs
-from metajax.run import extensions, files, machine, records, tables
+from metajax.run import extensions, machine, records, tables
 from metajax.run.config import LAYOUT, Config
 from metajax.run.console import failed, say
 from metajax.run.tables import Grid

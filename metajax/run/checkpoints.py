@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metajax.run.files import delete
+from metajax.core.files import delete
 
 _MANIFEST = "manifest.json"
 _TEMPORARY = "unfinished-"

@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
+from metajax.core import files
 from metajax.core.options import OptionError
-from metajax.run import files
 from metajax.run.config import Config, parse
 
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")

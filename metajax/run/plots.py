@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metajax.run import files
+from metajax.core import files
 from metajax.run.axes import AXES, score_label
 
 if TYPE_CHECKING:

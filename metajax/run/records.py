@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from metajax.run import files
+from metajax.core import files
 from metajax.run.numbers import plain
 
 

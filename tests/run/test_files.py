@@ -81,11 +81,12 @@ def test_a_link_leads_nowhere(tmp_path, outside, name, target):
     link = tmp_path / "run" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(outside / target)
+    refusal = ""
     try:
         _use(tmp_path / "run", name)
-    except (OptionError, OSError, checkpoints.CheckpointError) as error:
-        assert name.partition("/")[0] in str(error)
-        assert "link" in str(error)
+    except OptionError as error:
+        refusal = str(error)
+    assert refusal == "" or f"{name} is a link" in refusal
     assert _contents(outside) == before
 
 
