@@ -42,11 +42,14 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         work = results / "runs" / options.name
     try:
         if isinstance(table, ThroughputTable):
+            for name in table.results.values():
+                _mend(results / f"{name}.jsonl")
             return _show_speeds(table, options, results)
         wanted = only(table, options.profile, options.only, options.seeds)
         for profile in table.profiles:
             cells(table, profile)  # a mistake in the other profile is one as well
         file = results / f"{table.name}.jsonl"
+        _mend(file)
         known = records.read(file)
         missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
@@ -60,6 +63,16 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         return _show(table, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
+
+
+def _mend(file: pathlib.Path) -> None:
+    """Sets damaged lines aside, so that they are measured again."""
+    try:
+        if text := records.mend(file):
+            say(text)
+    except OSError as error:
+        problem = f"{error.filename or file} cannot be written ({error.strerror})"
+        raise records.Unreadable(f"{problem}, to set damaged lines of {file} aside") from None
 
 
 def _show_speeds(table: ThroughputTable, options: argparse.Namespace, results: pathlib.Path) -> int:

@@ -75,13 +75,28 @@ def test_renderings_that_cannot_be_written_are_one_message(project, capsys):
     assert len(_lines(project)) == 3
 
 
-def test_a_damaged_file_of_results_is_named(project, capsys):
-    results = project / "benchmarks" / "results"
-    results.mkdir()
-    (results / "toys.jsonl").write_text('{"row"\n{}\n')
+def test_damaged_results_are_set_aside_and_measured_again(project, capsys):
+    assert main(["table", "toys", "--only", "still", "optimum"]) == 0
+    path = project / "benchmarks" / "results" / "toys.jsonl"
+    first, second = path.read_text().splitlines()
+    changed = second.replace('"num-tasks": 6', '"num-tasks": 7')
+    assert changed != second
+    path.write_text(f"{first}\n{changed}\n{first[:50]}\n")
+    capsys.readouterr()
+    assert main(["table", "toys", "--only", "still", "optimum"]) == 0
+    said = capsys.readouterr().err
+    assert "benchmarks/results/toys.jsonl: 2 damaged lines (2, 3) are set aside" in said
+    assert "1 of 2 to run" in said
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [one["row"] for one in again] == [json.loads(one)["row"] for one in (first, second)]
+    assert path.with_name("toys.jsonl.damaged").read_text() == f"{changed}\n{first[:50]}\n"
+
+
+def test_a_file_of_results_that_cannot_be_read_is_named(project, capsys):
+    (project / "benchmarks" / "results" / "toys.jsonl").mkdir(parents=True)
     assert main(["table", "toys"]) == 1
     said = capsys.readouterr().err
-    assert "metajax: benchmarks/results/toys.jsonl, line 1: not JSON" in said
+    assert "metajax: benchmarks/results/toys.jsonl cannot be read (Is a directory)" in said
 
 
 def test_a_table_of_speeds_without_records_says_so(project, capsys):
