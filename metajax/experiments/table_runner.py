@@ -21,10 +21,10 @@ from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming
 from metajax.experiments.table_definition import AFTER_STEPS, VECTORS
-from metajax.run import checkpoints, loop, machine, records, tables
+from metajax.run import checkpoints, loop, machine, numbers, records, tables
 from metajax.run.config import digest
 from metajax.run.console import out_of_memory
-from metajax.run.directory import InUse, RunDirectory
+from metajax.run.directory import InUse, Lost, RunDirectory
 from metajax.run.meta_test import check_meta_test, evaluation_key, meta_test
 from metajax.training import initial_state
 
@@ -84,9 +84,9 @@ def run_cells(
             if cell.row.is_trained:
                 progress(f"{place}: training in {run_directory(cell, runs).path}")
             record = measure(cell, runs, progress)
-        except (loop.NotFinite, InUse, jax.errors.JaxRuntimeError, MemoryError) as error:
+        except (loop.NotFinite, InUse, Lost, jax.errors.JaxRuntimeError, MemoryError) as error:
             problem = "another process is training it" if isinstance(error, InUse) else str(error)
-            if not isinstance(error, InUse | loop.NotFinite):
+            if not isinstance(error, InUse | Lost | loop.NotFinite):
                 problem = out_of_memory(error, "fewer tasks")
             failures.append(f"{name}: {problem}")
             progress(f"{place} failed: {problem}")
@@ -140,8 +140,8 @@ def measure(
         "num_tasks": cell.config.evaluate.num_tasks,
         **trained,
         "evaluation_seconds": round(time.monotonic() - start, 2),
-        "settings": cell.settings,
-        "digest": digest(cell.settings),
+        "settings": (settings := numbers.plain(cell.settings)),
+        "digest": digest(settings),
         "environment": machine.environment(),
     }
 
@@ -163,11 +163,13 @@ def _train(cell: Cell, runs: pathlib.Path, progress: Progress) -> loop.Outcome:
     try:
         if run.is_run():
             kept = checkpoints.iterations(run.checkpoints)
-            checkpoint = checkpoints.latest_sound(run.checkpoints)
+            checkpoint = checkpoints.latest_sound(run.checkpoints, run.id)
             if kept and checkpoint != kept[-1]:
                 start = checkpoint or 0
                 progress(f"checkpoint {kept[-1]} is damaged; going on from iteration {start}")
-            loop.check_continuation(run.read_config(), cell.config, checkpoint or 0)
+            loop.resume(run, cell.config, checkpoint)
+        else:
+            run.check_free(resume=False, overwrite=False)
         run.write_config(cell.config)
         outcome = loop.train_run(run, cell.config, cell.config.build()[0], checkpoint=checkpoint)
     finally:

@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -46,7 +47,13 @@ def iterations(directory: pathlib.Path) -> list[int]:
     return sorted(at for at, path in paths if path == _path(directory, at) and _is_own(path))
 
 
-def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> pathlib.Path:
+def save(
+    directory: pathlib.Path,
+    iteration: int,
+    state: Any,
+    keep: int,
+    about: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
     """Writes a checkpoint, then removes all but the ``keep`` latest ones.
 
     Args:
@@ -54,6 +61,7 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
       iteration: Number of iterations behind ``state``.
       state: Pytree of arrays, typed keys included.
       keep: Number of checkpoints to keep, at least 1.
+      about: What else to store, as JSON has it; the id of the run is its ``"run"``.
 
     Returns:
       The path of the checkpoint.
@@ -68,7 +76,7 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
         directory.mkdir(exist_ok=True)
         temporary.mkdir()
         _write_arrays(temporary / "state", _leaves(state))
-        _write_manifest(temporary, iteration)
+        _write_manifest(temporary, iteration, dict(about or {}))
         remove(directory, iteration)
         temporary.rename(path)
         _sync(directory)
@@ -85,7 +93,7 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
     return path
 
 
-def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
+def restore(directory: pathlib.Path, iteration: int, template: Any, run: str | None = None) -> Any:
     """The state of a checkpoint, bit for bit as saved, on the host.
 
     Args:
@@ -93,33 +101,53 @@ def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
       iteration: Iteration of the checkpoint.
       template: Pytree of the same structure; leaves need only ``shape`` and ``dtype``, as
         from ``jax.eval_shape`` of ``init``.
+      run: Id of the run that it must be of. Default: any.
 
     Raises:
-      CheckpointError: If the checkpoint is missing, damaged, or of another structure. For a
-        damaged one the message names the latest sound checkpoint before it.
+      CheckpointError: If the checkpoint is missing, damaged, or of another run or structure.
+        For a damaged one the message names the latest sound checkpoint before it.
     """
     directory = directory.resolve()
-    if iteration not in iterations(directory):
-        kept = ", ".join(map(str, iterations(directory))) or "none"
-        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
-    problem = damage(directory, iteration)
-    if problem:
-        raise _damaged(directory, iteration, problem)
+    check(directory, iteration, run)
     try:
         arrays = _read_arrays(_path(directory, iteration) / "state")
     except Exception as error:
-        raise _damaged(directory, iteration, _reason(error)) from error
+        raise _damaged(directory, iteration, _reason(error), run) from error
     return _rebuild(template, arrays, f"checkpoint {iteration} in {directory}")
 
 
-def damage(directory: pathlib.Path, iteration: int) -> str:
-    """A description of the damage to the files of a checkpoint; empty if intact."""
+def check(directory: pathlib.Path, iteration: int, run: str | None = None) -> None:
+    """Raises CheckpointError if a checkpoint is missing, damaged, or of another run."""
+    if iteration not in iterations(directory):
+        kept = ", ".join(map(str, iterations(directory))) or "none"
+        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
+    problem = damage(directory, iteration, run)
+    if problem:
+        raise _damaged(directory, iteration, problem, run)
+
+
+def about(directory: pathlib.Path, iteration: int) -> dict[str, Any]:
+    """What was stored with a checkpoint; empty for older ones, and for damaged ones."""
+    try:
+        manifest = json.loads((_path(directory, iteration) / _MANIFEST).read_bytes())
+        return manifest.get("about", {}) if manifest["digest"] == _digest_of(manifest) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def damage(directory: pathlib.Path, iteration: int, run: str | None = None) -> str:
+    """A description of the damage to the files of a checkpoint; empty if intact.
+
+    One that says that it is of another run than ``run`` counts as damaged.
+    """
     path = _path(directory, iteration)
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
-        files, digest = manifest["files"], manifest["digest"]
-        if manifest["iteration"] != iteration or _digest_of(files, iteration) != digest:
+        files, other = manifest["files"], manifest.get("about", {}).get("run")
+        if manifest["iteration"] != iteration or _digest_of(manifest) != manifest["digest"]:
             return f"{_MANIFEST} has changed"
+        if run is not None and other not in (None, run):
+            return f"another run ({other}) wrote it, not this one ({run})"
     except OSError as error:
         return f"{_MANIFEST} cannot be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -162,14 +190,18 @@ def _is_own(path: pathlib.Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def latest_sound(directory: pathlib.Path, before: float = math.inf) -> int | None:
+def latest_sound(
+    directory: pathlib.Path, run: str | None = None, before: float = math.inf
+) -> int | None:
     """Iteration of the latest undamaged checkpoint before ``before``; None if there is none."""
     earlier = (one for one in reversed(iterations(directory)) if one < before)
-    return next((one for one in earlier if not damage(directory, one)), None)
+    return next((one for one in earlier if not damage(directory, one, run)), None)
 
 
-def _damaged(directory: pathlib.Path, iteration: int, problem: str) -> CheckpointError:
-    sound = latest_sound(directory, before=iteration)
+def _damaged(
+    directory: pathlib.Path, iteration: int, problem: str, run: str | None
+) -> CheckpointError:
+    sound = latest_sound(directory, run, before=iteration)
     offer = "no earlier one is sound" if sound is None else f"checkpoint {sound} is sound"
     error = CheckpointError(f"checkpoint {iteration} in {directory} is damaged: {problem}; {offer}")
     error.sound = sound
@@ -240,10 +272,11 @@ def _orbax() -> Any:
     return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
 
 
-def _write_manifest(path: pathlib.Path, iteration: int) -> None:
+def _write_manifest(path: pathlib.Path, iteration: int, about: dict[str, Any]) -> None:
     names = sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
     files = {name: _digest(path / name) for name in names}
-    manifest = {"iteration": iteration, "files": files, "digest": _digest_of(files, iteration)}
+    manifest = {"iteration": iteration, "files": files, "about": about}
+    manifest["digest"] = _digest_of(manifest)
     for name in names:
         _sync(path / name)
     with open(path / _MANIFEST, "w", encoding="utf-8") as file:
@@ -265,8 +298,11 @@ def _digest(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest_of(files: dict[str, str], iteration: int) -> str:
-    return hashlib.sha256(json.dumps([iteration, sorted(files.items())]).encode()).hexdigest()
+def _digest_of(manifest: dict[str, Any]) -> str:
+    parts = [manifest["iteration"], sorted(manifest["files"].items())]
+    if "about" in manifest:  # older ones have nothing else
+        parts.append(manifest["about"])
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _reason(error: BaseException) -> str:

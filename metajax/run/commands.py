@@ -19,9 +19,9 @@ from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.axes import AXES
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
-from metajax.run.directory import RunDirectory
+from metajax.run.directory import Lost, RunDirectory
 
-_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
+_EXPECTED = (checkpoints.CheckpointError, Lost, OSError, jax.errors.JaxRuntimeError)
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -29,9 +29,10 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
     algorithm, held_out = config.build()
     loop.check_sizes(algorithm)
     meta_test.check_meta_test(config, algorithm, held_out)
-    checkpoint = _resume_point(run, config, options) if options.resume else None
     try:
         run.claim()
+        run.check_free(options.resume, options.overwrite)  # again: it may have filled meanwhile
+        checkpoint = _resume_point(run, config, options) if options.resume else None
         if options.overwrite:
             run.clear()
         run.write_config(config)
@@ -47,7 +48,7 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except checkpoints.CheckpointError as error:
         return failed(_unusable(error))
-    except loop.NotFinite as error:
+    except (loop.NotFinite, Lost) as error:
         return failed(str(error))
     except OSError as error:
         problem = f"{error.filename or run.path} cannot be written ({error.strerror})"
@@ -79,7 +80,7 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
         raise OptionError(str(run.path), "has no checkpoint yet; let it train further")
     meta_test.check_meta_test(config, algorithm, held_out)
     try:
-        state = loop.restore_state(run, algorithm, checkpoint)
+        state = loop.restore_state(run, algorithm, checkpoint, config)
         if options.output is not None:
             run = run.reporting_to(options.output)
         theta = algorithm.deploy(state)
@@ -105,7 +106,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
         ) from None
     algorithm, held_out = config.build()
     try:
-        state = loop.restore_state(run, algorithm, checkpoint)
+        state = loop.restore_state(run, algorithm, checkpoint, config)
         theta = algorithm.deploy(state)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
     except _EXPECTED as error:
@@ -123,9 +124,9 @@ def export_command(run: RunDirectory, config: Config, options: argparse.Namespac
     checkpoint = _chosen(run, options.checkpoint)
     if checkpoint is None:
         raise OptionError(str(run.path), "has no checkpoint yet; let it train further")
-    path = pathlib.Path(options.output or run.path / "policy.zip")
+    path = pathlib.Path(options.output or run.policy)
     try:
-        theta = algorithm.deploy(loop.restore_state(run, algorithm, checkpoint))
+        theta = algorithm.deploy(loop.restore_state(run, algorithm, checkpoint, config))
         phi, returns = None, None
         if options.task is not None:
             trial = _adapted(config, algorithm, held_out, theta, options.task)
@@ -133,6 +134,8 @@ def export_command(run: RunDirectory, config: Config, options: argparse.Namespac
         exported = policy(
             algorithm, theta, phi, explore=not options.mode, num_streams=options.streams
         )
+        if options.output is None:
+            run.check()
         exported.save(path)
     except _EXPECTED as error:
         return _failed(run, error, "fewer streams")
@@ -169,7 +172,7 @@ def _adapted(
 
 def _failed(run: RunDirectory, error: Exception, less: str) -> int:
     """Prints the message of an ``_EXPECTED`` error; returns the exit code."""
-    if isinstance(error, checkpoints.CheckpointError):
+    if isinstance(error, checkpoints.CheckpointError | Lost):
         return failed(str(error))
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
@@ -187,7 +190,9 @@ def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
 
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:
     checkpoint = _chosen(run, options.checkpoint)
-    loop.check_continuation(run.read_config(), config, checkpoint or 0)
+    if checkpoint is not None:
+        checkpoints.check(run.checkpoints, checkpoint, run.id)
+    loop.resume(run, config, checkpoint)
     later = [one for one in checkpoints.iterations(run.checkpoints) if one > (checkpoint or 0)]
     removed = f"; later checkpoints are removed: {', '.join(map(str, later))}" if later else ""
     say(f"continuing {run.path} at iteration {checkpoint or 0}{removed}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import os
 import pathlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from metajax.core import files
 from metajax.core.options import OptionError
+from metajax.run import records
 from metajax.run.config import Config, parse
 
 _PICTURES = ("adaptation", "trajectories", "training", "schedules")
@@ -20,11 +23,19 @@ class InUse(OptionError):
     """A run directory locked by another process."""
 
 
+class Lost(Exception):
+    """A run directory that is gone, or has become another run's, while its run went on."""
+
+
 class RunDirectory:
     """The directory of one run: ``config.toml``, ``metrics.jsonl``, ``checkpoints/``, results.
 
     This module does not import jax. The directory is locked between ``claim`` and
     ``release``; the operating system releases the lock if the process dies.
+
+    Attributes:
+      id: Digits that no other run has, in ``run-id``, all checkpoints and all metrics; None
+        before the start, and in runs of versions that drew none.
     """
 
     def __init__(self, path: str | pathlib.Path) -> None:
@@ -34,10 +45,13 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.wandb = self.path / "wandb"
-        self.wandb_id = self.path / "wandb-id"
+        self.wandb_id = self.path / "wandb-id"  # of versions without ids of runs
+        self.policy = self.path / "policy.zip"
+        self.run_id = self.path / "run-id"
         self.lock = self.path / "lock"
         self._lock: int | None = None
         self._report_to(self.path)
+        self.id = self._read_id()
 
     def _report_to(self, path: pathlib.Path) -> None:
         self.evaluation = path / "evaluation.json"
@@ -48,7 +62,7 @@ class RunDirectory:
 
         Raises OSError if the directory cannot be created.
         """
-        other = RunDirectory(self.path)
+        other = copy.copy(self)
         other._report_to(pathlib.Path(path))
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
         return other
@@ -62,7 +76,8 @@ class RunDirectory:
         if not self.path.is_dir():
             return self.path.exists()
         here = [one.name for one in self.path.iterdir()]
-        return any(name != "lock" and not name.endswith(files.UNFINISHED) for name in here)
+        started = {self.lock.name, self.run_id.name}
+        return any(one not in started and not one.endswith(files.UNFINISHED) for one in here)
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Checks that training may write to the directory; writes nothing.
@@ -127,8 +142,24 @@ class RunDirectory:
             raise InUse(
                 f"--run-dir {self.path}", "another process is training here; choose another"
             ) from None
+        self.id = self._read_id()
         for path in self._unfinished():
             files.delete(path)
+
+    def check(self) -> None:
+        """Checks that the directory is still this run's; before everything that is written.
+
+        Raises:
+          Lost: If it is gone, or another run has taken its place.
+          OptionError: If a part of the run is a link.
+        """
+        held = self._lock is None or files.is_at(self._lock, self.lock)
+        if not held or self._read_id() != self.id:
+            raise Lost(
+                f"{self.path} was removed, or another run has taken its place, in the meantime; "
+                "nothing more of this one is written"
+            )
+        self._check_links()
 
     def release(self) -> None:
         """Releases the lock."""
@@ -138,73 +169,115 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes the files of a run, and no others."""
-        results = (self.metrics, self.evaluation, self.wandb_id, *self.pictures.values())
+        results = (self.metrics, records.aside(self.metrics), self.evaluation, self.policy)
+        results += tuple(self.pictures.values())
         directories = (self.checkpoints, self.tensorboard, self.wandb)
-        for path in (*directories, *results, *self._unfinished(), self.config):
+        begun = (self.wandb_id, self.run_id, self.config)
+        for path in (*directories, *results, *self._unfinished(), *begun):
             files.delete(path)
+        self.id = None
 
     def write_config(self, config: Config) -> None:
-        """Writes ``config.toml`` atomically."""
+        """Writes ``config.toml`` atomically, and at the start of a run its id."""
+        if self._read_id() is None:
+            self.id = self.id or secrets.token_hex(8)
+            files.replace(self.run_id, f"{self.id}\n")
+        self.check()
         files.replace(self.config, config.to_toml())
 
-    def cut_metrics(self, iteration: int) -> dict[str, Any]:
-        """Drops the records after ``iteration``; returns the last one kept, or ``{}``."""
-        kept, last = [], {}
-        for line in self._metric_lines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
-            if record["iteration"] > iteration:
-                break
-            kept.append(line)
-            last = record
+    def cut_metrics(
+        self, iteration: int, report: Callable[[str], object] = lambda text: None
+    ) -> dict[str, Any]:
+        """Drops the records after ``iteration``; returns the last one kept, or ``{}``.
+
+        Damaged lines before it are set aside, see ``records.set_aside``.
+
+        Args:
+          iteration: The last iteration to keep.
+          report: Receives a line of text where lines are set aside.
+        """
+        lines = self._metric_lines()
+        kept = [at for at, (_, one) in enumerate(lines) if one and one["iteration"] <= iteration]
+        last = (lines[kept[-1]][1] if kept else None) or {}
+        end = kept[-1] + 1 if kept else 0
+        if last.get("iteration", 0) < iteration:  # the missing ones must have been next
+            end += len([*itertools.takewhile(lambda line: line[1] is None, lines[end:])])
+        if damaged := sorted({*range(end)} - {*kept}):
+            report(records.set_aside(self.metrics, {at + 1: lines[at][0] for at in damaged}))
         if self.metrics.exists():
-            files.replace(self.metrics, "".join(f"{line}\n" for line in kept))
+            with files.replacing(self.metrics) as file:
+                file.writelines(lines[at][0] + b"\n" for at in kept)
         return last
 
-    def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
-        """Appends one line per record and waits until they are on disk."""
-        lines = "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records)
+    def append_metrics(self, new: Iterable[dict[str, Any]]) -> None:
+        """Appends one line per record, with the id of the run, and waits until they are on disk.
+
+        Raises as ``check`` does.
+        """
+        self.check()
+        marked = ({**record, "run": self.id} for record in new)
+        lines = "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in marked)
         files.append(self.metrics, lines.encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The records in ``metrics.jsonl``, up to the first incomplete line."""
-        records = []
-        for line in self._metric_lines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
+        """The records in ``metrics.jsonl``, without damaged lines."""
+        return [one for _, one in self._metric_lines() if one is not None]
 
     def wandb_run(self) -> str:
-        """The id of the run at Weights & Biases, drawn once and stored in the directory."""
-        if not self.wandb_id.is_file():
-            files.replace(self.wandb_id, f"{secrets.token_hex(8)}\n")
-        return self.wandb_id.read_text(encoding="utf-8").strip()
+        """The id of the run at Weights & Biases."""
+        return _first_word(self.wandb_id) or self.id or ""
+
+    def picture(self, name: str) -> pathlib.Path:
+        """The path of a picture, to be drawn at once. Raises as ``check`` does."""
+        self.check()
+        return self.pictures[name]
 
     def write_evaluation(self, record: dict[str, Any]) -> None:
-        """Writes ``evaluation.json`` atomically."""
+        """Writes ``evaluation.json`` atomically. Raises as ``check`` does."""
+        self.check()
         files.replace(self.evaluation, json.dumps(record, indent=1) + "\n")
 
-    def _metric_lines(self) -> list[str]:
-        if not self.metrics.exists():
-            return []
-        return self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    def _metric_lines(self) -> list[tuple[bytes, dict[str, Any] | None]]:
+        """All lines with their records, None for what is damaged or of another run."""
+        found: list[tuple[bytes, dict[str, Any] | None]] = []
+        reached = set()
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        for line in filter(None, content.split(b"\n")):
+            record = records.parse(line)[0] or {}
+            iteration, run = record.get("iteration"), record.get("run")
+            is_own = run is None or self.id in (None, run)
+            is_sound = type(iteration) is int and iteration not in reached and is_own
+            if is_sound:
+                reached.add(iteration)
+            found.append((line, record if is_sound else None))
+        return found
 
     def _unfinished(self) -> list[pathlib.Path]:
         """What a killed process has left of the files of a run."""
-        names = [self.config, self.metrics, self.evaluation, self.wandb_id, *self.pictures.values()]
+        names = [self.config, self.run_id, self.metrics, self.evaluation, self.policy]
+        names += self.pictures.values()
         found = (one.parent.glob(f"{one.name}*{files.UNFINISHED}") for one in names)
         return [path for paths in found for path in paths]
+
+    def _read_id(self) -> str | None:
+        return _first_word(self.run_id)
 
     def _check_links(self) -> None:
         """Raises OptionError where writing would be led to another place.
 
         Files that are replaced as a whole are not among them: a link makes way as well.
         """
-        for path in (self.lock, self.metrics, self.checkpoints, self.tensorboard, self.wandb):
+        appended = (self.lock, self.metrics, records.aside(self.metrics))
+        for path in (*appended, self.checkpoints, self.tensorboard, self.wandb):
             if path.is_symlink():
                 problem = f"{path.name} is a link; put what it leads to in its place"
                 raise OptionError(f"--run-dir {self.path}", f"{problem}: runs write nowhere else")
+
+
+def _first_word(path: pathlib.Path) -> str | None:
+    """The first word of a file; None without such a file."""
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return words[0] if words else None

@@ -61,8 +61,8 @@ def load_run(path: str | pathlib.Path, checkpoint: int | None = None) -> LoadedR
       checkpoint: Iteration of the checkpoint. Default: the latest one.
 
     Raises:
-      OptionError: If there is no run, or its config is invalid.
-      CheckpointError: If the checkpoint is missing or damaged.
+      OptionError: If there is no run, its config is invalid, or not that of the checkpoint.
+      CheckpointError: If the checkpoint is missing, damaged or of another run.
     """
     run = RunDirectory(path)
     config = run.read_config()
@@ -72,5 +72,5 @@ def load_run(path: str | pathlib.Path, checkpoint: int | None = None) -> LoadedR
             raise checkpoints.CheckpointError(f"{path} has no checkpoint; let it train further")
         checkpoint = kept[-1]
     algorithm, family = config.build()
-    state = loop.restore_state(run, algorithm, checkpoint)
+    state = loop.restore_state(run, algorithm, checkpoint, config)
     return LoadedRun(algorithm, family, state, checkpoint, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
+import textwrap
 import time
 from typing import Any
 
@@ -13,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.kinds import show
 from metajax.core.options import OptionError, kebab
 from metajax.run import checkpoints, numbers
-from metajax.run.config import LAYOUT, Config
+from metajax.run.config import LAYOUT, Config, from_dict
+from metajax.run.console import say
 from metajax.run.directory import RunDirectory
 from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
@@ -70,15 +73,20 @@ def train_run(
     Raises:
       NotFinite: If theta or a metric is not finite.
       CheckpointError: If a checkpoint cannot be read or written.
+      Lost: If the directory is removed or replaced in the meantime.
       OSError: If another file cannot be written.
     """
     start = checkpoint or 0
     key = run_key(config)
-    state = restore_state(run, algorithm, start) if start else initial_state(algorithm, key)
+    state = (
+        initial_state(algorithm, key) if not start else restore_state(run, algorithm, start, config)
+    )
+    about = checkpoints.about(run.checkpoints, start) if start else {}
+    run.check()
     checkpoints.clean(run.checkpoints)
     for later in [one for one in checkpoints.iterations(run.checkpoints) if one > start]:
         checkpoints.remove(run.checkpoints, later)
-    last = run.cut_metrics(start)
+    last = {**run.cut_metrics(start, say), **about}
     loggers = open_loggers(run, config, start)
     score = algorithm.family.spec.score
     with (
@@ -124,13 +132,47 @@ def check_sizes(algorithm: MetaAlgorithm) -> None:
         raise OptionError("algorithm", f"these sizes do not work together: {first}") from error
 
 
-def restore_state(run: RunDirectory, algorithm: MetaAlgorithm, iteration: int) -> MetaState:
+def restore_state(
+    run: RunDirectory, algorithm: MetaAlgorithm, iteration: int, config: Config
+) -> MetaState:
     """The training state of a checkpoint.
 
-    Raises CheckpointError if the checkpoint is missing, damaged or of another configuration.
+    Args:
+      run: Run directory.
+      algorithm: Algorithm of ``config.build()``.
+      iteration: Iteration of the checkpoint.
+      config: Config of the run, which a hand may have changed.
+
+    Raises:
+      OptionError: If the checkpoint was trained with other settings than those of ``config``.
+      CheckpointError: If it is missing, damaged or of another run.
     """
+    _check_same(trained_with(run, iteration) or config, config)
     like = jax.eval_shape(algorithm.init, jax.random.key(0))
-    return checkpoints.restore(run.checkpoints, iteration, like)
+    return checkpoints.restore(run.checkpoints, iteration, like, run.id)
+
+
+def trained_with(run: RunDirectory, checkpoint: int | None) -> Config | None:
+    """The config that a checkpoint was trained with, None where it does not say (an old one).
+
+    Raises OptionError if this version does not know one of its settings.
+    """
+    stored = {} if checkpoint is None else checkpoints.about(run.checkpoints, checkpoint)
+    is_own = run.id is None or stored.get("run") == run.id
+    return from_dict(stored["config"]) if is_own and "config" in stored else None
+
+
+def resume(run: RunDirectory, config: Config, checkpoint: int | None) -> None:
+    """Checks that a claimed run may go on from a checkpoint with some settings.
+
+    What the checkpoint was trained with decides; ``config.toml`` where it does not say.
+
+    Raises OptionError as ``check_continuation`` does.
+    """
+    before = trained_with(run, checkpoint) or run.read_config()
+    check_continuation(before, config, checkpoint or 0)
+    if checkpoint is not None and run.id is None:  # copied without its id
+        run.id = checkpoints.about(run.checkpoints, checkpoint).get("run")
 
 
 def check_continuation(before: Config, now: Config, reached: int) -> None:
@@ -140,29 +182,44 @@ def check_continuation(before: Config, now: Config, reached: int) -> None:
     over memory and devices may change; all else must stay.
 
     Args:
-      before: Config that the run was started with.
+      before: Config that the run was trained with.
       now: Config to continue with.
       reached: Iterations done.
 
     Raises:
-      OptionError: For the first setting that differs.
+      OptionError: For the settings that differ.
     """
-    for section in ("family", "algorithm", "train"):
-        old, new = before.to_dict()[section], now.to_dict()[section]
-        names = ("seed",) if section == "train" else {**old, **new}
-        for name in names:
-            if old.get(name) != new.get(name) and name not in LAYOUT:
-                raise OptionError(
-                    f"{section}.{name}",
-                    f"{new.get(name)!r} differs from {old.get(name)!r}, with which the run was "
-                    "started; leave it, or start a new run in another directory",
-                )
+    _check_same(before, now)
     if now.train.num_iterations < reached:
         raise OptionError(
             "train.num-iterations",
             f"{now.train.num_iterations} is not possible; allowed: at least {reached}, which the "
             "run has reached",
         )
+
+
+def _check_same(before: Config, now: Config) -> None:
+    """Raises OptionError where training would not be the same."""
+    differing = []
+    for section in ("family", "algorithm", "train"):
+        old, new = before.to_dict()[section], now.to_dict()[section]
+        names = ("seed",) if section == "train" else {**old, **new}
+        for name in names:
+            pair = new.get(name), old.get(name)
+            if pair[0] != pair[1] and name not in LAYOUT:
+                differing.append((f"{section}.{name}", *map(_short, pair)))
+    if differing:
+        (first, now_is, was), *others = differing
+        also = f" (and {', '.join(name for name, *_ in others[:5])})" if others else ""
+        raise OptionError(
+            first,
+            f"{now_is} differs from {was}, with which the run was trained{also}; put that back, "
+            "or start a new run in another directory",
+        )
+
+
+def _short(value: Any) -> str:
+    return textwrap.shorten(show(value), 80, placeholder="...")
 
 
 class _Blocks:
@@ -201,7 +258,10 @@ class _Blocks:
         due = reached // every > self._saved // every
         if due or stop or reached == self._config.train.num_iterations:
             keep = self._config.train.keep_checkpoints
-            checkpoints.save(self._run.checkpoints, reached, state, keep)
+            about = {"run": self._run.id, "config": self._config.to_dict()}
+            about |= {"env_steps": self.env_steps, "seconds": round(self.seconds, 4)}
+            self._run.check()
+            checkpoints.save(self._run.checkpoints, reached, state, keep, about)
             self._saved = reached
         return stop
 

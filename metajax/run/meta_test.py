@@ -167,24 +167,24 @@ def draw(
     """
     from metajax.run import plots, trajectories
 
-    paths = [run.pictures["adaptation"]]
+    paths = [run.picture("adaptation")]
     plots.adaptation_curve(
         paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
     )
     if isinstance(held_out, TaskFamily) and held_out.spec.plane and evaluation.axis != "points":
-        paths.append(run.pictures["trajectories"])
+        paths.append(run.picture("trajectories"))
         key = jax.random.fold_in(evaluation_key(config), 1)
         # In a continuing trial there are no adaptations, and the axis counts episodes.
         number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
         trajectories.draw(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
     if metrics:
-        paths.append(run.pictures["training"])
+        paths.append(run.picture("training"))
         trained = {name: [one[name] for one in metrics] for name in ("iteration", "returns")}
         trained |= {"axis": evaluation.axis, "score": evaluation.score}
         plots.training_curves(paths[-1], {config.algorithm.name: [trained]})
     if metrics and algorithm.schedules:
-        paths.append(run.pictures["schedules"])
+        paths.append(run.picture("schedules"))
         columns = ("iteration", *algorithm.schedules)
         learned = {name: [one[name] for one in metrics] for name in columns}
         plots.schedules(paths[-1], {config.algorithm.name: [learned]})

@@ -27,9 +27,9 @@ RESUME = ("train", "--run-dir", "run", "--resume")
 
 
 def lines(path):
-    """``metrics.jsonl`` without what depends on the clock."""
+    """``metrics.jsonl`` without what depends on the clock, and without the id of the run."""
     records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+    return [{k: v for k, v in one.items() if k not in ("seconds", "run")} for one in records]
 
 
 def arrays(path, iteration):
@@ -567,3 +567,58 @@ def test_progress_says_what_returns_are_of(axis, said, capsys):
     assert said in capsys.readouterr().err
     screen.update(2, np.array([1.0]), 10.0)
     assert "  return 1.00  " in capsys.readouterr().err
+
+
+def _damage_line(path, number, change):
+    lines = path.read_bytes().split(b"\n")
+    lines[number - 1] = change(lines[number - 1])
+    path.write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line[:20],
+        lambda line: b"\xff" + line,
+        lambda line: b"7",
+        lambda line: line.replace(b'"iteration"', b'"iterat"'),
+        lambda line: line.replace(b'"iteration": ', b'"iteration": 9'),
+    ],
+)
+def test_a_damaged_line_of_metrics_erases_no_other(whole, change):
+    run = RunDirectory(whole)
+    before = run.read_metrics()
+    for number in (5, 11):
+        _damage_line(run.metrics, number, change)
+    kept = [one for one in before if one["iteration"] not in (5, 11)]
+    lines = run.metrics.read_bytes().split(b"\n")
+    said = []
+    assert run.cut_metrics(12, said.append) == kept[-1]
+    assert run.read_metrics() == kept
+    assert "metrics.jsonl: 2 damaged lines (5, 11) are set aside" in said[0]
+    aside = (whole / "metrics.jsonl.damaged").read_bytes().split(b"\n")
+    assert aside == [lines[4], lines[10], b""]
+    # Once is enough.
+    assert run.cut_metrics(10, said.append) == kept[-2]
+    assert len(said) == 1
+
+
+def test_a_run_with_a_damaged_line_goes_on(whole, command):
+    _damage_line(whole / "metrics.jsonl", 12, lambda line: line[:20])
+    result = command("train", "--run-dir", whole, "--resume", "--set", "train.num-iterations=14")
+    assert result.code == 0
+    said = "metrics.jsonl: damaged line 12 is set aside in metrics.jsonl.damaged; the rest is kept"
+    assert said in result.err
+    kept = lines(whole)
+    assert [one["iteration"] for one in kept] == [*range(1, 12), 13, 14]
+    assert kept[-1]["env_steps"] == 140  # the checkpoint knows the steps of the line that is gone
+
+
+def test_lines_that_a_killed_run_had_not_finished_are_no_damage(whole):
+    run, said = RunDirectory(whole), []
+    with open(run.metrics, "ab") as file:
+        file.write(b'{"iteration": 13, "lo')
+    assert run.cut_metrics(8, said.append)["iteration"] == 8
+    assert run.cut_metrics(0, said.append) == {}
+    assert not said
+    assert not (whole / "metrics.jsonl.damaged").exists()
