@@ -139,11 +139,11 @@ def with_sampling_credit(
 ) -> Objective:
     """Adds E-MAML's term: credit for the samples that the adaptation was given.
 
-    ``-credit * sum log_prob(support)``, or with ``mean`` the mean over the samples, where the credit of a task is its return after adaptation
-    less a baseline, in the units of the objective (``backprop`` fills it in). Together with the
-    ``score`` surrogate the gradient is that of the objective with sampled updates,
-    ``E over support of V(adapted theta)``, and not of the one with expected updates that ``dice``
-    is right for.
+    ``-credit * sum log_prob(support)``, or with ``mean`` the mean over the samples. The credit of
+    a task is its return after adaptation less a baseline, in the units of the objective
+    (``backprop`` fills it in). Together with the ``score`` surrogate the gradient of the sum is
+    that of the objective with sampled updates, ``E over support of V(adapted theta)``, and not of
+    the one with expected updates that ``dice`` is right for.
 
     The sum is what the derivation gives, and its noise grows with the number of samples, since
     every sample is credited with all that the others have done. The mean, which published code
