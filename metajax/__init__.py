@@ -34,7 +34,7 @@ _NAMES = {
     "metajax.evaluation": ("Evaluation", "evaluate"),
     "metajax.exporting": ("Policy", "load_policy", "policy"),
     "metajax.run.checkpoints": ("CheckpointError",),
-    "metajax.run.loading": ("LoadedRun", "load_run"),
+    "metajax.run.loading": ("LoadedRun", "load_metrics", "load_run"),
     "metajax.training": ("initial_state", "train"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from metajax.evaluation import Evaluation, evaluate
     from metajax.exporting import Policy, load_policy, policy
     from metajax.run.checkpoints import CheckpointError
-    from metajax.run.loading import LoadedRun, load_run
+    from metajax.run.loading import LoadedRun, load_metrics, load_run
     from metajax.training import initial_state, train
 
 

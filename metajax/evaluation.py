@@ -2,17 +2,21 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import Family, Key, TaskFamily, Tree
+from metajax.core.frames import pandas
 from metajax.core.layout import Layout
 from metajax.core.options import OptionError
 from metajax.core.problem import even_points
 from metajax.core.types import Trial
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Evaluation(NamedTuple):
@@ -39,6 +43,10 @@ class Evaluation(NamedTuple):
     steps: np.ndarray | None = None
     score: str = "return"
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{one:.4g}" for one in self.mean())
+        return f"Evaluation({self.score} {means} over {self.axis}, {len(self.returns)} tasks)"
+
     @property
     def num_adaptations(self) -> int:
         """K on the axis "adaptations"; elsewhere one less than there are returns."""
@@ -62,6 +70,23 @@ class Evaluation(NamedTuple):
             return np.full((2, self.returns.shape[1]), np.nan)
         error = self.returns.std(axis=0, ddof=1, dtype=np.float64) / np.sqrt(len(self.returns))
         return self.mean() + np.outer([-1.96, 1.96], error)
+
+    def to_frame(self) -> "DataFrame":
+        """The returns as a pandas frame, a row for each task and position.
+
+        Its columns are ``task``, the axis (``adaptations``, ``episodes`` or ``points``) and the
+        score.
+
+        Raises:
+          OptionError: If pandas is not installed.
+        """
+        number, length = self.returns.shape
+        columns = {
+            "task": np.repeat(np.arange(number), length),
+            self.axis: np.tile(self.positions, number),
+            self.score: self.returns.ravel(),
+        }
+        return pandas().DataFrame(columns)
 
 
 @functools.lru_cache(maxsize=32)

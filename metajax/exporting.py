@@ -65,6 +65,12 @@ class Policy(NamedTuple):
     about: Mapping[str, Any]
     programs: Callable[[], dict[str, bytes]]
 
+    def __repr__(self) -> str:
+        acts = "samples" if self.about["explore"] else "mode"
+        number = self.about["num_streams"]
+        streams = "" if number is None else f", {number} streams"
+        return f"Policy({self.about['family']}, {acts}{streams})"
+
     def save(self, path: str | pathlib.Path) -> None:
         """Writes a zip file of the programs and ``manifest.json``, for ``load_policy``.
 

@@ -104,6 +104,10 @@ class MetaState(NamedTuple):
     theta: Tree
     carry: Tree
 
+    def __repr__(self) -> str:
+        parts = (f"{name}: {_size(tree)}" for name, tree in self._asdict().items())
+        return f"MetaState({', '.join(parts)})"
+
 
 class MetaAlgorithm(NamedTuple):
     """A problem under an outer rule: the object that users hold.
@@ -147,3 +151,9 @@ class MetaAlgorithm(NamedTuple):
     def axis(self) -> str:
         """Unit that returns count: "adaptations", "episodes", or "points" of a lifetime."""
         return self.problem.axis
+
+
+def _size(tree: Tree) -> str:
+    leaves = jax.tree.leaves(tree)
+    numbers = sum(getattr(leaf, "size", 1) for leaf in leaves)
+    return f"{numbers:,} numbers in {len(leaves)} arrays"

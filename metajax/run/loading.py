@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import optax
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import Family
+from metajax.core.frames import pandas
 from metajax.core.options import OptionError
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class LoadedRun(NamedTuple):
@@ -31,6 +37,11 @@ class LoadedRun(NamedTuple):
     state: MetaState
     iteration: int
     config: Config
+
+    def __repr__(self) -> str:
+        name, family = self.config.algorithm.name, self.config.family.name
+        seed = self.config.train.seed
+        return f"LoadedRun({name} on {family}, seed {seed}, iteration {self.iteration})"
 
     @property
     def optimizer(self) -> optax.GradientTransformationExtraArgs:
@@ -74,3 +85,45 @@ def load_run(path: str | pathlib.Path, checkpoint: int | None = None) -> LoadedR
     algorithm, family = config.build()
     state = loop.restore_state(run, algorithm, checkpoint, config)
     return LoadedRun(algorithm, family, state, checkpoint, config)
+
+
+def load_metrics(
+    paths: str | pathlib.Path | Iterable[str | pathlib.Path],
+) -> DataFrame:
+    """The metrics of runs, one row for each meta-iteration of each run; needs pandas.
+
+    Args:
+      paths: Run directories, or one of them.
+
+    Returns:
+      A frame with the columns ``run`` (its path), ``algorithm``, ``family``, ``seed``,
+      ``iteration`` and the metrics. Those with several numbers have a column for each:
+      ``returns_0`` is the return before adaptation, or of the first episode.
+
+    Raises:
+      OptionError: If there is no run, or pandas is missing.
+    """
+    rows = []
+    for path in [paths] if isinstance(paths, str | pathlib.Path) else paths:
+        run = RunDirectory(path)
+        config = run.read_config()
+        about = {
+            "run": str(path),
+            "algorithm": config.algorithm.name,
+            "family": config.family.name,
+            "seed": config.train.seed,
+        }
+        rows += [{**about, **_flat(record)} for record in run.read_metrics()]
+    return pandas().DataFrame(rows)
+
+
+def _flat(record: dict) -> dict:
+    """A record with a column for each number of its arrays."""
+    found = {}
+    for name, value in record.items():
+        numbers = np.ravel(value) if isinstance(value, list) else None
+        if numbers is None:
+            found[name] = value
+        else:
+            found |= {f"{name}_{index}": number for index, number in enumerate(numbers.tolist())}
+    return found

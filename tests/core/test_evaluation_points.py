@@ -45,3 +45,17 @@ def test_mixed_up_arguments_are_said():
     np.testing.assert_array_equal(whole.returns, theta.returns)
     with pytest.raises(metajax.OptionError, match=r"train\(algorithm, key, number\)"):
         metajax.train(algorithm, 1, jax.random.key(0))  # type: ignore[arg-type]
+
+
+def test_a_frame_has_a_row_for_each_task_and_position():
+    returns = np.array([[1.0, 2.0], [3.0, 4.5]])
+    one = metajax.Evaluation(returns, "points", False, 40, np.array([0, 20]), score="accuracy")
+    frame = one.to_frame()
+    assert frame.columns.tolist() == ["task", "points", "accuracy"]
+    assert frame.values.tolist() == [[0, 0, 1], [0, 20, 2], [1, 0, 3], [1, 20, 4.5]]
+    assert repr(one) == "Evaluation(accuracy 2, 3.25 over points, 2 tasks)"
+
+
+def test_a_state_is_represented_by_its_size():
+    state = metajax.MetaState({"w": np.zeros((2, 3)), "b": np.zeros(3)}, ())
+    assert repr(state) == "MetaState(theta: 9 numbers in 2 arrays, carry: 0 numbers in 0 arrays)"

@@ -253,6 +253,24 @@ def test_emaml_is_right_for_the_sampled_update(mdp, num_adaptations, num_streams
     assert np.abs(plain - expected).max() > 0.02, "without the credit it is biased"
 
 
+def test_the_mean_credit_is_the_sum_over_the_samples_that_happened():
+    learner = m.tabular_learner(optax.sgd(INNER_LR), "score")
+    problem = m.problem_of(m.FIXED, learner, 2, 3)
+    plain = outer.post_adaptation(problem)
+    item, _ = plain.collect(jax.random.key(0), jnp.asarray(m.THETA))
+    mask = item.support.mask.at[..., 1].set(False)
+    item = item._replace(credit=jnp.asarray(0.7), support=item.support._replace(mask=mask))
+
+    def credit(**options):
+        credited = outer.with_sampling_credit(plain, problem, **options)
+        return jax.grad(lambda theta: credited.loss(theta, item)[0] - plain.loss(theta, item)[0])(
+            jnp.asarray(m.THETA)
+        )
+
+    assert np.abs(credit()).max() > 0.1
+    np.testing.assert_allclose(credit(mean=True), credit() / mask.sum(), rtol=1e-9)
+
+
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_sampled_estimates_agree_with_enumeration(surrogate):
     """40 meta-batches of 1000 tasks through ``backprop``, within 5 standard errors."""

@@ -58,6 +58,18 @@ def whole(command, workplace, tmp_path_factory):
     return pathlib.Path(shutil.copytree(_WHOLE[0], workplace / "whole"))
 
 
+def test_metrics_of_runs_as_a_frame(whole, monkeypatch):
+    assert repr(metajax.load_run(whole)) == "LoadedRun(fake on fake, seed 0, iteration 12)"
+    frame = metajax.load_metrics([whole, whole])
+    assert list(frame.iteration) == 2 * list(range(1, 13))
+    assert {"run", "algorithm", "family", "seed", "returns_0", "returns_1"} <= {*frame.columns}
+    assert frame.returns_1.tolist()[:12] == [one["returns"][1] for one in lines(whole)]
+    assert len(metajax.load_metrics(whole)) == 12
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(OptionError, match="pandas: is needed for a frame and not installed"):
+        metajax.load_metrics(whole)
+
+
 def test_run_directory(whole, command):
     names = {path.name for path in whole.iterdir()}
     assert names >= {"config.toml", "metrics.jsonl", "checkpoints", "evaluation.json"}

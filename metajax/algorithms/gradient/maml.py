@@ -33,6 +33,9 @@ class MAML(InPasses, GradientBased):
       surrogate: Inner loss, which decides how sampling enters the meta-gradient: "score" as
         derived by Finn et al.; "lvc" and "dice", with a corrected Hessian of the expected
         update; "emaml", with the credit of the pre-adaptation samples.
+      credit: Weight of that credit: "mean" over the samples, as in published code, or the
+        "sum" that the derivation gives, which is noise beside the rest of the gradient when an
+        adaptation has hundreds of samples.
       every_step: Whether to train for the mean return after 0 to K adaptations, not after the
         last alone.
       remat: Whether to recompute each adaptation in the backward pass, so that memory does not
@@ -46,6 +49,7 @@ class MAML(InPasses, GradientBased):
 
     outer: Literal["policy-gradient", "ppo", "trpo"] = "policy-gradient"
     surrogate: Literal["score", "dice", "lvc", "emaml"] = "score"
+    credit: Literal["mean", "sum"] = "mean"
     every_step: bool = False
     remat: bool = False
     entropy_coefficient: NonNegative = 0.0
@@ -58,7 +62,7 @@ class MAML(InPasses, GradientBased):
     first_order: ClassVar[bool] = False
     acting: ClassVar[tuple[str, ...]] = (
         *GradientBased.acting,
-        *("outer", "surrogate", "entropy_coefficient"),
+        *("outer", "surrogate", "credit", "entropy_coefficient"),
     )
 
     def __post_init__(self) -> None:
@@ -120,7 +124,8 @@ class MAML(InPasses, GradientBased):
         options = {"derivative": self.derivative, "every_step": self.every_step, **changes}
         objective = outer.post_adaptation(problem, loss, terms=terms, **options)
         if self.surrogate == "emaml":
-            return outer.with_sampling_credit(objective, problem, self.derivative)
+            mean = self.credit == "mean"
+            return outer.with_sampling_credit(objective, problem, self.derivative, mean=mean)
         return objective
 
     def meta_update(self, objective: Objective, layout: Layout) -> Outer:

@@ -135,18 +135,22 @@ def _check_read(learner: Learner, theta: Tree, item: TrialItem) -> None:
 
 
 def with_sampling_credit(
-    objective: Objective, problem: Problem, derivative: str = "exact"
+    objective: Objective, problem: Problem, derivative: str = "exact", *, mean: bool = False
 ) -> Objective:
     """Adds E-MAML's term: credit for the samples that the adaptation was given.
 
-    ``-credit * sum log_prob(support)``, where the credit of a task is its return after adaptation
-    less a baseline, in the units of the objective (``backprop`` fills it in). Together with the
-    ``score`` surrogate the gradient is that of the objective with sampled updates,
-    ``E over support of V(adapted theta)``, and not of the one with expected updates that ``dice``
-    is right for.
+    ``-credit * sum log_prob(support)``, or with ``mean`` the mean over the samples. The credit of
+    a task is its return after adaptation less a baseline, in the units of the objective
+    (``backprop`` fills it in). Together with the ``score`` surrogate the gradient of the sum is
+    that of the objective with sampled updates, ``E over support of V(adapted theta)``, and not of
+    the one with expected updates that ``dice`` is right for.
 
-    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018), equation 7. We keep the sum
-    over all support samples that the derivation gives, where published code takes a mean.
+    The sum is what the derivation gives, and its noise grows with the number of samples, since
+    every sample is credited with all that the others have done. The mean, which published code
+    takes, weighs the term down by that number.
+
+    Source: Stadie et al. (2018), equation 9; Al-Shedivat et al. (2018), equation 7; of the mean the
+    code of Rothfuss et al. (2019).
     """
     learner = problem.learner
     adapt = DERIVATIVES[derivative](learner.adapt)
@@ -161,6 +165,7 @@ def with_sampling_credit(
         _, log_probs = replay(
             learner, theta, phi, item.support, item.keys.adapt, adapt=adapt, observe=log_prob
         )
-        return value - item.credit * jnp.sum(log_probs), info
+        number = jnp.sum(item.support.mask) if mean else 1
+        return value - item.credit * jnp.sum(log_probs) / number, info
 
     return objective._replace(loss=loss)
