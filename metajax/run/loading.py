@@ -113,7 +113,7 @@ def load_metrics(
             "family": config.family.name,
             "seed": config.train.seed,
         }
-        rows += [{**about, **_flat(record)} for record in run.read_metrics()]
+        rows += [{**about, **_flat(record), **about} for record in run.read_metrics()]
     return pandas().DataFrame(rows)
 
 

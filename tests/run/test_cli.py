@@ -189,9 +189,9 @@ def results(path):
     """Metrics without the clock, and the returns of the meta-test, bit for bit."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     evaluation = json.loads((path / "evaluation.json").read_text())
-    return [{k: v for k, v in one.items() if k != "seconds"} for one in lines], evaluation[
-        "returns"
-    ]
+    return [
+        {k: v for k, v in one.items() if k not in ("seconds", "run")} for one in lines
+    ], evaluation["returns"]
 
 
 def test_modules_of_ones_own(command, workplace, monkeypatch):

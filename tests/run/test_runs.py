@@ -62,6 +62,7 @@ def test_metrics_of_runs_as_a_frame(whole, monkeypatch):
     assert repr(metajax.load_run(whole)) == "LoadedRun(fake on fake, seed 0, iteration 12)"
     frame = metajax.load_metrics([whole, whole])
     assert list(frame.iteration) == 2 * list(range(1, 13))
+    assert set(frame.run) == {str(whole)}
     assert {"run", "algorithm", "family", "seed", "returns_0", "returns_1"} <= {*frame.columns}
     assert frame.returns_1.tolist()[:12] == [one["returns"][1] for one in lines(whole)]
     assert len(metajax.load_metrics(whole)) == 12
