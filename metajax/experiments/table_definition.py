@@ -37,10 +37,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import pathlib
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
+from metajax.core.kinds import show
 from metajax.core.options import (
     AtLeast,
     AtMost,
@@ -51,6 +51,7 @@ from metajax.core.options import (
     kebab,
     suggest,
 )
+from metajax.run import files
 
 Metric = Literal[
     "total",
@@ -277,8 +278,8 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
         raise OptionError("NAME", f'no table "{name}" in {directory}; {allowed}')
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        given = files.parse_toml(files.read(path).decode())
+    except ValueError as error:
         raise OptionError(str(path), f"is not valid TOML: {error}") from None
     for field in {"name", "directory"} & given.keys():
         raise OptionError(f"{name}.{field}", "comes from the file; remove it")
@@ -324,7 +325,7 @@ def _each(cls: type[_T], given: Any, where: str) -> tuple[_T, ...]:
 def _by_name(cls: type[_T], given: Mapping[str, Any], where: str) -> dict[str, _T]:
     for name, one in given.items():
         if not isinstance(one, dict):
-            raise OptionError(f"{where}.{name}", f"{one!r} is not a table")
+            raise OptionError(f"{where}.{name}", f"{show(one)} is not a table")
     return {name: build(cls, one, f"{where}.{name}", toml=True) for name, one in given.items()}
 
 

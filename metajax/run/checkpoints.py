@@ -14,11 +14,15 @@ import logging
 import math
 import os
 import pathlib
+import re
 import shutil
+import sys
 from typing import Any
 
 import jax
 import numpy as np
+
+from metajax.run import files
 
 _MANIFEST = "manifest.json"
 _TEMPORARY = "unfinished-"
@@ -39,7 +43,14 @@ def iterations(directory: pathlib.Path) -> list[int]:
     """Iterations of all complete checkpoints, ascending."""
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    names = (path.name for path in directory.iterdir())
+    return sorted(int(name) for name in names if re.fullmatch("[0-9]{8,}", name))
+
+
+def kept(directory: pathlib.Path) -> str:
+    """The latest checkpoint in words, for messages of what went wrong."""
+    found = iterations(directory)
+    return f"checkpoint {found[-1]} is kept" if found else "there is no checkpoint yet"
 
 
 def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> pathlib.Path:
@@ -71,10 +82,9 @@ def save(directory: pathlib.Path, iteration: int, state: Any, keep: int) -> path
     # A full disk is a ValueError of tensorstore, and any of several errors of orbax.
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        kept = iterations(directory)
-        earlier = f"checkpoint {kept[-1]} is intact" if kept else "there is no earlier one"
         raise CheckpointError(
-            f"checkpoint {iteration} cannot be written to {directory} ({_reason(error)}); {earlier}"
+            f"checkpoint {iteration} cannot be written to {directory} ({_reason(error)}); "
+            f"{kept(directory)}"
         ) from error
     for old in iterations(directory)[:-keep]:
         remove(directory, old)
@@ -96,8 +106,8 @@ def restore(directory: pathlib.Path, iteration: int, template: Any) -> Any:
     """
     directory = directory.resolve()
     if iteration not in iterations(directory):
-        kept = ", ".join(map(str, iterations(directory))) or "none"
-        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
+        there = ", ".join(map(str, iterations(directory))) or "none"
+        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {there}")
     problem = damage(directory, iteration)
     if problem:
         raise _damaged(directory, iteration, problem)
@@ -112,15 +122,18 @@ def damage(directory: pathlib.Path, iteration: int) -> str:
     """A description of the damage to the files of a checkpoint; empty if intact."""
     path = _path(directory, iteration)
     try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-        files, digest = manifest["files"], manifest["digest"]
-        if manifest["iteration"] != iteration or _digest_of(files, iteration) != digest:
+        manifest = files.parse_json(files.read(path / _MANIFEST))
+        digests, digest = manifest["files"], manifest["digest"]
+        if manifest["iteration"] != iteration or _digest_of(digests, iteration) != digest:
             return f"{_MANIFEST} has changed"
     except OSError as error:
         return f"{_MANIFEST} cannot be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} has changed"
-    for name, expected in files.items():
+    there = _files(path)  # a manifest may name a device, of which reading never ends
+    for name, expected in digests.items():
+        if name not in there:
+            return f"{name} is missing"
         try:
             if _digest(path / name) != expected:
                 return f"{name} has changed"
@@ -211,9 +224,15 @@ def _as_keys(data: np.ndarray, like: Any) -> jax.Array:
 
 
 def _write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    with _orbax() as checkpointer:
-        checkpointer.save(path, arrays)
-        checkpointer.wait_until_finished()
+    hook = sys.unraisablehook
+    # Threads of tensorstore print what they meet after the error that is raised here.
+    sys.unraisablehook = lambda *_: None
+    try:
+        with _orbax() as checkpointer:
+            checkpointer.save(path, arrays)
+            checkpointer.wait_until_finished()
+    finally:
+        sys.unraisablehook = hook
 
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -222,22 +241,28 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _orbax() -> Any:
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # It logs every error with its traceback, and raises it as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     import orbax.checkpoint as ocp
 
     return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
 
 
 def _write_manifest(path: pathlib.Path, iteration: int) -> None:
-    names = sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
-    files = {name: _digest(path / name) for name in names}
-    manifest = {"iteration": iteration, "files": files, "digest": _digest_of(files, iteration)}
+    names = _files(path)
+    digests = {name: _digest(path / name) for name in names}
+    manifest = {"iteration": iteration, "files": digests, "digest": _digest_of(digests, iteration)}
     for name in names:
         _sync(path / name)
     with open(path / _MANIFEST, "w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _files(path: pathlib.Path) -> list[str]:
+    """Names of the regular files of a checkpoint, sorted."""
+    return sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
 
 
 def _sync(path: pathlib.Path) -> None:
@@ -253,11 +278,13 @@ def _digest(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest_of(files: dict[str, str], iteration: int) -> str:
-    return hashlib.sha256(json.dumps([iteration, sorted(files.items())]).encode()).hexdigest()
+def _digest_of(digests: dict[str, str], iteration: int) -> str:
+    return hashlib.sha256(json.dumps([iteration, sorted(digests.items())]).encode()).hexdigest()
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore writes it
+        return os.strerror(int(code[1]))
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

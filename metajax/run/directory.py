@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from typing import IO, Any
 
 from metajax.core.options import OptionError
+from metajax.run import files
 from metajax.run.config import Config, parse
 
 _UNFINISHED = ".unfinished"
@@ -94,7 +96,7 @@ class RunDirectory:
           OptionError: If there is no run, or its config is invalid.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
+            text = files.read(self.config).decode()
         except (OSError, UnicodeDecodeError):
             problem = "is not a run directory: it has no readable config.toml"
             raise OptionError(str(self.path), problem) from None
@@ -154,7 +156,7 @@ class RunDirectory:
         kept, last = [], {}
         for line in self._metric_lines():
             try:
-                record = json.loads(line)
+                record = _as_record(line)
             except ValueError:
                 break
             if record["iteration"] > iteration:
@@ -178,7 +180,7 @@ class RunDirectory:
         records = []
         for line in self._metric_lines():
             try:
-                records.append(json.loads(line))
+                records.append(_as_record(line))
             except ValueError:
                 break
         return records
@@ -196,7 +198,18 @@ class RunDirectory:
     def _metric_lines(self) -> list[str]:
         if not self.metrics.exists():
             return []
-        return self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        return files.read(self.metrics).decode(errors="replace").splitlines()
+
+
+def _as_record(line: str) -> dict[str, Any]:
+    """The record of a line of metrics; raises ValueError for anything else."""
+    record = files.parse_json(line)
+    if not isinstance(record, dict) or not isinstance(record.get("iteration"), int):
+        raise ValueError("not a record")
+    for value in (record.get("env_steps", 0), record.get("seconds", 0)):
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError("not a record")
+    return record
 
 
 def _replace(path: pathlib.Path, text: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metajax.core.options import OptionError
+from metajax.run import files
 from metajax.run.numbers import plain
 
 
@@ -61,7 +64,7 @@ def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        *lines, last = path.read_text(encoding="utf-8").split("\n")
+        *lines, last = files.read(path).decode().split("\n")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{path}: not text ({error.reason})") from None
     except OSError as error:
@@ -70,12 +73,28 @@ def read(path: str | pathlib.Path) -> list[dict[str, Any]]:
     for number, line in enumerate([*lines, last] if _is_json(last) else lines, start=1):
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(files.parse_json(line))
             except ValueError as error:
                 raise Unreadable(f"{path}, line {number}: not JSON ({error})") from None
             if not isinstance(records[-1], dict):
                 raise Unreadable(f"{path}, line {number}: not a JSON object")
     return records
+
+
+@contextlib.contextmanager
+def shaped(path: str | pathlib.Path) -> Iterator[None]:
+    """A context that works with what a file holds, trusting that it has the expected shape.
+
+    Raises:
+      Unreadable: naming the file, for whatever goes wrong where values have another shape.
+    """
+    try:
+        yield
+    except (OptionError, Unreadable):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"{path} holds something of another shape ({type(error).__name__}: {error})"
+        raise Unreadable(f"{problem}; repair or remove it") from error
 
 
 def to_json(record: Any) -> str:
@@ -85,7 +104,7 @@ def to_json(record: Any) -> str:
 
 def _is_json(text: str | bytes) -> bool:
     try:
-        json.loads(text)
+        files.parse_json(text)
     except ValueError:
         return False
     return True
