@@ -180,7 +180,13 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    if options.json:
+    if options.name == catalogue.TABLES:
+        from metajax.experiments import table_definition
+
+        titles = table_definition.titles()
+        text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
+        print(json.dumps(titles) if options.json else text)
+    elif options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
         print(catalogue.render(options.name))

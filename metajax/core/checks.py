@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import DataFamily, TaskFamily
@@ -16,7 +17,7 @@ from metajax.core.options import OptionError
 
 def is_traced(tree: Any) -> bool:
     """Whether a leaf of a tree is traced by a transformation of jax."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def check_algorithm(algorithm: Any) -> None:

@@ -38,9 +38,9 @@ import dataclasses
 import fnmatch
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from metajax.core.kinds import show
+from metajax.core.kinds import show, words
 from metajax.core.options import (
     AtLeast,
     AtMost,
@@ -264,6 +264,18 @@ def names(directory: pathlib.Path) -> list[str]:
     return sorted(path.stem for path in directory.glob("*.toml"))
 
 
+def titles(directory: pathlib.Path = DIRECTORY) -> dict[str, str]:
+    """Titles of the tables that a directory holds, by name.
+
+    Raises:
+      OptionError: where there is none, or for a mistake in one of them.
+    """
+    known = names(directory)
+    if not known:
+        raise OptionError(str(directory), "holds no tables; run in a checkout")
+    return {name: load(name, directory).title for name in known}
+
+
 def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTable:
     """Reads and checks a table by the name of its file, without the ending.
 
@@ -285,6 +297,9 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         raise OptionError(f"{name}.{field}", "comes from the file; remove it")
     if "results" in given:
         return build(ThroughputTable, {**given, "name": name}, name, toml=True)
+    if "metric" in given and given["metric"] not in get_args(Metric):
+        problem = f"{show(given['metric'])} does not fit; allowed: {words(Metric)}"
+        raise OptionError(f"{name}.metric", problem)
     if given.get("metric") in VECTORS:
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")

@@ -52,11 +52,12 @@ examples:
 """
 
 _LIST = """\
-List algorithms, task families and config sections, or the options of one of them.
+List algorithms, task families and config sections, the options of one of them, or the tables.
 
 examples:
   metajax list
   metajax list evaluate --json
+  metajax list tables
 """
 
 _BENCH = """\
@@ -179,7 +180,7 @@ def _table(one: Parser) -> None:
 
 
 def _list(one: Parser) -> None:
-    text = "an algorithm, task family or config section"
+    text = "an algorithm, task family or config section; or tables"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
 

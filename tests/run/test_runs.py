@@ -559,7 +559,7 @@ def test_tensorboard_files_appear(command, workplace):
     [
         ("adaptations", "return 1.00 (before adaptation), 2.00 (after adaptation)"),
         ("episodes", "return 1.00 (first episode), 2.00 (last episode)"),
-        ("points", "return 1.00 (start of the lifetime), 2.00 (end of the lifetime)"),
+        ("points", "  return 2.00 (end of the lifetime)  "),
     ],
 )
 def test_progress_says_what_returns_are_of(axis, said, capsys):
