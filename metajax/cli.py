@@ -22,6 +22,8 @@ from metajax.run.arguments import MEASURED, parser
 from metajax.run.console import command, failed
 from metajax.run.directory import RunDirectory
 from metajax.run.loggers import check_installed
+from metajax.run.records import Unreadable
+from metajax.run.signals import termination
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
       arguments: Words after ``metajax``. Default: those of the process.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with termination():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> int:
     try:
+        _check_text(arguments)
         imports, arguments = _imports(arguments)
         extensions.load(imports)
         options = _parsed(arguments)
@@ -40,12 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit.code if isinstance(exit.code, int) else 2
     except OptionError as error:
         return failed(str(error), 2)
+    except Unreadable as error:
+        return failed(str(error))
     except KeyboardInterrupt:
         return failed("interrupted", 130)
     except BrokenPipeError:
         # The reader of the output is gone; the flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        what = f"{error.filename} cannot be used" if error.filename else "the system refused"
+        return failed(f"{what} ({error.strerror or error})")
+
+
+def _check_text(arguments: list[str]) -> None:
+    for one in arguments:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            raise OptionError(ascii(one), "is not text; allowed: UTF-8") from None
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
@@ -98,7 +118,8 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _train(options: argparse.Namespace) -> int:
     config = None if options.config is None else configs.load(options.config, options.set)
-    run = RunDirectory(options.run_dir or _default_run_dir(options, config))
+    given = options.run_dir
+    run = RunDirectory(_default_run_dir(options, config) if given is None else given)
     run.check_free(options.resume, options.overwrite)
     if options.checkpoint is not None and not options.resume:
         raise OptionError("--checkpoint", "says where to resume from; give --resume as well")
@@ -170,7 +191,13 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    if options.json:
+    if options.name == catalogue.TABLES:
+        from metajax.experiments import table_definition
+
+        titles = table_definition.titles()
+        text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
+        print(json.dumps(titles) if options.json else text)
+    elif options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
         print(catalogue.render(options.name))
@@ -203,7 +230,9 @@ def prepare_jax(cache: bool) -> None:
         flags = f"{environ.get('XLA_FLAGS', '')} {flag}={machine.num_cores()}"
         environ["XLA_FLAGS"] = flags.strip()
     if cache and environ.get("METAJAX_CACHE", "on") != "off":
-        home = environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        home = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if not os.path.isabs(home):  # of a user without a home
+            return
         environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home, "metajax", "xla")))
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -8,10 +8,17 @@ import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.checks import (
+    check_algorithm,
+    check_family,
+    check_integer,
+    check_key,
+    check_tree,
+    is_traced,
+)
 from metajax.core.family import Family, Key, TaskFamily, Tree
 from metajax.core.frames import pandas
 from metajax.core.layout import Layout
-from metajax.core.options import OptionError
 from metajax.core.problem import even_points
 from metajax.core.types import Trial
 
@@ -145,18 +152,30 @@ def evaluate(
         of their own; adaptation still learns from sampled actions.
 
     Returns:
-      The ``Evaluation``, on the host.
+      The ``Evaluation``, on the host. Inside of ``jax.vmap`` or ``jax.jit`` its ``returns``,
+      ``env_steps`` and ``steps`` are traced: ``jax.vmap(lambda theta: evaluate(algorithm, key,
+      theta).returns)(thetas)`` is ``[len(thetas), num_tasks, K + 1]``.
 
     Raises:
-      OptionError: for impossible sizes or a family of other spaces.
+      OptionError: naming the argument that is of another kind, belongs to another algorithm, or
+        is an impossible size; and for a family of other spaces.
     """
-    for name, value in (("num_tasks", num_tasks), ("num_streams", num_streams)):
-        if value is not None and value < 1:
-            raise OptionError(name, f"{value} is not possible; allowed: at least 1")
-    if num_adaptations is not None and num_adaptations < 0:
-        problem = f"{num_adaptations} is not possible; allowed: at least 0"
-        raise OptionError("num_adaptations", problem)
-    theta = algorithm.deploy(theta) if isinstance(theta, MetaState) else theta
+    check_algorithm(algorithm)
+    check_key(key)
+    if family is not None:
+        check_family(family)
+    check_integer("num_tasks", num_tasks, 1)
+    if num_streams is not None:
+        check_integer("num_streams", num_streams, 1)
+    if num_adaptations is not None:
+        check_integer("num_adaptations", num_adaptations, 0)
+    allowed = "the state that train ends with, or its theta"
+    like = jax.eval_shape(algorithm.init, jax.random.key(0))
+    if isinstance(theta, MetaState):
+        check_tree("theta", theta, like, allowed)
+        theta = algorithm.deploy(theta)
+    else:
+        check_tree("theta", theta, jax.eval_shape(algorithm.deploy, like), allowed)
     layout = Layout.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,
@@ -167,14 +186,18 @@ def evaluate(
         explore,
     )
     # Training may have left theta on another number of devices.
-    returns, env_steps, steps = jax.device_get(run(*layout.replicated((key, theta))))
+    results = run(*layout.replicated((key, theta)))
+    about = {"axis": algorithm.axis, "explore": explore, "score": algorithm.family.spec.score}
+    if is_traced(results):
+        returns, env_steps, steps = results
+        steps = None if steps is None else steps[0]
+        return Evaluation(returns=returns, env_steps=env_steps.sum(), steps=steps, **about)
+    returns, env_steps, steps = jax.device_get(results)
     return Evaluation(
         returns=np.asarray(returns),
-        axis=algorithm.axis,
-        explore=explore,
         env_steps=int(np.sum(env_steps, dtype=np.int64)),
         steps=None if steps is None else np.asarray(steps[0], np.int64),
-        score=algorithm.family.spec.score,
+        **about,
     )
 
 

@@ -7,10 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.checks import (
+    check_algorithm,
+    check_integer,
+    check_key,
+    check_tree,
+    is_traced,
+)
 from metajax.core.family import Key
+from metajax.core.kinds import show
 from metajax.core.options import OptionError
 
 Infos = dict[str, Any]
@@ -22,6 +29,8 @@ _kept: dict[tuple[MetaAlgorithm, int], Any] = {}
 
 def initial_state(algorithm: MetaAlgorithm, key: Key) -> MetaState:
     """The state that ``train`` starts from with this key."""
+    check_algorithm(algorithm)
+    check_key(key)
     # Compiled, it owns its arrays, which training overwrites: a learner may hand out arrays
     # that it keeps, such as trained weights.
     return jax.jit(algorithm.init)(jax.random.split(key)[0])
@@ -72,15 +81,11 @@ def _traced_block(
         kept = None
     program = kept or _block(algorithm, length)
     results = program(*arguments)
-    if kept is None and not _is_traced((arguments, results)):
+    if kept is None and not is_traced((arguments, results)):
         if len(_kept) == _MOST_KEPT:
             del _kept[next(iter(_kept))]
         _kept[algorithm, length] = program
     return results
-
-
-def _is_traced(tree: Any) -> bool:
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def train(
@@ -113,20 +118,28 @@ def train(
       The last state, and a history: each ``info`` of ``algorithm.step`` stacked to
       ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted). Without
       ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
+
+    Raises:
+      OptionError: naming the argument that is of another kind, or belongs to another algorithm.
     """
-    if not isinstance(num_iterations, int | np.integer):
-        problem = (
-            f"{num_iterations!r} is not an integer; the order is train(algorithm, key, number)"
-        )
-        raise OptionError("num_iterations", problem)
-    if num_iterations < start:
-        raise OptionError(
-            "num_iterations", f"{num_iterations} is not possible; allowed: at least {start}"
-        )
-    if start and state is None:
+    check_algorithm(algorithm)
+    order = "the order is train(algorithm, key, number)"
+    check_integer("start", start, 0)
+    check_integer("num_iterations", num_iterations, start, order)
+    check_key(key)
+    if block_size is not None:
+        check_integer("block_size", block_size, 1)
+    if on_block is not None and is_traced((key, state)):
+        problem = "cannot be called inside of jax.jit or jax.vmap; allowed: none"
+        raise OptionError("on_block", problem)
+    allowed = "a state of this algorithm, as train and initial_state return it"
+    if state is not None:
+        if not isinstance(state, MetaState):
+            raise OptionError("state", f"{show(state)} is not a MetaState; allowed: {allowed}")
+        like = jax.eval_shape(algorithm.init, jax.random.key(0))
+        check_tree("state", state, like, allowed)
+    elif start:
         raise OptionError("state", f"is missing; allowed: the state that start={start} has reached")
-    if block_size is not None and block_size < 1:
-        raise OptionError("block_size", f"{block_size} is not possible; allowed: at least 1")
     current = initial_state(algorithm, key) if state is None else state
     total = num_iterations - start
     size = total if block_size is None else min(block_size, total)

@@ -13,7 +13,7 @@ import metajax
 from metajax import cli
 from metajax.algorithms import ALGORITHMS
 from metajax.experiments import table_definition
-from metajax.run import config
+from metajax.run import catalogue, config
 from metajax.tasks import FAMILIES
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def test_commands_are_understood(command):
     if words[0] == "table" and ours and options.name not in ("NAME", None):
         assert options.name in table_definition.names(TABLES)
     if words[0] == "list" and options.name != "NAME" and not modules:
-        assert options.name is None or options.name in NAMES
+        assert options.name is None or options.name in {*NAMES, catalogue.TABLES}
     given = getattr(options, "config", None)
     if given is not None and given.startswith("configs/"):
         config.load(ROOT / given, options.set)

@@ -116,14 +116,10 @@ def built(options: Any, family: Family) -> MetaAlgorithm:
 
     Raises OptionError for a family that is none, or of a kind that the algorithm cannot learn from.
     """
-    from metajax.core.family import DataFamily, TaskFamily  # imports jax, after other mistakes
+    from metajax.core.checks import check_family  # imports jax, after other mistakes
+    from metajax.core.family import DataFamily
 
-    if not isinstance(family, TaskFamily | DataFamily):
-        raise OptionError(
-            "family",
-            f"{family!r} is not a TaskFamily; allowed: one of metajax.tasks.make or "
-            'metajax.tasks.from_gymnax, for example metajax.tasks.make("point-navigation")',
-        )
+    check_family(family)
     if isinstance(family, DataFamily) and not getattr(options, "labelled", False):
         raise OptionError(
             "family", f"{family.spec.name} holds labelled examples; allowed: an environment"

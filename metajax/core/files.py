@@ -1,16 +1,18 @@
-"""Writing of files: whole or not at all, and never through a link."""
+"""Files: written whole or not at all, never through a link, and read without waiting."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import secrets
 import shutil
 import stat
+import tomllib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 UNFINISHED = ".unfinished"
 """The end of the names of files that are being written; a killed process leaves them."""
@@ -108,3 +110,40 @@ def delete(path: pathlib.Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def read(path: str | pathlib.Path) -> bytes:
+    """The contents of a regular file.
+
+    Raises:
+      OSError: If it cannot be read, or is a pipe or a device, of which reading may never end.
+    """
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115, the name alone may fail
+    except ValueError:  # a name that no file can have, with a null character
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path)) from None
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return file.read()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """``json.loads``; raises ValueError also for what is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """``tomllib.loads``; raises ValueError also for what is nested too deeply."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; to open a pipe waits for whoever writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)

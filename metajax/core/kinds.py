@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 import math
+import reprlib
 import sys
 import types
 import typing
@@ -121,10 +122,36 @@ def words(kind: Any) -> str:
     return simple.get(kind) or getattr(kind, "__name__", str(kind))
 
 
+class _Short(reprlib.Repr):
+    """``repr`` of values of any size and depth, in so many characters that a message holds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxlong, self.maxother = 3, 80, 40, 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # more digits than Python writes
+            return f"an integer of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
+
+
 def show(value: Any) -> str:
-    """A value as a config file spells it, where it can."""
+    """A value as a config file spells it, where it can; what is long is shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+        text = value if len(value) <= 80 else f"{value[:60]}...{value[-15:]}"
+        return json.dumps(text, ensure_ascii=False)
+    return _SHORT.repr(value)
+
+
+def one_line(text: str) -> str:
+    """A message in one line of less than 500 characters, all of them printable."""
+    shown = " ".join(text.split())
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
+    return shown if len(shown) < 500 else f"{shown[:490]} ..."

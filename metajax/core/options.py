@@ -24,7 +24,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from metajax.core.kinds import Mismatch, annotation, convert, show
+from metajax.core.kinds import Mismatch, annotation, convert, one_line, show
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ API = {"api": True}
 
 
 class OptionError(ValueError):
-    """A setting that cannot be used.
+    """A setting that cannot be used; as a string one line of less than 500 characters.
 
     Attributes:
       field: the setting's name, for example ``algorithm.num-tasks``.
@@ -41,7 +41,7 @@ class OptionError(ValueError):
     """
 
     def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}" if field else problem)
+        super().__init__(one_line(f"{field}: {problem}" if field else problem))
         self.field = field
         self.problem = problem
 

@@ -59,7 +59,7 @@ def estimates(path: plots.Path, title: str, headers: Sequence[str], lines: Seque
     """Draws the lines of a table, a panel a column, in each a dot with its 95% interval a line."""
     pairs = zip(headings(lines), lines, strict=True)
     shown = [one for pair in pairs for one in pair if one is not None]
-    sizes: dict[str, Any] = {"size": (2.4, 1.2 + 0.24 * len(shown)), "margin": (2.6, 0.9)}
+    sizes: dict[str, Any] = {"size": (2.4, 1.2 + 0.24 * len(shown)), "margin": (2.6, 0.4)}
     width = len(lines[0].values)
     with plots.panels(path, width, columns=4, sharey=True, **sizes) as (whole, every):
         for column, (axes, header) in enumerate(zip(every, headers, strict=False)):
@@ -84,14 +84,14 @@ def estimates(path: plots.Path, title: str, headers: Sequence[str], lines: Seque
             for kind, (words, mark) in _KINDS.items()
             if kind in kinds
         }
-        plots.legend(whole, styles, ncols=min(len(styles), 4), fontsize=9, title=title)
+        plots.legend(whole, styles, columns=4, fontsize=9, title=title)
 
 
 def lifetime_curves(
     path: plots.Path, lines: Mapping[str, Curves], threshold: float, title: str
 ) -> None:
     """Draws learning curves by label, and a return to reach."""
-    with plots.figure(path, (6.4, 3.6 + 0.2 * math.ceil(len(lines) / 2))) as whole:
+    with plots.figure(path, (6.4, 3.6)) as whole:
         axes = whole.subplots()
         for number, (label, curves) in enumerate(lines.items()):
             # The colours of the palette again, with another mark.
@@ -103,7 +103,7 @@ def lifetime_curves(
         axes.set_xlabel(AXES["points"].label)
         axes.xaxis.set_major_formatter(plots.short_number)
         axes.set_ylabel("return (undiscounted), interquartile mean")
-        whole.legend(loc="outside upper center", ncols=2, title=title)
+        plots.legend(whole, columns=2, title=title)
 
 
 def throughput(path: plots.Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -133,7 +133,7 @@ def throughput(path: plots.Path, records: Sequence[Mapping[str, Any]]) -> None:
             axes.set_ylabel(words)
         speed.yaxis.set_major_formatter(plots.short_number)
         if len(lines) > 1:
-            whole.legend(loc="outside upper center", ncols=min(len(lines), 3))
+            plots.legend(whole)
 
 
 def _setting(record: Mapping[str, Any]) -> str:

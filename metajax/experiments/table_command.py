@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metajax.core.files import replace
+from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, only
 from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
 from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
+from metajax.run.signals import raising
 
 # Exit codes after signals.
 _INTERRUPTED = (130, 143)
@@ -51,7 +53,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         file = results / f"{table.name}.jsonl"
         _mend(file)
         known = records.read(file)
-        missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
+        with records.shaped(file):
+            missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
         there = f"; {done} recorded in {results}" if done else ""
         number = f"{len(missing)} of {len(wanted)} to run"
@@ -60,7 +63,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
         if missing:
             prepare_jax()
             code = _run(missing, options, file, work.parent / "trained")
-        return _show(table, options, file, work, code)
+        with records.shaped(file):
+            return _show(table, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
 
@@ -92,29 +96,26 @@ def _run(
     from metajax.experiments import table_runner
     from metajax.run.checkpoints import CheckpointError
 
-    def terminate(*_: Any) -> None:
-        raise table_runner.Interrupted(128 + signal.SIGTERM)
-
     say(f"on {machine.place(machine.environment())}")
-    before = signal.signal(signal.SIGTERM, terminate)
+    stop = table_runner.Interrupted(128 + signal.SIGTERM)
     try:
-        failures = table_runner.run_cells(
-            missing, options.profile, file, trained, resume=options.resume, progress=say
-        )
-    except (KeyboardInterrupt, table_runner.Interrupted) as stop:
+        with raising(signal.SIGTERM, stop):
+            failures = table_runner.run_cells(
+                missing, options.profile, file, trained, resume=options.resume, progress=say
+            )
+    except (KeyboardInterrupt, table_runner.Interrupted) as reason:
         say(f"interrupted; what is done is saved; continue with: {_again(options)}")
-        return stop.args[0] if stop.args else 130
+        return reason.args[0] if reason.args else 130
     except CheckpointError as error:
         return failed(str(error))
     except OSError as error:
         problem = f"{error.filename or file} cannot be written ({error.strerror})"
         return failed(f"{problem}; continue with: {_again(options)}")
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if failures:
-        lines = "\n".join(f"  {one}" for one in failures)
+        for one in failures:
+            say(one_line(f"failed: {one}"))
         number = f"{len(failures)} of {len(missing)} cells failed"
-        return failed(f"{number}:\n{lines}\ntry them again with: {_again(options)}")
+        return failed(f"{number}; try them again with: {_again(options)}")
     return 0
 
 

@@ -37,10 +37,11 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import pathlib
-import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
+from metajax.core import files
+from metajax.core.kinds import show, words
 from metajax.core.options import (
     AtLeast,
     AtMost,
@@ -263,6 +264,18 @@ def names(directory: pathlib.Path) -> list[str]:
     return sorted(path.stem for path in directory.glob("*.toml"))
 
 
+def titles(directory: pathlib.Path = DIRECTORY) -> dict[str, str]:
+    """Titles of the tables that a directory holds, by name.
+
+    Raises:
+      OptionError: where there is none, or for a mistake in one of them.
+    """
+    known = names(directory)
+    if not known:
+        raise OptionError(str(directory), "holds no tables; run in a checkout")
+    return {name: load(name, directory).title for name in known}
+
+
 def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTable:
     """Reads and checks a table by the name of its file, without the ending.
 
@@ -277,13 +290,16 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
         raise OptionError("NAME", f'no table "{name}" in {directory}; {allowed}')
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        given = files.parse_toml(files.read(path).decode())
+    except ValueError as error:
         raise OptionError(str(path), f"is not valid TOML: {error}") from None
     for field in {"name", "directory"} & given.keys():
         raise OptionError(f"{name}.{field}", "comes from the file; remove it")
     if "results" in given:
         return build(ThroughputTable, {**given, "name": name}, name, toml=True)
+    if "metric" in given and given["metric"] not in get_args(Metric):
+        problem = f"{show(given['metric'])} does not fit; allowed: {words(Metric)}"
+        raise OptionError(f"{name}.metric", problem)
     if given.get("metric") in VECTORS:
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")
@@ -324,7 +340,7 @@ def _each(cls: type[_T], given: Any, where: str) -> tuple[_T, ...]:
 def _by_name(cls: type[_T], given: Mapping[str, Any], where: str) -> dict[str, _T]:
     for name, one in given.items():
         if not isinstance(one, dict):
-            raise OptionError(f"{where}.{name}", f"{one!r} is not a table")
+            raise OptionError(f"{where}.{name}", f"{show(one)} is not a table")
     return {name: build(cls, one, f"{where}.{name}", toml=True) for name, one in given.items()}
 
 

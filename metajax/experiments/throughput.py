@@ -163,17 +163,18 @@ def grid(table: ThroughputTable, results: pathlib.Path) -> Grid:
         found = records.read(path)
         if not found:
             raise OptionError(f"table {table.name}", f"{path} has no records")
-        differing = [
-            one for one in _TOLD_APART if len({each["setting"].get(one) for each in found}) > 1
-        ]
-        for record in found:
-            setting = record["setting"]
-            told = [_TOLD_APART[one].format(setting[one]) for one in differing]
-            label = ", ".join([name, *told])
-            cells = {"setting": label, **{one: _COLUMNS[one](record) for one in _IN_TABLES}}
-            key = label, cells["tasks"], cells["on"]
-            _check_same(latest.get(key, ({}, {}))[0], setting, f"{path.name}: {label}")
-            latest[key] = setting, cells
+        with records.shaped(path):
+            differing = [
+                one for one in _TOLD_APART if len({each["setting"].get(one) for each in found}) > 1
+            ]
+            for record in found:
+                setting = record["setting"]
+                told = [_TOLD_APART[one].format(setting[one]) for one in differing]
+                label = ", ".join([name, *told])
+                cells = {"setting": label, **{one: _COLUMNS[one](record) for one in _IN_TABLES}}
+                key = label, cells["tasks"], cells["on"]
+                _check_same(latest.get(key, ({}, {}))[0], setting, f"{path.name}: {label}")
+                latest[key] = setting, cells
     rows = [cells for _, cells in latest.values()]
     headers = [one for one in rows[0] if one != _RATIO or any(cells[one] for cells in rows)]
     return Grid(headers, [[cells[name] for name in headers] for cells in rows])

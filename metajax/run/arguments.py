@@ -63,11 +63,12 @@ examples:
 """
 
 _LIST = """\
-List algorithms, task families and config sections, or the options of one of them.
+List algorithms, task families and config sections, the options of one of them, or the tables.
 
 examples:
   metajax list
   metajax list evaluate --json
+  metajax list tables
 """
 
 _BENCH = """\
@@ -121,14 +122,16 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train(one: Parser) -> None:
-    one.add_argument("config", metavar="CONFIG", nargs="?", help="TOML file; optional to resume")
+    text = "TOML file; optional to resume"
+    one.add_argument("config", metavar="CONFIG", type=_path, nargs="?", help=text)
     _add_settings(
         one,
         "SECTION.OPTION=VALUE",
         "change a setting of the config, for example algorithm.num-tasks=64; repeatable; "
         "metajax list NAME shows the options of a section, family or algorithm",
     )
-    one.add_argument("--run-dir", metavar="DIR", help="default: runs/CONFIG-seed-SEED")
+    text = "default: runs/CONFIG-seed-SEED"
+    one.add_argument("--run-dir", metavar="DIR", type=_path, help=text)
     one.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     text = "with --resume: continue from iteration N and remove later checkpoints"
     one.add_argument("--checkpoint", metavar="N", type=int, help=text)
@@ -154,7 +157,7 @@ def _evaluate(one: Parser) -> None:
         "repeatable",
     )
     text = "directory for evaluation.json and pictures; default: the run directory"
-    one.add_argument("--output", metavar="DIR", help=text)
+    one.add_argument("--output", metavar="DIR", type=_path, help=text)
     _add_common(one)
 
 
@@ -192,17 +195,19 @@ def _table(one: Parser) -> None:
     one.add_argument(
         "--output",
         metavar="DIR",
+        type=_path,
         help="directory for records, checkpoints and renderings; only its records count, so a "
         "new directory measures everything again; default: benchmarks/results/ (results/ beside "
         "--tables), runs/tables/trained/ and runs/tables/NAME/",
     )
     text = "directory of table definitions; default: %(default)s"
-    one.add_argument("--tables", metavar="DIR", default="benchmarks/tables", help=text)
+    default = "benchmarks/tables"
+    one.add_argument("--tables", metavar="DIR", type=_path, default=default, help=text)
     _add_common(one)
 
 
 def _list(one: Parser) -> None:
-    text = "an algorithm, task family or config section"
+    text = "an algorithm, task family or config section; or tables"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
 
@@ -232,8 +237,9 @@ def _bench(one: Parser) -> None:
     )
     add("--yardstick", metavar="NAME", help=text)
     add("--json", action="store_true", help="print one JSON object per line")
-    add("--output", metavar="PATH", help="file to append the records to")
-    add("--plot", metavar="PATH", help="picture of speed and memory over the number of tasks")
+    add("--output", metavar="PATH", type=_path, help="file to append the records to")
+    text = "picture of speed and memory over the number of tasks"
+    add("--plot", metavar="PATH", type=_path, help=text)
 
 
 def _count(text: str) -> int:
@@ -243,8 +249,14 @@ def _count(text: str) -> int:
     return value
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty, as a variable that is not set; allowed: a path")
+    return text
+
+
 def _add_run_dir(one: Parser) -> None:
-    one.add_argument("run_dir", metavar="RUN_DIR", help="directory of a run")
+    one.add_argument("run_dir", metavar="RUN_DIR", type=_path, help="directory of a run")
 
 
 def _add_settings(one: Parser, metavar: str, text: str) -> None:

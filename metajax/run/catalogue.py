@@ -17,6 +17,9 @@ from metajax.core.kinds import annotation, words
 from metajax.core.options import OptionError, bounds, kebab, suggest
 from metajax.run.config import EvaluateOptions, TrainOptions, toml_value
 
+TABLES = "tables"
+"""The name under which ``metajax list`` has the tables, which are files."""
+
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """``algorithms``, ``families`` and ``sections``: name, doc and options of each.
@@ -45,7 +48,9 @@ def listed(name: str | None = None) -> dict[str, Any]:
     known = {one["name"]: one for entries in groups.values() for one in entries}
     if name not in known:
         raise OptionError(
-            "NAME", f'"{name}" is unknown; {suggest(name, known)}allowed: {", ".join(known)}'
+            "NAME",
+            f'"{name}" is unknown; {suggest(name, [*known, TABLES])}'
+            f"allowed: {', '.join([*known, TABLES])}",
         )
     return known[name]
 
@@ -62,7 +67,8 @@ def render(name: str | None = None) -> str:
         for title, entries in groups.items():
             each = (f"  {one['name']:<{width}}{one['doc']}" for one in entries)
             lines += [f"{title}:", *each, ""]
-        return "\n".join([*lines, "metajax list NAME shows the options and defaults of one."])
+        lines.append("metajax list NAME shows the options and defaults of one, and")
+        return "\n".join([*lines, "metajax list tables the tables of this checkout."])
     entry = listed(name)
     lines = [f"{entry['name']}: {entry['doc']}", ""]
     for option in entry["options"]:

@@ -14,14 +14,16 @@ import logging
 import math
 import os
 import pathlib
+import re
 import secrets
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from metajax.core.files import delete
+from metajax.core import files
 
 _MANIFEST = "manifest.json"
 _TEMPORARY = "unfinished-"
@@ -42,9 +44,15 @@ def iterations(directory: pathlib.Path) -> list[int]:
     """Iterations of all complete checkpoints, ascending."""
     if not directory.is_dir():
         return []
-    names = [path.name for path in directory.iterdir() if path.name.isdecimal()]
-    paths = ((int(name), directory / name) for name in names)
-    return sorted(at for at, path in paths if path == _path(directory, at) and _is_own(path))
+    names = (path.name for path in directory.iterdir())
+    numbers = (int(name) for name in names if re.fullmatch("[0-9]{8,}", name))
+    return sorted(at for at in numbers if _is_own(_path(directory, at)))
+
+
+def kept(directory: pathlib.Path) -> str:
+    """The latest checkpoint in words, for messages of what went wrong."""
+    found = iterations(directory)
+    return f"checkpoint {found[-1]} is kept" if found else "there is no checkpoint yet"
 
 
 def save(
@@ -82,11 +90,10 @@ def save(
         _sync(directory)
     # A full disk is a ValueError of tensorstore, and any of several errors of orbax.
     except Exception as error:
-        delete(temporary)
-        kept = iterations(directory)
-        earlier = f"checkpoint {kept[-1]} is intact" if kept else "there is no earlier one"
+        files.delete(temporary)
         raise CheckpointError(
-            f"checkpoint {iteration} cannot be written to {directory} ({_reason(error)}); {earlier}"
+            f"checkpoint {iteration} cannot be written to {directory} ({_reason(error)}); "
+            f"{kept(directory)}"
         ) from error
     for old in iterations(directory)[:-keep]:
         remove(directory, old)
@@ -119,8 +126,8 @@ def restore(directory: pathlib.Path, iteration: int, template: Any, run: str | N
 def check(directory: pathlib.Path, iteration: int, run: str | None = None) -> None:
     """Raises CheckpointError if a checkpoint is missing, damaged, or of another run."""
     if iteration not in iterations(directory):
-        kept = ", ".join(map(str, iterations(directory))) or "none"
-        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {kept}")
+        there = ", ".join(map(str, iterations(directory))) or "none"
+        raise CheckpointError(f"there is no checkpoint {iteration} in {directory}; kept: {there}")
     problem = damage(directory, iteration, run)
     if problem:
         raise _damaged(directory, iteration, problem, run)
@@ -129,7 +136,7 @@ def check(directory: pathlib.Path, iteration: int, run: str | None = None) -> No
 def about(directory: pathlib.Path, iteration: int) -> dict[str, Any]:
     """What was stored with a checkpoint; empty for older ones, and for damaged ones."""
     try:
-        manifest = json.loads((_path(directory, iteration) / _MANIFEST).read_bytes())
+        manifest = files.parse_json(files.read(_path(directory, iteration) / _MANIFEST))
         return manifest.get("about", {}) if manifest["digest"] == _digest_of(manifest) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -142,8 +149,8 @@ def damage(directory: pathlib.Path, iteration: int, run: str | None = None) -> s
     """
     path = _path(directory, iteration)
     try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-        files, other = manifest["files"], manifest.get("about", {}).get("run")
+        manifest = files.parse_json(files.read(path / _MANIFEST))
+        digests, other = manifest["files"], manifest.get("about", {}).get("run")
         if manifest["iteration"] != iteration or _digest_of(manifest) != manifest["digest"]:
             return f"{_MANIFEST} has changed"
         if run is not None and other not in (None, run):
@@ -152,7 +159,10 @@ def damage(directory: pathlib.Path, iteration: int, run: str | None = None) -> s
         return f"{_MANIFEST} cannot be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} has changed"
-    for name, expected in files.items():
+    there = _files(path)  # a manifest may name a device, of which reading never ends
+    for name, expected in digests.items():
+        if name not in there:
+            return f"{name} is missing"
         try:
             if _digest(path / name) != expected:
                 return f"{name} has changed"
@@ -169,13 +179,13 @@ def remove(directory: pathlib.Path, iteration: int) -> None:
         path.rename(doomed)
     except FileNotFoundError:
         return
-    delete(doomed)
+    files.delete(doomed)
 
 
 def clean(directory: pathlib.Path) -> None:
     """Removes the temporary directories of a killed run."""
     for path in directory.glob(f"{_TEMPORARY}*") if directory.is_dir() else ():
-        delete(path)
+        files.delete(path)
 
 
 def _path(directory: pathlib.Path, iteration: int) -> pathlib.Path:
@@ -255,9 +265,15 @@ def _as_keys(data: np.ndarray, like: Any) -> jax.Array:
 
 
 def _write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    with _orbax() as checkpointer:
-        checkpointer.save(path, arrays)
-        checkpointer.wait_until_finished()
+    hook = sys.unraisablehook
+    # Threads of tensorstore print what they meet after the error that is raised here.
+    sys.unraisablehook = lambda *_: None
+    try:
+        with _orbax() as checkpointer:
+            checkpointer.save(path, arrays)
+            checkpointer.wait_until_finished()
+    finally:
+        sys.unraisablehook = hook
 
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -266,16 +282,17 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _orbax() -> Any:
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # It logs every error with its traceback, and raises it as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     import orbax.checkpoint as ocp
 
     return ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
 
 
 def _write_manifest(path: pathlib.Path, iteration: int, about: dict[str, Any]) -> None:
-    names = sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
-    files = {name: _digest(path / name) for name in names}
-    manifest = {"iteration": iteration, "files": files, "about": about}
+    names = _files(path)
+    digests = {name: _digest(path / name) for name in names}
+    manifest = {"iteration": iteration, "files": digests, "about": about}
     manifest["digest"] = _digest_of(manifest)
     for name in names:
         _sync(path / name)
@@ -283,6 +300,11 @@ def _write_manifest(path: pathlib.Path, iteration: int, about: dict[str, Any]) -
         json.dump(manifest, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _files(path: pathlib.Path) -> list[str]:
+    """Names of the regular files of a checkpoint, sorted."""
+    return sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_file())
 
 
 def _sync(path: pathlib.Path) -> None:
@@ -308,4 +330,6 @@ def _digest_of(manifest: dict[str, Any]) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # as tensorstore writes it
+        return os.strerror(int(code[1]))
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family
 from metajax.core.options import OptionError
 from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
 from metajax.exporting import policy
-from metajax.run import checkpoints, loop, machine, meta_test
+from metajax.run import checkpoints, loop, machine, meta_test, records
 from metajax.run.axes import AXES
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
@@ -55,17 +56,15 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         if not run.is_run():
             return failed(f"{problem}; nothing was started")
         return failed(
-            f"{problem}; earlier checkpoints are intact; when there is room, continue with: "
+            f"{problem}; {checkpoints.kept(run.checkpoints)}; when there is room, continue with: "
             f"{_resume(run)}"
         )
     except jax.errors.JaxRuntimeError as error:
         less = "fewer tasks, streams or steps, or a smaller algorithm.microbatch,"
         return failed(out_of_memory(error, less))
     except KeyboardInterrupt:
-        kept = checkpoints.iterations(run.checkpoints)
-        saved = f"checkpoint {kept[-1]} is saved" if kept else "nothing was saved yet"
-        say(f"metajax: interrupted; {saved}; continue with: {_resume(run)}")
-        return 130
+        kept = checkpoints.kept(run.checkpoints)
+        return failed(f"interrupted; {kept}; continue with: {_resume(run)}", 130)
     finally:
         run.release()
     _report(options, measured, _summary(run, outcome))
@@ -96,11 +95,12 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
 def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax plot``; returns the exit code."""
     try:
-        record = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        evaluation, baseline = meta_test.from_record(record)
-        checkpoint = int(record["checkpoint"])
-        config = _as_evaluated(config, record)
-    except (ValueError, KeyError, TypeError):
+        with records.shaped(run.evaluation):
+            record = files.parse_json(files.read(run.evaluation))
+            evaluation, baseline = meta_test.from_record(record)
+            checkpoint = int(record["checkpoint"])
+            config = _as_evaluated(config, record)
+    except ValueError:
         raise OptionError(
             str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
         ) from None

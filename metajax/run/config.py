@@ -27,10 +27,11 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
+from metajax.core import files
+from metajax.core.kinds import show
 from metajax.core.options import AtLeast, AtMost, Count, OptionError, Options, build, kebab, suggest
 from metajax.core.registry import Registry
 
@@ -176,7 +177,7 @@ def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path).decode()
     except UnicodeDecodeError:
         raise OptionError(str(path), "is not a text file; a config is TOML in UTF-8") from None
     except OSError as error:
@@ -190,8 +191,8 @@ def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:
 def parse(text: str, overrides: Iterable[str] = (), source: str = "config") -> Config:
     """Checks the text of a config; ``source`` is its name in messages (see ``load``)."""
     try:
-        tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        tables = files.parse_toml(text)
+    except ValueError as error:
         raise OptionError(source, f"is not valid TOML: {error}") from None
     return from_dict(tables, overrides)
 
@@ -230,7 +231,7 @@ def _named(section: str, table: Mapping[str, Any], registry: Registry) -> Named:
     if name is None:
         raise OptionError(f"{section}.name", f"is missing; allowed: {names}")
     if not isinstance(name, str):
-        raise OptionError(f"{section}.name", f"{name!r} is not a string; allowed: {names}")
+        raise OptionError(f"{section}.name", f"{show(name)} is not a string; allowed: {names}")
     try:
         cls = registry.get(name)
     except OptionError as error:
@@ -268,7 +269,9 @@ def _known_section(name: str) -> None:
 
 def _table(where: str, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise OptionError(where, f"{table!r} is not a section; write [{where}] and options below")
+        raise OptionError(
+            where, f"{show(table)} is not a section; write [{where}] and options below"
+        )
     spelled: dict[str, Any] = {}
     for key, value in table.items():
         if kebab(key) in spelled:
@@ -295,8 +298,8 @@ def _override(sections: dict[str, dict[str, Any]], override: str) -> None:
 def _value(text: str) -> Any:
     """A TOML value; a bare word is a string."""
     try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        table = files.parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return table["value"] if len(table) == 1 else text
 

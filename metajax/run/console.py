@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from metajax.core.kinds import one_line
 from metajax.run import extensions
 
 
@@ -14,8 +15,8 @@ def say(text: str) -> None:
 
 
 def failed(message: str, code: int = 1) -> int:
-    """Prints an error message; returns the exit code."""
-    say(f"metajax: {message}")
+    """Prints an error message in one line; returns the exit code."""
+    say(one_line(f"metajax: {message}"))
     return code
 
 

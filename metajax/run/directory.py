@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -109,7 +110,7 @@ class RunDirectory:
           OptionError: If there is no run, or its config is invalid.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
+            text = files.read(self.config).decode()
         except (OSError, UnicodeDecodeError):
             problem = "is not a run directory: it has no readable config.toml"
             raise OptionError(str(self.path), problem) from None
@@ -241,12 +242,15 @@ class RunDirectory:
         """All lines with their records, None for what is damaged or of another run."""
         found: list[tuple[bytes, dict[str, Any] | None]] = []
         reached = set()
-        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        content = files.read(self.metrics) if self.metrics.exists() else b""
         for line in filter(None, content.split(b"\n")):
             record = records.parse(line)[0] or {}
             iteration, run = record.get("iteration"), record.get("run")
             is_own = run is None or self.id in (None, run)
-            is_sound = type(iteration) is int and iteration not in reached and is_own
+            counts = (record.get(name, 0) for name in ("env_steps", "seconds"))
+            has_counts = all(isinstance(one, int | float) and math.isfinite(one) for one in counts)
+            is_new = type(iteration) is int and iteration not in reached
+            is_sound = is_new and is_own and has_counts
             if is_sound:
                 reached.add(iteration)
             found.append((line, record if is_sound else None))

@@ -115,6 +115,8 @@ def _returns(returns: Any, axis: str, score: str) -> str:
     if len(returns) == 1:
         return f"{score} {returns[0]:.2f}"
     words = AXES[axis]
+    if axis == "points":  # the first is of an episode that has hardly begun
+        return f"{score} {returns[-1]:.2f} ({words.last})"
     return f"{score} {returns[0]:.2f} ({words.first}), {returns[-1]:.2f} ({words.last})"
 
 

@@ -40,6 +40,8 @@ def load(names: Sequence[str]) -> None:
         sys.path.insert(0, os.getcwd())
     for name in names:
         try:
+            if "" in name.split("."):  # to importlib this is relative to another module
+                raise ModuleNotFoundError(name=name)
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):

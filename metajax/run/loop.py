@@ -91,7 +91,10 @@ def train_run(
     score = algorithm.family.spec.score
     with (
         display(start, config.train.num_iterations, algorithm.axis, score) as screen,
-        Interruption(lambda number: screen.message(_announcement(number))) as interruption,
+        Interruption(
+            lambda number: screen.message(_announcement(number)),
+            lambda: checkpoints.kept(run.checkpoints),
+        ) as interruption,
     ):
         blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
         try:
@@ -303,8 +306,7 @@ class _Blocks:
 
 def _announcement(number: int) -> str:
     name = signal.Signals(number).name
-    again = "; Ctrl-C again exits at once" if number == signal.SIGINT else ""
-    return f"{name}: finishing this block, then saving{again}"
+    return f"{name}: finishing this block, then saving; a second one exits at once"
 
 
 @jax.jit

@@ -12,6 +12,8 @@ from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
+from metajax.run import records
+from metajax.run.axes import AXES
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import plain
@@ -133,11 +135,14 @@ def to_record(
 
 
 def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
-    """Evaluation and baseline from the result of ``to_record``."""
+    """Evaluation and baseline from the result of ``to_record``.
+
+    What is of another shape raises one of several errors; see ``records.shaped``.
+    """
     steps = None if record.get("steps") is None else np.asarray(record["steps"], np.int64)
 
     def read(values: dict[str, Any]) -> Evaluation:
-        return Evaluation(
+        found = Evaluation(
             returns=np.asarray(values["returns"], np.float32),
             axis=record["axis"],
             explore=record["explore"],
@@ -145,6 +150,10 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
             steps=steps,
             score=record.get("score", "return"),
         )
+        number = len(found.positions)
+        if found.returns.shape[1:] != (number,) or not number or found.axis not in AXES:
+            raise ValueError("returns of another shape")
+        return found
 
     return read(record), read(record["from_random"])
 
@@ -178,14 +187,18 @@ def draw(
         number = None if evaluation.axis == "episodes" else evaluation.num_adaptations
         trajectories.draw(paths[-1], algorithm, key, theta, held_out, number)
     metrics = [one for one in run.read_metrics() if one.get("returns")]
+
+    def while_training(*names: str) -> dict[str, Any]:
+        with records.shaped(run.metrics):
+            every = {name: np.array([one[name] for one in metrics], float) for name in names}
+        return {"iteration": [one["iteration"] for one in metrics], **every}
+
     if metrics:
         paths.append(run.picture("training"))
-        trained = {name: [one[name] for one in metrics] for name in ("iteration", "returns")}
-        trained |= {"axis": evaluation.axis, "score": evaluation.score}
+        trained = while_training("returns") | {"axis": evaluation.axis, "score": evaluation.score}
         plots.training_curves(paths[-1], {config.algorithm.name: [trained]})
     if metrics and algorithm.schedules:
         paths.append(run.picture("schedules"))
-        columns = ("iteration", *algorithm.schedules)
-        learned = {name: [one[name] for one in metrics] for name in columns}
+        learned = while_training(*algorithm.schedules)
         plots.schedules(paths[-1], {config.algorithm.name: [learned]})
     return paths

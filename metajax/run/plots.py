@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import functools
 import pathlib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ _STYLE: Any = {
     "savefig.dpi": 160,
 }
 
+_LETTERS = 12  # of a title, an inch
+
 Path = str | pathlib.Path
 
 
@@ -62,7 +65,7 @@ def panels(
     number: int,
     size: tuple[float, float],
     *,
-    margin: tuple[float, float] = (0.3, 0.7),
+    margin: tuple[float, float] = (0.3, 0.4),
     columns: int = 3,
     **more: Any,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
@@ -76,12 +79,37 @@ def panels(
         yield whole, every[:number]
 
 
-def legend(whole: Figure, styles: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
-    """A legend above a figure, the style of a line by its label."""
+def legend(
+    whole: Figure,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    columns: int = 3,
+    title: str | None = None,
+    **more: Any,
+) -> None:
+    """A legend above a figure, which grows by its height.
+
+    Args:
+      whole: The figure.
+      styles: The style of a line by its label. Default: the lines that are drawn.
+      columns: Most columns; as many are used as fit the width.
+      title: Title, which is broken into lines that fit the width.
+      more: Options of ``Figure.legend``.
+    """
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=label, **style) for label, style in styles.items()]
-    whole.legend(handles=handles, loc="outside upper center", **more)
+    if styles is not None:
+        more["handles"] = [Line2D([], [], label=label, **style) for label, style in styles.items()]
+    if title is not None:
+        title = textwrap.fill(title, int(_LETTERS * whole.get_figwidth()))
+    place = functools.partial(whole.legend, loc="outside upper center", title=title, **more)
+    made = place(ncols=columns)
+    while made.get_window_extent().width > whole.bbox.width and columns > 1:
+        made.remove()
+        columns -= 1
+        made = place(ncols=columns)
+    height = made.get_window_extent().height / whole.dpi
+    whole.set_figheight(whole.get_figheight() + height)
 
 
 def band(axes: Axes, x: Any, lines: Any, style: str = "-", **more: Any) -> None:
@@ -137,8 +165,7 @@ def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]])
     """
     first_run, adapts = next(iter(runs.values()))[0], False
     words = AXES[first_run["axis"]]
-    height = 4.0 if len(runs) == 1 else 3.6 + 0.25 * math.ceil((len(runs) + 1) / 3)
-    with figure(path, (6.4, height)) as whole:
+    with figure(path, (6.4, 3.6)) as whole:
         axes = whole.subplots()
         for number, (label, seeds) in enumerate(runs.items()):
             steps = min((one["iteration"] for one in seeds), key=len)
@@ -154,7 +181,7 @@ def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]])
         axes.set_ylabel(f"{score_label(first_run['score'])}, training tasks")
         if adapts:
             axes.plot([], [], label=words.first, **DASHED)
-        whole.legend(loc="outside upper center", ncols=min(len(runs) + 1, 3))
+        legend(whole)
 
 
 def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]]]]) -> None:
@@ -173,7 +200,7 @@ def schedules(path: Path, runs: Mapping[str, Sequence[Mapping[str, Sequence[Any]
             axes.set_title(name.replace("_", " "))
         whole.supxlabel("meta-iteration", fontsize=11)
         styles = {label: {"color": colour(number)} for number, label in enumerate(runs)}
-        legend(whole, styles, ncols=min(len(runs), 3))
+        legend(whole, styles)
 
 
 def _draw_schedule(axes: Axes, name: str, seeds: Sequence[Mapping[str, Any]], hue: str) -> None:

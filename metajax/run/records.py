@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metajax.core import files
+from metajax.core.options import OptionError
 from metajax.run.config import digest
 from metajax.run.numbers import plain
 
@@ -109,16 +111,32 @@ def aside(path: str | pathlib.Path) -> pathlib.Path:
 def parse(line: bytes) -> tuple[dict[str, Any] | None, str]:
     """The record of a line and "", or None and what is wrong with it."""
     try:
-        record = json.loads(line.decode())
+        record = files.parse_json(line.decode())
     except UnicodeDecodeError as error:
         return None, f"not text ({error.reason})"
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return None, f"not JSON ({error})"
     if not isinstance(record, dict):
         return None, "not a JSON object"
     if {"digest", "settings"} <= record.keys() and record["digest"] != digest(record["settings"]):
         return None, "its digest is not that of its settings, so it was changed"
     return record, ""
+
+
+@contextlib.contextmanager
+def shaped(path: str | pathlib.Path) -> Iterator[None]:
+    """A context that works with what a file holds, trusting that it has the expected shape.
+
+    Raises:
+      Unreadable: naming the file, for whatever goes wrong where values have another shape.
+    """
+    try:
+        yield
+    except (OptionError, Unreadable):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"{path} holds something of another shape ({type(error).__name__}: {error})"
+        raise Unreadable(f"{problem}; repair or remove it") from error
 
 
 def to_json(record: Any) -> str:
@@ -131,7 +149,7 @@ def _lines(
 ) -> list[tuple[int, bytes, dict[str, Any] | None, str]]:
     """Number, text, record and problem of all lines but empty ones and an unfinished last one."""
     try:
-        *lines, last = pathlib.Path(path).read_bytes().split(b"\n")
+        *lines, last = files.read(path).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -316,7 +316,7 @@ def test_displacement_of_a_part_of_theta_is_refused(name, line):
 
 def test_a_name_is_no_family(line):
     assert toys.make("maml", line).family is line
-    with pytest.raises(metajax.OptionError, match="family: 'cartpole' is not a TaskFamily"):
+    with pytest.raises(metajax.OptionError, match='family: "cartpole" is not a TaskFamily'):
         metajax.make("maml", "cartpole")  # type: ignore[arg-type]
 
 

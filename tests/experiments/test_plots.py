@@ -8,11 +8,13 @@ import sys
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import metajax
 from metajax.evaluation import Evaluation
 from metajax.experiments import pictures
 from metajax.experiments.learning_curves import Curves
+from metajax.experiments.table_results import Line
 from metajax.run import plots, trajectories
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -171,3 +173,39 @@ def test_running_mean_over_a_fortieth():
     values = np.arange(80.0)
     expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
     np.testing.assert_allclose(plots._smooth(values), expected)
+
+
+_LONG = (
+    "Few-shot imitation in the plane with one, two or three demonstrations of an oracle (A paper)"
+)
+_FOUR = [f"a method with quite a long name, number {number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: plots.training_curves(path, {name: [_trained(9)] for name in _FOUR}),
+        lambda path: plots.schedules(path, {name: [_schedules(3)] for name in _FOUR}),
+        lambda path: pictures.lifetime_curves(path, dict.fromkeys(_FOUR, _curve()), 5.0, _LONG),
+        lambda path: pictures.estimates(
+            path, _LONG, ["column"], [Line(name, "measured", [None]) for name in _FOUR * 3]
+        ),
+    ],
+)
+def test_legends_and_titles_are_whole(tmp_path, monkeypatch, draw):
+    drawn = []
+
+    def lay_out(whole, path):
+        whole.draw_without_rendering()
+        drawn.append(whole)
+        path.touch()
+
+    monkeypatch.setattr(Figure, "savefig", lay_out)
+    draw(tmp_path / "picture.png")
+    (whole,) = drawn
+    inside, (one,) = whole.bbox, whole.legends
+    around = one.get_window_extent()
+    assert inside.x0 <= around.x0
+    assert around.x1 <= inside.x1
+    assert around.y1 <= inside.y1
+    assert whole.axes[0].get_window_extent().height > whole.bbox.height / 3

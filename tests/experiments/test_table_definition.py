@@ -73,6 +73,12 @@ def test_mistakes_are_named(tmp_path, old, new, message):
     assert message in str(caught.value)
 
 
+def test_a_metric_that_is_none_is_named_before_the_columns_that_it_may_stand_for(tmp_path):
+    text = 'title = "Toys"\nsource = "A paper"\nmetric = "nonsense"\n'
+    with pytest.raises(OptionError, match=r'^toys\.metric: "nonsense" does not fit; allowed: "tot'):
+        load("toys", table_toys.write(tmp_path, text))
+
+
 def test_unknown_tables_and_directories(tmp_path):
     with pytest.raises(OptionError, match="run in a checkout, or give --tables"):
         load("toys", tmp_path / "nowhere")

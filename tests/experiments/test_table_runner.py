@@ -99,6 +99,38 @@ def test_a_file_of_results_that_cannot_be_read_is_named(project, capsys):
     assert "metajax: benchmarks/results/toys.jsonl cannot be read (Is a directory)" in said
 
 
+def test_records_of_another_shape_are_said(project, capsys):
+    assert main(["table", "toys", "--only", "trained"]) == 0
+    (record,), file = _lines(project), project / "benchmarks" / "results" / "toys.jsonl"
+    for change in (
+        *(
+            {"settings": 3},
+            {"settings": {"family": [1]}},
+            {"settings": {"algorithm": {"name": []}}},
+        ),
+        *({"mean": "x"}, {"mean": {}}, {"mean": [1, 2]}, {"interval": 3}),
+        *({"interval": [1]}, {"interval": ["a", "b"]}, {"environment": 3}),
+        *({"num_tasks": "x"}, {"training": 3}, {"schedules": [1]}),
+        *({"training": {"iteration": [1], "returns": 3}}, {"schedules": {"rate": []}}),
+    ):
+        file.write_text(json.dumps(record | change) + "\n")
+        capsys.readouterr()
+        assert main(["table", "toys", "--only", "trained"]) == 1, change
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("metajax: benchmarks/results/toys.jsonl holds something of"), change
+        assert len(said) < 500
+
+
+def test_speeds_of_another_shape_are_said(project, capsys):
+    table_toys.write(project, 'title = "Speed"\nresults = { a = "speed" }', "speed")
+    (project / "benchmarks" / "results").mkdir()
+    for text in ('{"setting": 3}', '{"setting": {}}', '{"setting": {"num-tasks": "x"}}', "{}"):
+        (project / "benchmarks" / "results" / "speed.jsonl").write_text(text + "\n")
+        assert main(["table", "speed"]) == 1, text
+        said = capsys.readouterr().err
+        assert said.startswith("metajax: benchmarks/results/speed.jsonl holds something of"), text
+
+
 def test_a_table_of_speeds_without_records_says_so(project, capsys):
     text = 'title = "Speed"\nresults = { a = "speed" }'
     table_toys.write(project, text, "speed")
@@ -207,7 +239,8 @@ def test_a_cell_that_fails_stops_no_other(project, capsys):
     assert main(["table", "toys", "--only", "bad", "still", "--json"]) == 1
     assert [one["row"] for one in _lines(project)] == ["still"]
     captured = capsys.readouterr()
-    assert "1 of 2 cells failed:\n  bad/two, seed 0: theta at iteration 2 is not" in captured.err
+    assert "\nfailed: bad/two, seed 0: theta at iteration 2 is not" in captured.err
+    assert "\nmetajax: 1 of 2 cells failed; try them again with: " in captured.err
     summary = json.loads(captured.out)
     assert (summary["failed"], summary["interrupted"]) == (True, False)
     assert [one["row"] for one in summary["lines"]][-3:] == ["bad", "still", "still"]

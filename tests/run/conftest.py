@@ -14,6 +14,7 @@ import fake_algorithm as fake
 import pytest
 
 import metajax
+import metajax.experiments.table_command  # before the fakes take the place of its imports
 from metajax.algorithms import ALGORITHMS
 from metajax.tasks import FAMILIES
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,8 @@ from metajax.algorithms import ALGORITHMS
 from metajax.run import catalogue, extensions
 
 ROOT = pathlib.Path(metajax.__file__).parents[1]
+LIST_TABLES = ("list", "tables")
+LISTED = catalogue.catalogue()
 HEAVY = ("jax", "flax", "gymnax", "orbax", "matplotlib", "optax")
 REPORT_IMPORTS = f"""
 import sys
@@ -113,6 +116,42 @@ def test_list_names_everything_with_defaults(command):
     assert {name for name, _ in rows} >= set(ALGORITHMS.names())
     alone = json.loads(command("list", "maml", "--json").out)
     assert (alone["name"], alone["options"]) == ("maml", algorithms["maml"]["options"])
+
+
+def test_list_tables(command, monkeypatch):
+    assert "benchmarks/tables: holds no tables; run in a checkout" in command(*LIST_TABLES).err
+    monkeypatch.chdir(ROOT)
+    assert "  rl2-bandits " in command(*LIST_TABLES).out
+    titles = json.loads(command(*LIST_TABLES, "--json").out)
+    assert titles["point-navigation"].startswith("2D point navigation")
+    assert "did you mean tables?" in command("list", "tabels").err
+
+
+def test_options_that_a_help_names_are_there(command):
+    known = {
+        "family": {one["name"] for entry in LISTED["families"] for one in entry["options"]},
+        "algorithm": {one["name"] for entry in LISTED["algorithms"] for one in entry["options"]},
+        **{
+            entry["name"]: {one["name"] for one in entry["options"]} for entry in LISTED["sections"]
+        },
+    }
+    for name in ("train", "evaluate", "table", "bench"):
+        text = command(name, "--help").out
+        for section, option in re.findall(r"(\w+)\.([a-z][a-z-]+)=", text):
+            assert option in known[section], (name, section, option)
+
+
+def test_minibatches_are_no_passes():
+    docs = {
+        option["name"]: option["doc"]
+        for entry in LISTED["algorithms"]
+        for option in entry["options"]
+        if option["name"] in ("num-epochs", "num-minibatches")
+    }
+    assert docs == {
+        "num-epochs": "Number of passes over the trials of a meta-iteration.",
+        "num-minibatches": "Number of meta-updates in each pass.",
+    }
 
 
 def test_every_option_is_explained():
