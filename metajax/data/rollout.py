@@ -172,8 +172,8 @@ def steps(
         terminated, truncated = timestep.terminated & alive, timestep.truncated & alive
         reward = jnp.where(alive, _floating(timestep.reward), 0)
         ended = episode + (terminated | truncated)
-        # Padding counts for nothing, but a network that reads a NaN there has a gradient of 0 * NaN.
-        # A stream stands still at its last decision.
+        # Padding counts for nothing, but a network that reads a NaN there has a gradient of
+        # 0 * NaN, so a stream stands still at its last decision.
         observation, final = timestep.observation, timestep.final_observation
         if num_episodes is not None:
             observation = _select(ended < num_episodes, observation, seen.observation)
