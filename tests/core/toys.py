@@ -114,8 +114,9 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
 
 def make(name: str, family: TaskFamily, **options) -> MetaAlgorithm:
     """An algorithm of the registry in a small size, on one device for quick compilation."""
-    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "hidden_sizes": (4,), "devices": 1}
-    return metajax.make(name, family, **{**small, **options})
+    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "devices": 1}
+    torso = {} if "network" in options else {"hidden_sizes": (4,)}
+    return metajax.make(name, family, **{**small, **torso, **options})
 
 
 OUTER_RULES = {
