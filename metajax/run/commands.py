@@ -18,7 +18,7 @@ from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import RunDirectory
 
-_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError)
+_EXPECTED = (checkpoints.CheckpointError, OSError, jax.errors.JaxRuntimeError, loop.NotFinite)
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -116,7 +116,7 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
 
 def _failed(run: RunDirectory, error: Exception, less: str) -> int:
     """Prints the message of an ``_EXPECTED`` error; returns the exit code."""
-    if isinstance(error, checkpoints.CheckpointError):
+    if isinstance(error, checkpoints.CheckpointError | loop.NotFinite):
         return failed(str(error))
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
