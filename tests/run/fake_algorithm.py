@@ -143,7 +143,7 @@ def report() -> dict[str, types.ModuleType]:
         "tables": types.ModuleType("metajax.run.tables"),
     }
     vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
-    for name in ("adaptation_curve", "learning_curves"):
+    for name in ("adaptation_curve", "training_curves"):
         vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
         f"returns {evaluation.mean()}"
