@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from metajax.core.family import Key, Tree
 
@@ -60,7 +61,7 @@ class Chunk(NamedTuple):
     """The experience between two adaptations. Every leaf is ``[T, E, ...]``.
 
     Attributes:
-      observation: ``[T, E, O]``.
+      observation: ``[T, E, O]``; where ``mask`` is false the last one that was acted on.
       action: ``[T, E]`` or ``[T, E, A]``.
       reward: ``[T, E]``, 0 where ``mask`` is false.
       terminated, truncated: ``[T, E]``.
@@ -71,7 +72,7 @@ class Chunk(NamedTuple):
       final_value: ``[T, E]``, value of the observation that each step led to before any
         reset, the bootstrap of a truncation inside a trial. Recorded on request.
       next_observation: ``[T, E, O]``, the observation that each step led to before any
-        reset. Recorded on request.
+        reset. Recorded on request. Networks read ``bootstrap_observation`` instead.
       advantage, target: ``[T, E]``, filled in by ``Actor.annotate``.
       scale: ``[T, E]``, the divisor of ``advantage`` (1 without normalisation), filled in
         by ``Actor.annotate``.
@@ -98,6 +99,23 @@ class Chunk(NamedTuple):
     def done(self) -> jax.Array:
         """``[T, E]``, where an episode ended, for either reason."""
         return self.terminated | self.truncated
+
+
+def bootstrap_observation(steps: Any) -> jax.Array:
+    """``[T, E, O]``, observations whose values steps bootstrap from; any finite one if terminated.
+
+    Nothing is bootstrapped from a terminal observation. A network must not read it all the same,
+    as the gradient of an unused NaN is NaN: the observation before the step takes its place.
+
+    Args:
+      steps: A ``Chunk``, or other steps with its fields ``observation``, ``next_observation`` and
+        ``terminated``.
+    """
+    terminated = steps.terminated
+    axes = range(terminated.ndim, steps.observation.ndim)
+    return jnp.where(
+        jnp.expand_dims(terminated, tuple(axes)), steps.observation, steps.next_observation
+    )
 
 
 class Outputs(NamedTuple):

@@ -55,7 +55,7 @@ def fresh_episodes(
 ) -> Source:
     """Chunks of one episode a stream, each from reset, padded and masked.
 
-    After the end of its episode a stream stands still: its state is frozen and its transitions are
+    After the end of its episode a stream stands still: it sees the same and its transitions are
     masked. The memory starts anew with every chunk. No gradient flows through a rollout.
     Arguments as ``fresh`` takes them; without ``explore`` the mode of the policy acts.
     """

@@ -60,8 +60,9 @@ def actor_inputs(spec: Spec, chunk: Chunk) -> ActorInput:
 def opened(family: TaskFamily, actor: Actor, key: Key, theta: Tree, task: Tree) -> Stream:
     """A stream at the start of a trial."""
     env_state, timestep = family.reset(key, task)
-    seen = _seen(family.spec, timestep, no_action(family.spec))
-    seen = seen._replace(start=jnp.ones((), bool))
+    reward = _floating(timestep.reward)
+    start = jnp.ones((), bool)
+    seen = ActorInput(timestep.observation, no_action(family.spec), reward, start)
     return Stream(env_state, seen, actor.memory(theta), jnp.zeros((), jnp.int32))
 
 
@@ -155,8 +156,8 @@ def steps(
       noise: ``[T, ...]``, of the decisions.
       step_noise: ``[T, ...]``, of the environment.
       step: ``(noise, task, state, action, episode) -> (state, timestep)``.
-      num_episodes: Episodes after which the stream is masked. With 1 ``step`` does not reset,
-        and the stream stands still after its end.
+      num_episodes: Episodes after which the stream is masked, and its observation the last one
+        that was acted on.
       explore: Act by samples; otherwise by the mode of the policy.
     """
     spec = family.spec
@@ -168,39 +169,40 @@ def steps(
         output, memory = actor.act(noise, theta, phi, memory, seen)
         action = output.action if explore else output.mode
         new_state, timestep = step(step_noise, task, env_state, action, episode)
-        reached = _seen(spec, timestep, action)
+        terminated, truncated = timestep.terminated & alive, timestep.truncated & alive
+        reward = jnp.where(alive, _floating(timestep.reward), 0)
+        ended = episode + (terminated | truncated)
+        # Padding counts for nothing, but a network that reads a NaN there has a gradient of
+        # 0 * NaN, so a stream stands still at its last decision.
+        observation, final = timestep.observation, timestep.final_observation
+        if num_episodes is not None:
+            observation = _select(ended < num_episodes, observation, seen.observation)
+            final = _select(alive, final, seen.observation)
+        last_action = jnp.asarray(action, no_action(spec).dtype)
+        reached = ActorInput(observation, last_action, reward, terminated | truncated)
         recorded: dict[str, Any] = {}
         if "next_observation" in actor.records:
-            recorded["next_observation"] = timestep.final_observation
+            recorded["next_observation"] = final
         if "distribution" in actor.records:
             recorded["distribution"] = output.distribution
         if "final_value" in actor.records:
-            final = reached._replace(
-                observation=timestep.final_observation, start=jnp.zeros((), bool)
-            )
-            recorded["final_value"] = actor.act(noise, theta, phi, memory, final)[0].value
+            then = reached._replace(observation=final, start=jnp.zeros((), bool))
+            recorded["final_value"] = actor.act(noise, theta, phi, memory, then)[0].value
         chunk = Chunk(
             observation=seen.observation,
             action=action,
-            reward=jnp.where(alive, _floating(timestep.reward), 0),
-            terminated=timestep.terminated & alive,
-            truncated=timestep.truncated & alive,
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
             mask=alive,
             log_prob=output.log_prob,
             value=output.value,
             **recorded,
         )
-        if num_episodes == 1:
-            new_state, reached = _select(alive, (new_state, reached), (env_state, seen))
-        return Stream(new_state, reached, memory, episode + (timestep.done & alive)), chunk
+        return Stream(new_state, reached, memory, ended), chunk
 
     state, chunk = jax.lax.scan(transition, state, (noise, step_noise))
     return chunk, state
-
-
-def _seen(spec: Spec, timestep: TimeStep, action: jax.Array) -> ActorInput:
-    action = jnp.asarray(action, no_action(spec).dtype)
-    return ActorInput(timestep.observation, action, _floating(timestep.reward), timestep.done)
 
 
 def _select(condition: jax.Array, new: Tree, old: Tree) -> Tree:

@@ -9,7 +9,7 @@ import optax
 
 from metajax import losses
 from metajax.core.family import Key, Tree
-from metajax.core.types import Chunk, Learner, Outputs
+from metajax.core.types import Chunk, Learner, Outputs, bootstrap_observation
 from metajax.inner.descent import Rule, as_rule, descent, made
 from metajax.inner.policy import policy_actor, policy_outputs
 from metajax.networks import Policy, over_steps
@@ -107,10 +107,11 @@ def with_advantages(policy: Policy, now: ActorCriticSettings, weights: Tree, chu
     def values(observation):
         return over_steps(lambda rows: policy.value(weights, rows), observation)  # pyright: ignore[reportOptionalCall]
 
+    following = bootstrap_observation(chunk)
     discount: Any = now.discount
     if callable(discount):
-        discount = discount(chunk.next_observation)
-    value, after = values(chunk.observation), values(chunk.next_observation)
+        discount = discount(following)
+    value, after = values(chunk.observation), values(following)
     ends = chunk.terminated, chunk.truncated, chunk.mask
     advantage = losses.episodic_advantages(
         chunk.reward, value, after, *ends, discount, now.gae_lambda

@@ -9,7 +9,7 @@ import optax
 
 from metajax import losses
 from metajax.core.family import Tree
-from metajax.core.types import Chunk, Learner, Loss
+from metajax.core.types import Chunk, Learner, Loss, bootstrap_observation
 from metajax.inner.actor_critic import ActorCriticSettings, with_advantages
 from metajax.inner.descent import descent
 from metajax.inner.policy import policy_actor, policy_outputs
@@ -97,7 +97,7 @@ def objective_learner(
     def predict(theta, weights, chunk):
         known = outputs_of(weights, chunk)
         before, after = (
-            predicted(weights, one) for one in (chunk.observation, chunk.next_observation)
+            predicted(weights, one) for one in (chunk.observation, bootstrap_observation(chunk))
         )
         found = targets(theta, known.log_prob, before, after, chunk)
         return ObjectiveOutputs(

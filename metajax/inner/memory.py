@@ -84,6 +84,7 @@ def memory_learner(
     _check_memory(memory)
     encoder = _Encoder(network, num_actions)
     x = jax.eval_shape(lambda key: _example(spec, encoder, memory, key)[1], jax.random.key(0))
+    networks.check_variables("memory", memory, jax.ShapeDtypeStruct((1, 1, *x.shape), x.dtype))
     size = _check_shapes(memory, x, num_steps)
     heads = networks.policy(
         dataclasses.replace(spec, observation_shape=(size,)),

@@ -12,7 +12,7 @@ import optax
 from metajax import losses
 from metajax.core.family import Key, Tree
 from metajax.core.options import OptionError
-from metajax.core.types import Chunk, Learner, Loss
+from metajax.core.types import Chunk, Learner, Loss, bootstrap_observation
 from metajax.inner.descent import Rule, as_rule, descent
 from metajax.inner.partition import EVERYTHING, Partition
 from metajax.inner.policy import last_reached, policy_actor, policy_outputs
@@ -111,7 +111,8 @@ def baseline_values(
         assert policy.value is not None
         values = policy_outputs(policy)(weights, chunk).value
         ended = jnp.any(chunk.terminated & chunk.mask, axis=0)
-        return values, jnp.where(ended, 0, policy.value(weights, last_reached(chunk)))
+        reached = last_reached(chunk._replace(next_observation=bootstrap_observation(chunk)))
+        return values, jnp.where(ended, 0, policy.value(weights, reached))
     if baseline == "linear":
         return losses.linear_feature_values(chunk.observation, returns, chunk.mask), nothing
     return jnp.zeros_like(returns), nothing

@@ -12,9 +12,12 @@ from metajax.losses.recursion import backward_sums
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of ``values`` over the true entries of ``mask``; 0 if there are none."""
-    weights = mask.astype(values.dtype)
-    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
+    """Mean of ``values`` over the true entries of ``mask``; 0 if there are none.
+
+    The other entries may be anything, NaN included.
+    """
+    count = jnp.sum(mask.astype(values.dtype))
+    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(count, 1)
 
 
 def returns_to_go(r_t: jax.Array, mask: jax.Array, discount: float | jax.Array = 1.0) -> jax.Array:

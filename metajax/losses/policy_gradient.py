@@ -35,7 +35,8 @@ def likelihood_ratio_surrogate(
     products of scores at different time steps.
     """
     chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
-    return -masked_mean(jnp.exp(log_prob - behaviour_log_prob) * advantage, mask)
+    log_ratio = jnp.where(mask, log_prob - behaviour_log_prob, 0)
+    return -masked_mean(jnp.exp(log_ratio) * advantage, mask)
 
 
 def dice_surrogate(log_prob: jax.Array, advantage: jax.Array, mask: jax.Array) -> jax.Array:
@@ -70,6 +71,10 @@ def clipped_surrogate(
     ``clip`` bounds the ratio of probabilities to ``[1 - clip, 1 + clip]``.
     """
     chex.assert_equal_shape([log_prob, behaviour_log_prob, advantage, mask])
-    ratio = jnp.exp(log_prob - behaviour_log_prob)
+    # Far above the bound, where the clipped ratio is the one that counts, the exponential of the
+    # other would overflow, and the gradient be 0 times infinity.
+    largest = jnp.where(advantage < 0, jnp.inf, jnp.log1p(clip) + 1)
+    log_ratio = jnp.where(mask, log_prob - behaviour_log_prob, 0)
+    ratio = jnp.exp(jnp.minimum(log_ratio, largest))
     clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
     return -masked_mean(jnp.minimum(ratio * advantage, clipped * advantage), mask)

@@ -6,7 +6,7 @@ from metajax.networks.context_values import ContextValues, context_values
 from metajax.networks.convolutions import Convolutions, convolved, max_pool
 from metajax.networks.cosine import CosineHead, unit_rows
 from metajax.networks.distributions import Distribution, categorical, diagonal_gaussian, exploring
-from metajax.networks.features import check_network
+from metajax.networks.features import check_network, check_variables
 from metajax.networks.full_context import FullContext
 from metajax.networks.gated_readout import GatedReadout
 from metajax.networks.learned_targets import LearnedTargets, Step
@@ -46,6 +46,7 @@ __all__ = [
     "action_values",
     "categorical",
     "check_network",
+    "check_variables",
     "context_values",
     "convolved",
     "diagonal_gaussian",

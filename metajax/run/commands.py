@@ -22,7 +22,10 @@ from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import Lost, RunDirectory
 
-_EXPECTED = (checkpoints.CheckpointError, Lost, OSError, jax.errors.JaxRuntimeError)
+_EXPECTED = (
+    *(checkpoints.CheckpointError, Lost, loop.NotFinite),
+    *(OSError, jax.errors.JaxRuntimeError),
+)
 
 
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -172,7 +175,7 @@ def _adapted(
 
 def _failed(run: RunDirectory, error: Exception, less: str) -> int:
     """Prints the message of an ``_EXPECTED`` error; returns the exit code."""
-    if isinstance(error, checkpoints.CheckpointError | Lost):
+    if isinstance(error, checkpoints.CheckpointError | Lost | loop.NotFinite):
         return failed(str(error))
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")

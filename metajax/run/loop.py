@@ -22,12 +22,9 @@ from metajax.run.console import say
 from metajax.run.directory import RunDirectory
 from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
+from metajax.run.numbers import NotFinite
 from metajax.run.signals import Interruption
 from metajax.training import initial_state, train
-
-
-class NotFinite(Exception):
-    """A NaN or infinity in theta or a metric; the message names the iteration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,13 +312,22 @@ def _all_finite(tree: Any) -> jax.Array:
     return jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
+# Returns hold the rewards, which the loss is made of, and its gradient comes last.
+_CAUSES = ("returns", "loss")
+
+
 def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
-    """The first metric that is not finite: index in the block, and name."""
+    """The first metric that is not finite: index in the block, and name.
+
+    Of several in one iteration it is the one that the others follow from.
+    """
     found = []
-    for name, value in infos.items():
+    causes = [name for name in _CAUSES if name in infos]
+    for name in (*causes, *(name for name in infos if name not in _CAUSES)):
+        value = infos[name]
         value = np.asarray(value)
         if np.issubdtype(value.dtype, np.inexact):
             rows = ~np.isfinite(value.reshape(len(value), -1)).all(axis=1)
             if rows.any():
                 found.append((int(rows.argmax()), name))
-    return min(found, default=None)
+    return min(found, key=lambda one: one[0], default=None)

@@ -16,7 +16,7 @@ from metajax.run import records
 from metajax.run.axes import AXES
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
-from metajax.run.numbers import plain
+from metajax.run.numbers import NotFinite, plain
 
 # Separates held-out tasks from training tasks with the same seed.
 _META_TEST = 0x7E57
@@ -45,9 +45,10 @@ def meta_test(
 
     Raises:
       OptionError: For settings that do not fit the algorithm.
+      NotFinite: For returns that are not numbers.
     """
     options = config.evaluate
-    return evaluate(
+    evaluation = evaluate(
         algorithm,
         evaluation_key(config),
         theta,
@@ -57,6 +58,15 @@ def meta_test(
         num_streams=options.num_streams,
         explore=options.explore if explore is None else explore,
     )
+    finite = np.isfinite(evaluation.returns)
+    if not finite.all():
+        first = evaluation.positions[finite.all(axis=0).argmin()]
+        raise NotFinite(
+            f"the {evaluation.score} of {(~finite.all(axis=1)).sum()} of {len(finite)} held-out "
+            f"tasks is not a finite number, first at {first} {evaluation.axis}; the environment "
+            "or the adaptation diverges there, and smaller learning rates in a task may help"
+        )
+    return evaluation
 
 
 def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+class NotFinite(Exception):
+    """A NaN or infinity in theta, a metric or a meta-test; the message says where."""
+
+
 def plain(value: Any) -> Any:
     """``value`` for JSON: arrays as lists; NaN and infinity, unknown to JSON, as None."""
     if isinstance(value, Mapping):

@@ -64,7 +64,7 @@ def revealed(family: Known) -> Known:
         state, timestep = result
 
         def seen(observation):
-            return jnp.concatenate([observation, numbers(task)])
+            return jnp.concatenate([observation.astype(jnp.float32), numbers(task)])
 
         return state, timestep._replace(
             observation=seen(timestep.observation),
@@ -72,7 +72,9 @@ def revealed(family: Known) -> Known:
         )
 
     return family._replace(
-        spec=dataclasses.replace(family.spec, observation_shape=(size + added,)),
+        spec=dataclasses.replace(
+            family.spec, observation_shape=(size + added,), observation_dtype="float32"
+        ),
         reset=lambda key, task: seeing(family.reset(key, task), task),
         step=lambda key, task, *rest: seeing(family.step(key, task, *rest), task),
         advance=lambda key, task, *rest: seeing(family.advance(key, task, *rest), task),

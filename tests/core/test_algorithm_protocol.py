@@ -260,6 +260,18 @@ class Shaped(nn.Module):
         return jnp.reshape(jnp.resize(features, self.shape), self.shape)
 
 
+class Normalised(nn.Module):
+    @nn.compact
+    def __call__(self, observation, train=True):
+        return nn.BatchNorm(use_running_average=not train)(nn.Dense(4)(observation))
+
+
+class Dropping(nn.Module):
+    @nn.compact
+    def __call__(self, observation, train=True):
+        return nn.Dropout(0.5, deterministic=not train)(nn.Dense(4)(observation))
+
+
 @pytest.mark.parametrize("name", ["maml", "rl2", "dqn"])
 @pytest.mark.parametrize(
     ("network", "message"),
@@ -269,11 +281,20 @@ class Shaped(nn.Module):
         (Shaped((2, 1, 4)), r"Shaped gives features of shape \(2, 1, 4\)"),
         (Torso, r"Torso is not a module; did you mean Torso\(\)\?"),
         (3, "3 is not a module; allowed: an instance of a flax.linen.Module"),
+        (Normalised(), "Normalised has the variables batch_stats; allowed: .* parameters alone"),
+        (Dropping(), "Dropping draws random numbers when it is applied; allowed: "),
     ],
 )
 def test_a_network_that_gives_something_else_is_refused(name, network, message):
     with pytest.raises(metajax.OptionError, match=f"network: {message}"):
         metajax.make(name, toys.arms(), network=network)
+
+
+def test_what_a_network_takes_the_place_of_is_refused(line):
+    for given in ({"hidden_sizes": (32,)}, {"activation": "tanh"}, {"conv_filters": (4,)}):
+        (field,) = given
+        with pytest.raises(metajax.OptionError, match=f"{field}: .* beside network"):
+            metajax.make("maml", line, network=Torso(), **given)
 
 
 def test_what_does_not_go_with_an_inner_rule_is_refused(line):

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -11,8 +12,9 @@ import rlax
 
 from metajax import losses, networks
 from metajax.core.family import Box, Spec
-from metajax.core.types import Chunk
+from metajax.core.types import Chunk, bootstrap_observation
 from metajax.inner import DescentState, reinforce
+from metajax.inner.actor_critic import ActorCriticSettings, with_advantages
 
 R = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 99.0]], np.float32)
 MASK = np.array([[True, True], [True, True], [True, False]])
@@ -124,6 +126,32 @@ def _annotate(chunk, baseline):
     return jax.device_get(_annotation(baseline)(chunk))
 
 
+def test_a_terminal_observation_has_no_gradient():
+    """Although a truncated one has: the value that it bootstraps from."""
+    no, yes = np.zeros((2, 2), bool), np.ones((2, 2), bool)
+    ends = np.array([[True, False], [False, True]])
+    chunk = _chunk(ends, no, yes)
+    diverged = np.where(ends[..., None], np.nan, chunk.next_observation)
+
+    def total(weights, chunk):
+        def value(weights, rows):
+            return jnp.tanh(rows @ weights)[:, 0]
+
+        nothing: Any = None
+        policy = networks.Policy(nothing, nothing, value, nothing)
+        return jnp.sum(with_advantages(policy, ActorCriticSettings(), weights, chunk).target)
+
+    gradient = jax.jit(jax.grad(total))
+    weights = np.ones((1, 1), np.float32)
+    expected = gradient(weights, chunk)
+    assert np.isfinite(expected).all()
+    actual = gradient(weights, chunk._replace(next_observation=diverged))
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(
+        bootstrap_observation(chunk)[~ends], chunk.next_observation[~ends]
+    )
+
+
 def test_truncation_bootstraps_and_termination_does_not():
     yes, no = [True, True], [False, False]
     chunk = _chunk([no[:2], [True, False]], [no, [False, True]], [yes, yes])
@@ -186,7 +214,7 @@ def test_normalize_leaves_nothing_of_nothing():
 
 def test_masked_mean():
     masked_mean = jax.jit(losses.masked_mean)
-    values = np.array([[1.0, 2.0], [3.0, 100.0]], np.float32)
+    values = np.array([[1.0, 2.0], [3.0, np.nan]], np.float32)
     assert masked_mean(values, np.array([[True, True], [True, False]])) == 2
     assert masked_mean(values, np.zeros((2, 2), bool)) == 0
 

@@ -76,10 +76,29 @@ def test_padding_has_no_gradient():
         "score": lambda now: losses.score_surrogate(now, ADVANTAGE, MASK),
         "dice": lambda now: losses.dice_surrogate(now, ADVANTAGE, MASK),
         "ratio": lambda now: losses.likelihood_ratio_surrogate(now, THEN, ADVANTAGE, MASK),
+        "clipped": lambda now: losses.clipped_surrogate(now, THEN, ADVANTAGE, MASK),
     }
-    program = jax.jit(lambda now: {name: jax.grad(fn)(now) for name, fn in functions.items()})
-    for name, gradient in jax.device_get(program(NOW)).items():
-        np.testing.assert_array_equal(gradient[~MASK], 0, err_msg=name)
+    program = jax.jit(
+        lambda now: {name: jax.value_and_grad(fn)(now) for name, fn in functions.items()}
+    )
+    expected = jax.device_get(program(NOW))
+    for filling in (300, np.nan):  # the exponential of the one overflows
+        for name, (loss, gradient) in jax.device_get(program(np.where(MASK, NOW, filling))).items():
+            np.testing.assert_array_equal(gradient[~MASK], 0, err_msg=name)
+            np.testing.assert_array_equal(loss, expected[name][0], err_msg=name)
+
+
+def test_a_clipped_ratio_beyond_float32_has_no_gradient():
+    """As in float64: where the clipped term is the smaller one, whatever the ratio is."""
+
+    def loss(now):
+        mask = jnp.ones_like(now, bool)
+        advantage = jnp.array([2.0, 0.0, 2.0], now.dtype)
+        return losses.clipped_surrogate(now, jnp.zeros_like(now), advantage, mask)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(np.array([126, 126, -126], np.float32))
+    np.testing.assert_allclose(value, -2 * 1.2 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_dice_starts_at_zero_with_the_gradient_of_score():

@@ -81,7 +81,7 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
     """A point on a line; the reward is minus its distance from the goal.
 
     Episodes terminate after ``lifetime`` steps, 2 or 3, before the time limit. The
-    position and the goal are seen.
+    position and the goal are seen; once that is over, NaN takes the place of the goal.
     """
     spec = Spec(name, (2,), Box((-1.0,), (1.0,)), episode_length)
     no = jnp.zeros((), bool)
@@ -99,7 +99,8 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
         terminated = time >= task.lifetime
         truncated = (time >= episode_length) & ~terminated
         reward = -jnp.abs(position - task.goal)
-        return (position, time), _timestep(observe(position, task), reward, terminated, truncated)
+        seen = observe(position, task).at[1].set(jnp.where(terminated, jnp.nan, task.goal))
+        return (position, time), _timestep(seen, reward, terminated, truncated)
 
     def sample(key):
         key_goal, key_lifetime = jax.random.split(key)
@@ -113,8 +114,9 @@ def line(episode_length: int = 4, name: str = "line") -> TaskFamily:
 
 def make(name: str, family: TaskFamily, **options) -> MetaAlgorithm:
     """An algorithm of the registry in a small size, on one device for quick compilation."""
-    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "hidden_sizes": (4,), "devices": 1}
-    return metajax.make(name, family, **{**small, **options})
+    small = {"num_tasks": NUM_TASKS, "num_streams": NUM_STREAMS, "devices": 1}
+    torso = {} if "network" in options else {"hidden_sizes": (4,)}
+    return metajax.make(name, family, **{**small, **torso, **options})
 
 
 OUTER_RULES = {

@@ -350,6 +350,27 @@ def test_nan_stops_the_run(command, workplace, where):
     assert not checkpoints.damage(workplace / "run" / "checkpoints", 4)
 
 
+def test_an_infinite_score_in_the_meta_test_is_an_error(command, workplace):
+    result = command(*TRAIN, "--set", "algorithm.deployed=1e30")
+    assert result.code == 1
+    assert "return of 4 of 4 held-out tasks is not a finite number, first at 0" in result.err
+    assert "Traceback" not in result.err
+    assert checkpoints.iterations(workplace / "run" / "checkpoints")[-1] == 12
+    again = command("evaluate", "run")
+    assert again.code == 1
+    assert "is not a finite number" in again.err
+    assert not (workplace / "run" / "evaluation.json").exists()
+
+
+def test_what_is_not_finite_first_is_named():
+    nan, zero = np.array([0.0, np.nan]), np.zeros(2)
+    every = {"entropy": nan, "gradient_norm": nan, "loss": nan, "returns": nan[:, None]}
+    assert loop._first_not_finite(every) == (1, "returns")
+    assert loop._first_not_finite({**every, "returns": zero[:, None]}) == (1, "loss")
+    assert loop._first_not_finite({**every, "entropy": nan[::-1]}) == (0, "entropy")
+    assert loop._first_not_finite({"loss": zero}) is None
+
+
 def damage_by_flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
+from gymnax import wrappers
 from gymnax.environments import environment, spaces
 
 import metajax.tasks.adapters.gymnax
 from metajax import tasks
 from metajax.core.family import Box, Discrete
 from metajax.core.options import OptionError
+from metajax.data.buffer import blank_step
+from metajax.tasks.adapters import gymnax_environment as build
 from metajax.tasks.adapters.gymnax import GymnaxTask, default_params, from_gymnax
 
 # Options under which every one of them draws its task in reset.
@@ -233,6 +236,92 @@ def _flatten(observation):
     return jnp.concatenate([observation["position"], observation["target"]])
 
 
+@struct.dataclass
+class CountState(environment.EnvState):
+    position: int
+    target: jax.Array
+
+
+class Counter(environment.Environment):
+    """Counts up by its action, from a state of Python numbers, towards a target of the task."""
+
+    @property
+    def default_params(self) -> Any:
+        return WalkParams()
+
+    def reset_env(self, key, params) -> Any:
+        state: Any = CountState(time=0, position=0, target=jax.random.uniform(key))
+        return self.get_obs(state), state
+
+    def step_env(self, key, state, action, params) -> Any:
+        time = state.time + 1
+        moved = state.position.astype(jnp.int32) + jnp.sum(action).astype(jnp.int32)
+        state = CountState(time=time, position=moved, target=state.target)
+        return self.get_obs(state), state, self.reward(time), self.done(state, params), {}
+
+    def get_obs(self, state) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return jnp.stack([jnp.asarray(state.position), jnp.asarray(state.time)]).astype(jnp.uint8)
+
+    def reward(self, time) -> Any:
+        return 1.0
+
+    def done(self, state, params) -> Any:
+        return jnp.array(False)
+
+    def action_space(self, params=None) -> Any:
+        return spaces.Discrete(3)
+
+    def observation_space(self, params=None) -> Any:
+        return spaces.Box(0, 255, (2,), jnp.uint8)
+
+
+class Acting(Counter):
+    """A counter with another action space."""
+
+    def __init__(self, space):
+        self.space = space
+
+    def action_space(self, params=None):
+        return self.space
+
+
+class DoneAtLimit(Counter):
+    """An environment as it was written before gymnax 1.0."""
+
+    def done(self, state, params):
+        return (state.position > 3) | (state.time >= params.max_steps_in_episode)
+
+
+class DoneAtSeven(Counter):
+    """The same with a limit of its own, that of ``WalkParams``."""
+
+    def done(self, state, params):
+        return state.time >= 7
+
+
+class DoneEarly(Counter):
+    """An environment that time alone ends, but never at its limit."""
+
+    def done(self, state, params):
+        return state.time >= 5
+
+
+class TwoRewards(Counter):
+    def reward(self, time):
+        return jnp.ones(2)
+
+
+@struct.dataclass
+class SizedParams(WalkParams):
+    size: int = struct.field(pytree_node=False, default=5)
+
+
+class Sized(Counter):
+    @property
+    def default_params(self):
+        return SizedParams()
+
+
 def test_an_environment_of_a_users_own(jitted, random_walk):
     family = from_gymnax(
         Walk(),
@@ -314,6 +403,21 @@ def test_families_may_be_built_while_something_is_traced():
         (Nothing(), {}, ["env", "Nothing lacks reset_env, step_env, action_space, observe"]),
         (FourValues(), {}, ["env", "step_env returns 4 values", "five, observation, state"]),
         (MultiAction(), {}, ["env", "action space", "Discrete or Box"]),
+        (Acting(spaces.Discrete(0)), {}, ["env", "Discrete(0", "at least one action"]),
+        (Acting(spaces.Box(1.0, -1.0, (2,))), {}, ["env", "Box(low=1.0", "in order"]),
+        (Acting(spaces.Box(jnp.zeros(3), 1.0, (2,))), {}, ["env", "Box(low=[0", "its shape"]),
+        (Acting(spaces.Box(0.0, 1.0, (0,))), {}, ["env", "at least one number"]),
+        (TwoRewards(), {}, ["env", "its reward has the shape (2,)", "a single number"]),
+        (
+            Sized(),
+            {"sample_params": lambda key: SizedParams(size=9)},
+            ["sample_params", "changes size from 5 to 9", "that of params"],
+        ),
+        (
+            Sized(),
+            {"sample_params": lambda key: SizedParams(size=int(jax.random.randint(key, (), 2, 9)))},
+            ["sample_params", "needs the value of what it draws", "can be compiled"],
+        ),
     ],
 )
 def test_wrong_arguments_are_named(env, options, words):
@@ -346,3 +450,116 @@ def test_parameters_that_gymnax_cannot_step_with_are_named():
         from_gymnax(_BareWalk(), episode_length=5, transform_observation=_flatten)
     assert "env: _BareWalk cannot take a step" in str(caught.value)
     assert "extend gymnax's EnvState and EnvParams" in str(caught.value)
+
+
+# --- Environments written for other versions, wrappers and spaces ----------------------
+
+
+def _episode(family, num_steps, action):
+    """States and timesteps of an action taken again and again, ``[T, ...]``."""
+
+    @jax.jit
+    def walk(key):
+        task = family.sample(key)
+        state, _ = family.reset(key, task)
+
+        def step(state, key):
+            after = family.advance(key, task, state, jnp.asarray(action))
+            return after[0], after
+
+        return jax.lax.scan(step, state, jax.random.split(key, num_steps))[1]
+
+    return jax.device_get(walk(jax.random.key(0)))
+
+
+@pytest.mark.parametrize("env", [DoneAtLimit(), DoneAtSeven()])
+def test_what_is_done_at_its_limit_is_truncated_there(env):
+    """A constant reward would otherwise be worth less the nearer the limit is."""
+    with pytest.warns(UserWarning, match=r"done at its time limit.* done_at_limit=True"):
+        family = from_gymnax(env)
+    _, timestep = _episode(family, 7, 0)
+    np.testing.assert_array_equal(timestep.truncated, np.arange(7) == 6)
+    assert not timestep.terminated.any()
+
+
+def test_a_limit_can_be_said_to_be_terminal_or_not(recwarn):
+    for given in (True, False):
+        family = from_gymnax(DoneAtLimit(), done_at_limit=given)
+        _, timestep = _episode(family, 7, 0)
+        assert timestep.truncated[6] == given
+        assert timestep.terminated[6] == (not given)
+    _, timestep = _episode(family, 2, 2)
+    np.testing.assert_array_equal(timestep.terminated, [False, True])
+    assert not timestep.truncated.any()
+    assert not [one for one in recwarn if one.category is UserWarning]
+
+
+@pytest.mark.parametrize("env", [Counter(), DoneEarly(), "MemoryChain-bsuite"])
+def test_other_ends_are_left_alone(env, recwarn):
+    from_gymnax(env)
+    assert not [one for one in recwarn if one.category is UserWarning]
+
+
+def test_observations_keep_their_dtype_and_old_ones_their_task():
+    """Observed by the ``get_obs`` of old, which knows the state alone, whose task is kept."""
+    family = from_gymnax(Counter(), task_fields=("target",))
+    assert family.spec.observation_dtype == "uint8"
+    assert blank_step(family.spec).observation.dtype == jnp.uint8
+    state, timestep = _episode(family, 2, 2)
+    np.testing.assert_array_equal(timestep.observation, np.array([[2, 1], [4, 2]]))
+    assert timestep.observation.dtype == np.uint8
+    task = jax.jit(family.sample)(jax.random.key(0))
+    np.testing.assert_array_equal(state.target, task.fields["target"])
+
+
+def test_integer_actions_are_rounded_within_their_bounds():
+    space = spaces.Box(-2, jnp.array([1, 5]), (2,), jnp.int32)
+    family = from_gymnax(Acting(space))
+    assert family.spec.action_space == Box((-2.0, -2.0), (1.0, 5.0))
+    state, _ = _episode(family, 2, np.array([9.0, 3.6], np.float32))
+    np.testing.assert_array_equal(state.position, [1 + 4, 2 * (1 + 4)])
+    taken = build.cast_action(Acting(space), None, jnp.zeros(2))
+    assert taken.dtype == jnp.int32
+
+
+def test_wrappers_change_single_transitions():
+    """Not the environment alone, and without the reset that they would add."""
+    pong = wrappers.FlattenObservationWrapper(gymnax.make("Catch-bsuite")[0])
+    assert from_gymnax(pong).spec.observation_shape == (50,)
+    point = gymnax.make("PointRobot-misc")[0]
+    (logged, timestep), (state, expected) = (
+        _episode(from_gymnax(wrapper(point), episode_length=2), 2, np.array([0.05, 0], np.float32))
+        for wrapper in (wrappers.LogWrapper, wrappers.LegacyStepAPIWrapper)
+    )
+    jax.tree.map(np.testing.assert_array_equal, timestep, expected)
+    jax.tree.map(np.testing.assert_array_equal, logged.env_state, state)
+    np.testing.assert_array_equal(timestep.truncated, [False, True])
+    np.testing.assert_array_equal(state.time, [1, 2])
+    np.testing.assert_array_equal(logged.returned_episode_lengths, [0, 2])
+    assert (state.goal[0] == state.goal[1]).all()
+
+
+def test_a_sticky_action_is_the_one_before():
+    sticky = wrappers.StickyActionWrapper(Counter(), sticky_action_prob=1.0)
+    state, _ = _episode(from_gymnax(sticky), 2, 2)
+    np.testing.assert_array_equal(state.env_state.position, 0)
+
+
+def test_wrappers_of_other_libraries_are_named():
+    with pytest.raises(OptionError, match=r"env: .*GymnaxToDmEnvWrapper.* allowed: "):
+        from_gymnax(wrappers.GymnaxToDmEnvWrapper(Counter()))
+    with pytest.raises(OptionError, match=r"env: .*GymnaxToGymWrapper.* is not a gymnax"):
+        from_gymnax(wrappers.GymnaxToGymWrapper(Counter()))
+
+
+@pytest.mark.parametrize("env_id", ["MetaMaze-misc", "GaussianBandit-misc"])
+def test_environments_of_gymnax_work_in_float64(env_id, x64):
+    """Some of which mix the default width of numbers with 32 bits."""
+    family = from_gymnax(env_id, episode_length=3)
+
+    def first(key):
+        task = family.sample(key)
+        return family.step(key, task, family.reset(key, task)[0], jnp.int32(1))[1]
+
+    timestep = jax.eval_shape(first, jax.random.key(0))
+    assert timestep.reward.dtype == timestep.observation.dtype == jnp.float32

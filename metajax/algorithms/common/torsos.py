@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from metajax.core.options import API, Count, Options
+from metajax.core.options import API, Count, OptionError, Options
 
 if TYPE_CHECKING:
     import flax.linen as nn
+
+
+_WITHOUT_NETWORK = ("conv_filters", "hidden_sizes", "activation")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,19 @@ class WithTorso(Options):
     conv_filters: tuple[Count, ...] = ()
     hidden_sizes: tuple[Count, ...] = (64, 64)
     activation: Literal["relu", "tanh", "elu", "gelu", "silu"] = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network is None:
+            return
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            if field.name in _WITHOUT_NETWORK and given != field.default:
+                raise OptionError(
+                    field.name,
+                    f"{given!r} is not possible beside network, which takes its place; allowed: "
+                    "one of them",
+                )
 
     @property
     def is_mlp(self) -> bool:

@@ -10,7 +10,7 @@ import optax
 
 from metajax import losses
 from metajax.core.family import Tree
-from metajax.core.types import Chunk
+from metajax.core.types import Chunk, bootstrap_observation
 from metajax.data.buffer import Transition
 from metajax.networks import QNetwork
 
@@ -95,7 +95,7 @@ class QUpdate:
         mix: float | jax.Array,
     ) -> jax.Array:
         """``[n, B]``, targets of n successive steps ``[n, B, ...]`` mixed with lambda ``mix``."""
-        values = self.next_values(weights, target, steps.next_observation)  # pyright: ignore[reportArgumentType]
+        values = self.next_values(weights, target, bootstrap_observation(steps))
         return losses.lambda_targets(
             steps.reward, steps.terminated, steps.truncated, values, now.discount, mix
         )

@@ -12,7 +12,16 @@ import optax
 
 from metajax import losses
 from metajax.core.family import Tree
-from metajax.core.types import Actor, ActorOutput, AnnotateFn, Chunk, Learner, Outputs, unannotated
+from metajax.core.types import (
+    Actor,
+    ActorOutput,
+    AnnotateFn,
+    Chunk,
+    Learner,
+    Outputs,
+    bootstrap_observation,
+    unannotated,
+)
 from metajax.inner.descent import Rule, as_rule, descent
 from metajax.inner.policy import memoryless
 from metajax.networks import ValueNetwork, categorical, exploring, over_steps
@@ -78,7 +87,7 @@ def estimate(
         return values.states(weights, observation, jnp.exp(log_prob)), log_prob
 
     here, log_probs = over_steps(states, chunk.observation)
-    after, _ = over_steps(states, chunk.next_observation)
+    after, _ = over_steps(states, bootstrap_observation(chunk))
     log_prob = jnp.take_along_axis(log_probs, chunk.action[..., None], -1)[..., 0]
     rho = jnp.exp(log_prob - chunk.log_prob)
     ends = chunk.reward, chunk.terminated, chunk.truncated, after

@@ -15,7 +15,7 @@ def strong(value: Any, dtype: Any) -> jax.Array:
     """An array of exactly ``dtype``; a weak dtype would change in the carry of a scan."""
     if jnp.issubdtype(dtype, jax.dtypes.extended):
         return value
-    return jnp.asarray(value, dtype)
+    return jnp.asarray(value, jax.dtypes.canonicalize_dtype(dtype))
 
 
 def cast(dtypes: Tree, tree: Tree) -> Tree:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from metajax.core.family import Key, Spec, TaskFamily, TimeStep, Tree
 from metajax.core.options import AtLeast, check_number
 from metajax.tasks.adapters import gymnax_environment as build
-from metajax.tasks.adapters.casts import cast, conform, replace, scalar
+from metajax.tasks.adapters.casts import conform, scalar
+from metajax.tasks.adapters.transitions import Transitions, rewrapped, unwrapped, width
 from metajax.tasks.auto_reset import time_step, with_auto_reset
 
 
@@ -36,6 +37,7 @@ def from_gymnax(
     episode_length: int | None = None,
     episodes_per_trial: int = 1,
     transform_observation: Callable[[Any], jax.Array] | None = None,
+    done_at_limit: bool | None = None,
     name: str | None = None,
 ) -> TaskFamily:
     """A task family over a gymnax environment.
@@ -44,13 +46,14 @@ def from_gymnax(
     after every reset and step, so that a task stays fixed over all episodes of its trial;
     gymnax's own ``step`` would redraw them.
 
-    Observations are float32, one-hot for a discrete space; rewards are float32 scalars.
-    Actions are cast to the dtype of the environment and clipped to the bounds of the action
-    space in the task. An episode that reaches a terminal state at the time limit counts as
-    terminated, not as truncated.
+    Observations keep their dtype, but float64 becomes float32, and those of a discrete space are
+    one-hot. Rewards are float32 scalars. Actions are clipped to the bounds of the action space in
+    the task, rounded where it is one of integers, and cast to its dtype. An episode that reaches a
+    terminal state at the time limit counts as terminated, not as truncated.
 
     Args:
-      env: gymnax environment, or the id of a registered one.
+      env: gymnax environment, or the id of a registered one. It may be inside wrappers that have
+        the form of ``gymnax.wrappers.LogWrapper``, which then see single transitions.
       sample_params: ``(key) -> EnvParams``, the parameters of a new task. Floats are rounded
         where the parameter is an integer, and booleans stay booleans, so all fields may be
         scaled alike. Default: the nominal parameters for every task.
@@ -64,6 +67,9 @@ def from_gymnax(
       episodes_per_trial: Field of the ``Spec``.
       transform_observation: Function applied to every observation, for example to mask an
         observed goal or to merge several arrays into one.
+      done_at_limit: Whether the environment says that it is done at its time limit as well, as was
+        the rule before gymnax 1.0. An episode that is done at the limit then counts as truncated.
+        Default: found out by a step at the limit, with a warning if so.
       name: Field of the ``Spec``. Default: the name of the environment.
 
     Returns:
@@ -71,8 +77,9 @@ def from_gymnax(
 
     Raises:
       OptionError: A ``ValueError`` that names the argument: an unknown id or task field,
-        parameters of another type, a missing time limit, an action space that is neither
-        discrete nor a box, or an observation of several arrays.
+        parameters of another type or other static fields, a missing time limit, an action space
+        that is neither discrete nor a box, a reward of several numbers, or an observation of
+        several arrays.
 
     Examples:
       >>> import jax
@@ -94,79 +101,69 @@ def from_gymnax(
     # A family may be built inside a trace, but its static parts must be concrete.
     with jax.ensure_compile_time_eval():
         env = build.environment(env)
-        nominal = build.nominal_params(env, params, sample_params)
+        plain = unwrapped(env)
+        with width(plain):
+            nominal = build.nominal_params(env, params, sample_params)
         episode_length = build.time_limit(nominal, episode_length, sample_params)
         action_space = build.action_space(env, nominal)
+    build.check_static_fields(nominal, sample_params)
     nominal = build.limit_time(nominal, episode_length)
-    fields = build.known_task_fields(env, task_fields)
+    fields = build.known_task_fields(plain, task_fields)
+    dtypes = build.state_dtypes(plain, nominal, fields)
+    build.check_time(plain, nominal, dtypes)
+    if done_at_limit is None:
+        with jax.ensure_compile_time_eval():
+            limit = plain, nominal, dtypes, episode_length
+            done_at_limit = build.finds_done_at_limit(*limit)
 
     def draw_params(key):
         drawn = nominal if sample_params is None else sample_params(key)
-        return conform(nominal, build.limit_time(drawn, episode_length))
+        with width(plain):
+            return conform(nominal, build.limit_time(drawn, episode_length))
 
-    adapter = _Adapter(
-        env,
-        fields,
-        draw_params,
-        dtypes=build.state_dtypes(env, nominal, fields),
-        encode=build.encoder(env, nominal, transform_observation),
-    )
-    first = jax.eval_shape(
-        lambda key: adapter.reset(key, adapter.sample(key))[1], jax.random.key(0)
-    )
+    inside = Transitions(plain, fields, dtypes, done_at_limit)
+    encode = build.encoder(env, nominal, transform_observation)
+    adapter = _Adapter(inside, rewrapped(env, inside), draw_params, encode)
+    functions = adapter.sample, adapter.reset, adapter.advance
+    observed = build.observed(env, action_space, *functions)
+    adapter = adapter._replace(encode=lambda raw: jnp.asarray(encode(raw), observed.dtype))
     spec = Spec(
         name=env.name if name is None else name,
-        observation_shape=first.observation.shape,
+        observation_shape=observed.shape,
         action_space=action_space,
         episode_length=episode_length,
         episodes_per_trial=episodes_per_trial,
+        observation_dtype=observed.dtype.name,
     )
-    build.check_step(env, spec, adapter.sample, adapter.reset, adapter.advance)
     return with_auto_reset(spec, adapter.sample, adapter.reset, adapter.advance)
 
 
 class _Adapter(NamedTuple):
-    """The functions of a family over ``env``, from its settled arguments."""
+    """The functions of a family, from the settled arguments."""
 
-    env: Any
-    fields: tuple[str, ...]
+    inside: Transitions
+    env: Any  # ``inside`` in its wrappers
     draw_params: Callable[[Key], Tree]
-    dtypes: Tree  # of a state
     encode: Callable[[Any], jax.Array]
 
     def sample(self, key: Key) -> GymnaxTask:
         key_params, key_fields = jax.random.split(key)
         params = self.draw_params(key_params)
-        if not self.fields:
-            return GymnaxTask(params, {})
-        state = cast(self.dtypes, self.env.reset_env(key_fields, params)[1])
-        return GymnaxTask(params, {field: getattr(state, field) for field in self.fields})
+        return GymnaxTask(params, self.inside.drawn(key_fields, params))
 
     def reset(self, key: Key, task: GymnaxTask) -> tuple[Tree, TimeStep]:
-        key_reset, key_observe = jax.random.split(key)
-        raw, state = self.env.reset_env(key_reset, task.params)
-        state, observation = self._restored(key_observe, task, raw, state, None)
-        return state, time_step(observation)
+        raw, state = self.env.reset(key, self.inside.params_of(task))
+        return state, time_step(self.encode(raw))
 
     def advance(
         self, key: Key, task: GymnaxTask, state: Tree, action: jax.Array
     ) -> tuple[Tree, TimeStep]:
-        env = self.env
-        key_step, key_observe = jax.random.split(key)
-        action = build.cast_action(env, task.params, action)
-        raw, state, reward, terminated, _ = env.step_env(key_step, state, action, task.params)
-        state, observation = self._restored(key_observe, task, raw, state, action)
-        terminated = scalar(False if build.never_terminates(env) else terminated, bool)
-        truncated = scalar(env.is_truncated(state, task.params), bool) & ~terminated
-        reward = scalar(reward, jnp.float32)
-        return state, time_step(observation, reward, terminated=terminated, truncated=truncated)
-
-    def _restored(self, key, task, raw, state, action):
-        """State with the fields of the task and settled dtypes, and its observation."""
-        if self.fields:
-            state = replace(state, **task.fields)
-            raw = self.env.observe(key, state, action, task.params)
-        return cast(self.dtypes, state), self.encode(raw)
+        action = build.cast_action(self.env, task.params, action)
+        raw, state, reward, terminated, truncated, _ = self.env.step(
+            key, state, action, self.inside.params_of(task)
+        )
+        ends = {"terminated": terminated, "truncated": truncated}
+        return state, time_step(self.encode(raw), scalar(reward, jnp.float32), **ends)
 
 
 def default_params(env: Any) -> Any:
