@@ -113,7 +113,9 @@ def test_records_of_another_shape_are_said(project, capsys):
         *({"num_tasks": "x"}, {"training": 3}, {"schedules": [1]}),
         *({"training": {"iteration": [1], "returns": 3}}, {"schedules": {"rate": []}}),
     ):
-        file.write_text(json.dumps(record | change) + "\n")
+        changed = record | change
+        changed["digest"] = digest(changed["settings"])
+        file.write_text(json.dumps(changed) + "\n")
         capsys.readouterr()
         assert main(["table", "toys", "--only", "trained"]) == 1, change
         said = capsys.readouterr().err.splitlines()[-1]

@@ -57,7 +57,8 @@ def test_reset_and_step_have_the_same_shapes_and_strong_dtypes(family, key):
     timestep = first[1]
     assert timestep.observation.shape == family.spec.observation_shape
     assert timestep.final_observation.shape == family.spec.observation_shape
-    assert timestep.observation.dtype == timestep.reward.dtype == jnp.float32
+    assert timestep.observation.dtype == family.spec.observation_dtype
+    assert timestep.reward.dtype == jnp.float32
     assert timestep.terminated.dtype == timestep.truncated.dtype == jnp.bool
     assert timestep.reward.shape == timestep.terminated.shape == timestep.truncated.shape == ()
 
