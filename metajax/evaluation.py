@@ -13,7 +13,7 @@ from metajax.core.checks import (
     check_family,
     check_integer,
     check_key,
-    check_tree,
+    deployed,
     is_traced,
 )
 from metajax.core.family import Family, Key, TaskFamily, Tree
@@ -169,13 +169,7 @@ def evaluate(
         check_integer("num_streams", num_streams, 1)
     if num_adaptations is not None:
         check_integer("num_adaptations", num_adaptations, 0)
-    allowed = "the state that train ends with, or its theta"
-    like = jax.eval_shape(algorithm.init, jax.random.key(0))
-    if isinstance(theta, MetaState):
-        check_tree("theta", theta, like, allowed)
-        theta = algorithm.deploy(theta)
-    else:
-        check_tree("theta", theta, jax.eval_shape(algorithm.deploy, like), allowed)
+    theta = deployed(algorithm, theta)
     layout = Layout.padded(num_tasks, algorithm.microbatch)
     run = _meta_test(
         algorithm,

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm, MetaState
+from metajax.core.checks import check_algorithm, check_integer, check_tree, deployed
 from metajax.core.family import Box, Discrete, Key, Spec, Tree
 from metajax.core.options import OptionError
 from metajax.core.types import ActorInput
@@ -108,13 +109,17 @@ def policy(
       num_streams: E, streams side by side. Default: one, without an axis.
 
     Raises:
-      OptionError: For a learner of labelled examples, or no stream.
+      OptionError: For a learner of labelled examples, what is of another algorithm, or no stream.
     """
+    check_algorithm(algorithm)
     actor, spec = actor_of(algorithm.learner), algorithm.family.spec
-    if num_streams is not None and num_streams < 1:
-        raise OptionError("num_streams", f"{num_streams} is not possible; allowed: at least 1")
-    theta = algorithm.deploy(theta) if isinstance(theta, MetaState) else theta
-    phi = algorithm.learner.begin(jax.random.key(0), theta) if phi is None else phi
+    if num_streams is not None:
+        check_integer("num_streams", num_streams, 1)
+    theta = deployed(algorithm, theta)
+    first = algorithm.learner.begin(jax.random.key(0), theta)
+    if phi is None:
+        phi = first
+    check_tree("phi", phi, first, "Trial.phi of algorithm.adapt")
     structure = jax.tree.structure(actor.memory(theta))
 
     def begin():

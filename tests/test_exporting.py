@@ -157,6 +157,12 @@ def test_mistakes_are_named(file, tmp_path):
     classifier = metajax.make("prototypical", metajax.tasks.make("gaussian-blobs"))
     with pytest.raises(metajax.OptionError, match="has no actor"):
         metajax.policy(classifier, classifier.init(jax.random.key(0)))
+    other = metajax.make("rl2", metajax.tasks.make("cartpole"), hidden_size=2)
+    state = other.init(jax.random.key(0))
+    with pytest.raises(metajax.OptionError, match="theta: belongs to something else"):
+        metajax.policy(other, state.theta["heads"])
+    with pytest.raises(metajax.OptionError, match="phi: belongs to something else"):
+        metajax.policy(other, state, phi=state)
     file.save(tmp_path / "policy.zip")
     for policy in (file, metajax.load_policy(tmp_path / "policy.zip")):
         with pytest.raises(metajax.OptionError, match=r"observation: has the shape \(2,\)"):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.family import DataFamily, TaskFamily
 from metajax.core.kinds import show
 from metajax.core.options import OptionError
@@ -80,6 +80,21 @@ def check_tree(field: str, given: Any, like: Any, allowed: str) -> None:
     deleted = (getattr(leaf, "is_deleted", None) for leaf in jax.tree.leaves(given))
     if not is_traced(given) and any(one() for one in deleted if one is not None):
         raise OptionError(field, "has been overwritten by training; copy what is used twice")
+
+
+def deployed(algorithm: MetaAlgorithm, theta: Any) -> Any:
+    """The meta-parameters of a meta-test, of a ``MetaState`` or such meta-parameters.
+
+    Raises:
+      OptionError: For those of another algorithm.
+    """
+    allowed = "the state that train ends with, or its theta"
+    like = jax.eval_shape(algorithm.init, jax.random.key(0))
+    if isinstance(theta, MetaState):
+        check_tree("theta", theta, like, allowed)
+        return algorithm.deploy(theta)
+    check_tree("theta", theta, jax.eval_shape(algorithm.deploy, like), allowed)
+    return theta
 
 
 def _arrays(tree: Any) -> dict[str, str]:
