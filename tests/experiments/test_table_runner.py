@@ -113,7 +113,7 @@ def test_records_of_another_shape_are_said(project, capsys):
         *({"num_tasks": "x"}, {"training": 3}, {"schedules": [1]}),
         *({"training": {"iteration": [1], "returns": 3}}, {"schedules": {"rate": []}}),
     ):
-        changed = record | change
+        changed: dict = record | change
         changed["digest"] = digest(changed["settings"])
         file.write_text(json.dumps(changed) + "\n")
         capsys.readouterr()
