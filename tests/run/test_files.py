@@ -58,7 +58,7 @@ def outside(tmp_path) -> pathlib.Path:
 FILES = (
     *("config.toml", "config.toml.unfinished", "metrics.jsonl", "metrics.jsonl.unfinished"),
     *("metrics.jsonl.damaged", "evaluation.json", "evaluation.json.unfinished", "lock"),
-    *("run-id", "wandb-id", "adaptation.png", f".adaptation.{os.getpid()}.png"),
+    *("run-id", "wandb-id", "adaptation.png", ".adaptation.7.png"),
     *("checkpoints/unfinished-4", "checkpoints/00000004", "checkpoints/notes"),
 )
 DIRECTORIES = (
