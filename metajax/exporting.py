@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import math
 import pathlib
@@ -116,10 +117,9 @@ def policy(
     if num_streams is not None:
         check_integer("num_streams", num_streams, 1)
     theta = deployed(algorithm, theta)
-    first = algorithm.learner.begin(jax.random.key(0), theta)
-    if phi is None:
-        phi = first
-    check_tree("phi", phi, first, "Trial.phi of algorithm.adapt")
+    first = functools.partial(algorithm.learner.begin, jax.random.key(0), theta)
+    phi = first() if phi is None else phi
+    check_tree("phi", phi, jax.eval_shape(first), "Trial.phi of algorithm.adapt")
     structure = jax.tree.structure(actor.memory(theta))
 
     def begin():
@@ -220,14 +220,14 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         return file.read(name)
 
     try:
-        with zipfile.ZipFile(path) as file:
-            manifest = json.loads(part(file, "manifest.json"))
+        with zipfile.ZipFile(io.BytesIO(files.read(path))) as file:
+            manifest = files.parse_json(part(file, "manifest.json"))
             if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
                 raise ValueError
             programs = {name: part(file, f"{name}.bin") for name in _PROGRAMS}
     except OSError as error:
         raise OptionError(str(path), f"cannot be read ({error.strerror})") from None
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, RecursionError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
         raise OptionError(str(path), "is damaged, or no policy; export it anew") from None
     if manifest.get("format") != _FORMAT:
         problem = f"has the format {manifest.get('format')!r:.20}; allowed: {_FORMAT}"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 UNFINISHED = ".unfinished"
-"""The end of the names of files that are being written; a killed process leaves them."""
+"""Suffix of files being written, which a killed process leaves behind."""
 
 Path = str | pathlib.Path
 
@@ -112,7 +112,7 @@ def delete(path: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read(path: str | pathlib.Path) -> bytes:
+def read(path: Path) -> bytes:
     """The contents of a regular file.
 
     Raises:

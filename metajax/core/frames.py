@@ -1,4 +1,4 @@
-"""Pandas, which is optional."""
+"""The optional dependency pandas."""
 
 import importlib
 from typing import Any

@@ -113,7 +113,8 @@ def load_metrics(
             "family": config.family.name,
             "seed": config.train.seed,
         }
-        rows += [{**about, **_flat(record), **about} for record in run.read_metrics()]
+        # The "run" of a record is an id; that of a frame is where the run lies.
+        rows += [{**about, **_flat(record), "run": str(path)} for record in run.read_metrics()]
     return pandas().DataFrame(rows)
 
 
