@@ -12,7 +12,7 @@ import numpy as np
 from metajax.core.family import DataFamily, Family, Key, TaskFamily, Tree
 from metajax.core.layout import divisor, one_task_at_a_time
 from metajax.core.options import OptionError
-from metajax.core.types import Learner, Measured, ReplayKeys, Source, Trial
+from metajax.core.types import Chunk, Learner, Measured, ReplayKeys, Source, Trial
 
 
 class Life(NamedTuple):
@@ -113,7 +113,9 @@ class Problem(NamedTuple):
     def run(self, key: Key, theta: Tree, task: Tree) -> Trial:
         """One whole trial: K adaptations, then a last chunk.
 
-        Nothing in the ``Trial`` carries gradients to theta; ``replay`` does.
+        Nothing in the ``Trial`` carries gradients to theta; ``replay`` does. The last return is NaN
+        where the adapted weights, or observations of the last chunk, are not finite: some action
+        always comes out of a policy, and earns a return like any other.
         """
         theta = jax.lax.stop_gradient(theta)
         key_open, key_begin, key_adapt, key_chunks, key_judge = jax.random.split(key, 5)
@@ -132,6 +134,8 @@ class Problem(NamedTuple):
         returns = jnp.concatenate([measured.score, last.score]).reshape(-1)
         if self.num_points is not None:
             returns = returns[even_points(number, self.num_points)]
+        sound = self._is_sound(theta, life.phi, query)
+        returns = returns.at[-1].set(jnp.where(sound, returns[-1], jnp.nan))
         return Trial(
             returns=returns,
             env_steps=jnp.sum(measured.steps, dtype=jnp.int32) + last.steps[0],
@@ -189,6 +193,14 @@ class Problem(NamedTuple):
         phi = self.learner.begin(key_begin, theta)
         return Life(task, phi, self.source.open(key_open, theta, task))
 
+    def _is_sound(self, theta: Tree, phi: Tree, query: Tree) -> jax.Array:
+        """Whether the adapted learner, and what it saw last, are finite numbers."""
+        weights = () if self.learner.weights is None else self.learner.weights(theta, phi)
+        if not isinstance(query, Chunk):
+            return all_finite(weights)
+        finite = jnp.isfinite(query.observation).reshape(*query.mask.shape, -1).all(axis=-1)
+        return all_finite(weights) & jnp.all(finite | ~query.mask)
+
     def _judged(self, key: Key, theta: Tree, life: Life, index: jax.Array | int) -> jax.Array:
         """The judge's score of the learner, where one is due."""
         judge = self.judge
@@ -204,6 +216,12 @@ class Problem(NamedTuple):
             return score()
         due = jnp.any(index == even_points(self.num_adaptations, self.num_points))
         return jax.lax.cond(due, score, lambda: jnp.zeros_like(jax.eval_shape(score)))
+
+
+def all_finite(tree: Tree) -> jax.Array:
+    """Bool scalar, whether no number of the tree is NaN or infinite."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in leaves], bool).all()
 
 
 def _as_one(chunk: Tree) -> Tree:

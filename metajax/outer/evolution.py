@@ -141,8 +141,9 @@ def evolution(
       fitness: ``Trial.returns -> scalar`` of a trial; a member's is the mean over tasks.
 
     Returns:
-      the ``Outer``. Its ``info`` has ``returns``, a mean over the *population*, not those of
-      its mean, ``fitness_mean`` and ``fitness_best`` over members, and ``env_steps``.
+      the ``Outer``. Its ``info`` has ``returns``, a mean over the *population* (less what
+      diverges), not those of its mean, ``fitness_mean`` and ``fitness_best`` over members, and
+      ``env_steps``.
     """
     size = search.population_size
     num_tasks, rest = divmod(layout.num_tasks, size)
@@ -166,8 +167,14 @@ def evolution(
         rows = jnp.repeat(jnp.arange(size), num_tasks), keys[of_task]
         ran = layout.collect(of_row, population, rows)
         worth = jnp.mean(ran.pop("fitness").reshape(size, num_tasks), axis=1)
+        # A member that diverges in a task ranks with the least fit; if all do, theta shows it.
+        worth = jnp.where(jnp.isnan(worth), jnp.nanmin(worth), worth)
         theta, carry = search.tell(key_tell, theta, carry, population, worth)
-        info = {"fitness_mean": jnp.mean(worth), "fitness_best": jnp.max(worth)}
+        info = {
+            "returns": jnp.nanmean(ran["returns"], axis=0),
+            "fitness_mean": jnp.mean(worth),
+            "fitness_best": jnp.max(worth),
+        }
         return theta, carry, {**metrics.over_rows(ran), **info}
 
     def init(key, theta):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import signal
 import textwrap
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.kinds import show
 from metajax.core.options import OptionError, kebab
-from metajax.run import checkpoints, numbers
+from metajax.core.problem import all_finite
+from metajax.run import checkpoints, diagnosis, numbers
 from metajax.run.config import LAYOUT, Config, from_dict
 from metajax.run.console import say
 from metajax.run.directory import RunDirectory
@@ -93,7 +95,8 @@ def train_run(
             lambda: checkpoints.kept(run.checkpoints),
         ) as interruption,
     ):
-        blocks = _Blocks(run, config, screen, loggers, interruption, start, last)
+        reason = functools.partial(diagnosis.reason, algorithm.family)
+        blocks = _Blocks(run, config, screen, loggers, interruption, start, last, reason)
         try:
             state, _ = train(
                 algorithm,
@@ -234,9 +237,10 @@ class _Blocks:
         interruption: Interruption,
         start: int,
         last: dict[str, Any],
+        reason: Callable[[], str],
     ) -> None:
         self._run, self._config, self._screen = run, config, screen
-        self._loggers, self._interruption = loggers, interruption
+        self._loggers, self._interruption, self._reason = loggers, interruption, reason
         self._saved = self.iteration = start
         self._clock = time.monotonic()
         self.env_steps = int(last.get("env_steps", 0))
@@ -249,9 +253,9 @@ class _Blocks:
         records = self._records(reached, infos)
         self._write(records if bad is None else records[: bad[0] + 1])
         if bad is not None:
-            raise NotFinite(self._message(f"{bad[1]} at iteration {self.iteration + bad[0] + 1}"))
+            raise NotFinite(self._message(bad[1], self.iteration + bad[0] + 1))
         if not theta_is_finite:
-            raise NotFinite(self._message(f"theta at iteration {reached}"))
+            raise NotFinite(self._message("theta", reached))
         self.iteration = reached
         stop = self._interruption.received is not None
         every = self._config.train.checkpoint_every
@@ -292,12 +296,12 @@ class _Blocks:
         for logger in self._loggers:
             logger.write(records)
 
-    def _message(self, what: str) -> str:
+    def _message(self, what: str, iteration: int) -> str:
         kept = checkpoints.iterations(self._run.checkpoints)
         good = f"checkpoint {kept[-1]} is the last good one" if kept else "no checkpoint was due"
         return (
-            f"{what} is not a finite number; training stopped, and {good} in "
-            f"{self._run.path}. Smaller learning rates or gradient clipping may help"
+            f"{what} at iteration {iteration} is not a finite number; training stopped, and {good} "
+            f"in {self._run.path}. {self._reason()}"
         )
 
 
@@ -306,14 +310,10 @@ def _announcement(number: int) -> str:
     return f"{name}: finishing this block, then saving; a second one exits at once"
 
 
-@jax.jit
-def _all_finite(tree: Any) -> jax.Array:
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+_all_finite = jax.jit(all_finite)
 
-
-# Returns hold the rewards, which the loss is made of, and its gradient comes last.
-_CAUSES = ("returns", "loss")
+# Returns hold the rewards, which the loss is made of; the norm of its gradient comes next.
+_CAUSES = ("returns", "loss", "gradient_norm")
 
 
 def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
@@ -321,13 +321,14 @@ def _first_not_finite(infos: dict[str, Any]) -> tuple[int, str] | None:
 
     Of several in one iteration it is the one that the others follow from.
     """
-    found = []
+    found: list[tuple[int, str]] = []
     causes = [name for name in _CAUSES if name in infos]
     for name in (*causes, *(name for name in infos if name not in _CAUSES)):
-        value = infos[name]
-        value = np.asarray(value)
+        value = np.asarray(infos[name])
         if np.issubdtype(value.dtype, np.inexact):
-            rows = ~np.isfinite(value.reshape(len(value), -1)).all(axis=1)
-            if rows.any():
-                found.append((int(rows.argmax()), name))
+            bad = ~np.isfinite(value.reshape(len(value), -1))
+            if bad.any():
+                first = int(bad.any(axis=1).argmax())
+                adapts = name == "returns" and bad.shape[1] > 1 and not bad[first, 0]
+                found.append((first, "what adaptation made or saw" if adapts else name))
     return min(found, key=lambda one: one[0], default=None)

@@ -12,7 +12,7 @@ from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
-from metajax.run import records
+from metajax.run import diagnosis, records
 from metajax.run.axes import AXES
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
@@ -47,8 +47,27 @@ def meta_test(
       OptionError: For settings that do not fit the algorithm.
       NotFinite: For returns that are not numbers.
     """
+    evaluation = _evaluation(config, algorithm, held_out, theta, explore)
+    finite = np.isfinite(evaluation.returns)
+    if not finite.all():
+        first = evaluation.positions[finite.all(axis=0).argmin()]
+        raise NotFinite(
+            f"the {evaluation.score} of {(~finite.all(axis=1)).sum()} of {len(finite)} held-out "
+            f"tasks is not a finite number, first at {first} {evaluation.axis}, as rewards, "
+            f"observations or adapted weights are not. {diagnosis.reason(held_out)}"
+        )
+    return evaluation
+
+
+def _evaluation(
+    config: Config,
+    algorithm: MetaAlgorithm,
+    held_out: Family,
+    theta: Tree,
+    explore: bool | None = None,
+) -> Evaluation:
     options = config.evaluate
-    evaluation = evaluate(
+    return evaluate(
         algorithm,
         evaluation_key(config),
         theta,
@@ -58,15 +77,6 @@ def meta_test(
         num_streams=options.num_streams,
         explore=options.explore if explore is None else explore,
     )
-    finite = np.isfinite(evaluation.returns)
-    if not finite.all():
-        first = evaluation.positions[finite.all(axis=0).argmin()]
-        raise NotFinite(
-            f"the {evaluation.score} of {(~finite.all(axis=1)).sum()} of {len(finite)} held-out "
-            f"tasks is not a finite number, first at {first} {evaluation.axis}; the environment "
-            "or the adaptation diverges there, and smaller learning rates in a task may help"
-        )
-    return evaluation
 
 
 def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
@@ -99,11 +109,14 @@ def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) 
 
 
 def from_random(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> Evaluation:
-    """The meta-test of untrained weights: the part of the curve not due to training."""
+    """The meta-test of untrained weights: the part of the curve not due to training.
+
+    Unlike a trained one it may diverge.
+    """
     key = jax.random.fold_in(evaluation_key(config), 2)
     # jit drops all parts of the initial state but those that are deployed.
     theta = jax.jit(lambda key: algorithm.deploy(algorithm.init(key)))(key)
-    return meta_test(config, algorithm, held_out, theta)
+    return _evaluation(config, algorithm, held_out, theta)
 
 
 def to_record(

@@ -101,6 +101,18 @@ def test_all_members_see_the_same_tasks_and_randomness():
     assert len(np.unique(info["fitness_mean"])) == 3, "the next generation sees others"
 
 
+def test_a_member_that_diverges_ranks_with_the_least_fit():
+    """Half of the first members have no weights that are numbers."""
+
+    def weights(theta, phi):
+        return jnp.where(theta["y"] > 0, jnp.nan, theta["y"])
+
+    learner = _proposer()._replace(weights=weights)
+    theta, info = jax.device_get(_evolve(_rule(learner), learner.init(jax.random.key(0)), 50))
+    assert theta["y"] < -1
+    assert all(np.isfinite(leaf).all() for leaf in info.values())
+
+
 def test_fitness_counts_the_points_after_the_first():
     returns = np.array([8.0, 1.0, 3.0])
     area, last = (jax.jit(outer.FITNESS[name]) for name in ("area", "last"))

@@ -49,16 +49,18 @@ class FakeFamily(Options):
     @functools.lru_cache(maxsize=8)  # noqa: B019, equal values compile once
     def build(self) -> Any:
         import jax
+        import jax.numpy as jnp
 
         from metajax.core.family import Discrete, Spec, TaskFamily
+        from metajax.tasks.auto_reset import time_step
 
         def sample(key):
             return self.scale * jax.random.normal(key, (3,))
 
-        def unused(*_):
-            raise NotImplementedError
+        def reset(*_):
+            return (), time_step(jnp.zeros(3))
 
-        return TaskFamily(Spec("fake", (3,), Discrete(2), 5), sample, unused, unused, unused)
+        return TaskFamily(Spec("fake", (3,), Discrete(2), 5), sample, reset, reset, reset)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -354,6 +354,7 @@ def test_an_infinite_score_in_the_meta_test_is_an_error(command, workplace):
     result = command(*TRAIN, "--set", "algorithm.deployed=1e30")
     assert result.code == 1
     assert "return of 4 of 4 held-out tasks is not a finite number, first at 0" in result.err
+    assert "Smaller learning rates" in result.err
     assert "Traceback" not in result.err
     assert checkpoints.iterations(workplace / "run" / "checkpoints")[-1] == 12
     again = command("evaluate", "run")
@@ -368,6 +369,8 @@ def test_what_is_not_finite_first_is_named():
     assert loop._first_not_finite(every) == (1, "returns")
     assert loop._first_not_finite({**every, "returns": zero[:, None]}) == (1, "loss")
     assert loop._first_not_finite({**every, "entropy": nan[::-1]}) == (0, "entropy")
+    adapted = {"returns": np.stack([zero, nan], axis=1)}
+    assert loop._first_not_finite(adapted) == (1, "what adaptation made or saw")
     assert loop._first_not_finite({"loss": zero}) is None
 
 
