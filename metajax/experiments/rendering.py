@@ -133,13 +133,25 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
         text += "; of what is published as the paper gives it"
     if table.is_vector:
         return f"{text}.{where}"
+    names = [one.name for one in table_results.columns(table, profile)]
     for line in measured:
         if any(one.iterations for one in line.costs):
             seeds = _range(one.seeds for one in line.costs)
-            steps = _range(one.env_steps for one in line.costs)
             plural = "" if seeds == "1" else "s"
-            text += f"; {line.label}: {seeds} seed{plural}, {steps} training steps each"
+            text += f"; {line.label}: {seeds} seed{plural}, {_steps(line, names)} each"
     return f"{text}. Profile {profile}.{where}"
+
+
+def _steps(line: Line, names: Sequence[str]) -> str:
+    """Training steps of each column, in words."""
+    pairs = zip(names, line.records, strict=True)
+    of = {name: tables.count(table_results.cost(each).env_steps) for name, each in pairs if each}
+    shared = {steps: [name for name in of if of[name] == steps] for steps in of.values()}
+    if len(shared) == 1:
+        return f"{next(iter(shared))} training steps"
+    return "training steps " + ", ".join(
+        f"{steps} in {' and '.join(columns)}" for steps, columns in shared.items()
+    )
 
 
 def _foot_of_curves(table: Table, measured: Sequence[Line]) -> str:

@@ -163,6 +163,11 @@ class Row(Layer):
         return bool(self.algorithm or self.config or self.reference)
 
     @property
+    def competes(self) -> bool:
+        """Whether the row may be the best: it sees no more of a task than others."""
+        return not (self.reference or self.family.get("reveal-task"))
+
+    @property
     def is_trained(self) -> bool:
         """Whether the method is trained before it is measured."""
         return self.train is not None or (self.config is not None and not self.untrained)

@@ -37,8 +37,8 @@ class Line(NamedTuple):
 
     Attributes:
       label: name of the method for readers.
-      kind: "published"; "measured"; "reference" for what no method can beat or nobody needs
-        to run; "selected" for the best of several values on the very trials that are shown.
+      kind: "published"; "measured"; "reference" for what no method can beat, nobody needs
+        to run or sees the task; "selected" for the best of several values on the very trials that are shown.
       values: estimate of each column, None where there is nothing.
       noise: noise of each value, see ``seed_noise``. Default: that of the estimates.
       decimals: decimals of each published value, as the paper has them.
@@ -113,7 +113,7 @@ def lines(table: Table, profile: str, records: Records) -> list[Line]:
             values = _of_curves(table, of_columns[0], others)
             result.append(Line(row.label, "measured", values, **about))
             continue
-        label, kind = row.label, "reference" if row.reference else "measured"
+        label, kind = row.label, "measured" if row.competes else "reference"
         if row.tune:
             on_these = [[one["tuned"]["as_published"] for one in each] for each in of_columns]
             result.append(_line(f"{label} (tuned on these trials)", "selected", on_these, about))

@@ -137,6 +137,30 @@ def test_lines(table):
     assert f"trained: 2 seeds, 40 training steps each. Profile full. On {place}." in foot
 
 
+def test_the_foot_tells_columns_apart_that_were_trained_differently(table):
+    def line(*steps):
+        one = {"env_steps": 0, "iterations": 4, "num_tasks": 6}
+        records = [[] if each is None else [one | {"env_steps": each}] for each in steps]
+        values: list[Estimate | None] = [_estimate(1, 0)] * len(steps)
+        return Line("trained", "measured", values, records=records)
+
+    names = [one.name for one in table_results.columns(table, "full")]
+    assert len(names) == 2
+    same = rendering.foot(table, "full", [line(40, 40)])
+    assert "trained: 1 seed, 40 training steps each." in same
+    differing = rendering.foot(table, "full", [line(40, 2e6)])
+    first, second = names
+    assert f"training steps 40 in {first}, 2 million in {second} each." in differing
+    alone = rendering.foot(table, "full", [line(40, None)])
+    assert "trained: 1 seed, 40 training steps each." in alone
+
+
+def test_who_sees_the_task_does_not_compete(table):
+    row = next(one for one in table.rows if one.algorithm)
+    assert row.competes
+    assert not dataclasses.replace(row, family={"reveal-task": True}).competes
+
+
 def test_the_time_of_training_is_not_that_of_a_busy_machine(table):
     records = [one for one in _records(table) if "seconds" in one]
     records = [records[0] | {"seconds": seconds} for seconds in (30.0, 600.0, 35.0)]
