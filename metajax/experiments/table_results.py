@@ -38,7 +38,8 @@ class Line(NamedTuple):
     Attributes:
       label: name of the method for readers.
       kind: "published"; "measured"; "reference" for what no method can beat, nobody needs
-        to run or sees the task; "selected" for the best of several values on the very trials that are shown.
+        to run, or sees the task; "selected" for the best of several values on the very trials
+        that are shown.
       values: estimate of each column, None where there is nothing.
       noise: noise of each value, see ``seed_noise``. Default: that of the estimates.
       decimals: decimals of each published value, as the paper has them.
