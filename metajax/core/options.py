@@ -104,6 +104,19 @@ class Below(Bound):
     words, holds = "below", operator.lt
 
 
+@dataclasses.dataclass(frozen=True)
+class OrObject:
+    """What an option takes from Python beside what a config file can say, inside ``Annotated``.
+
+    Attributes:
+      words: what that is, for messages: ``"an optax.GradientTransformation"``.
+      fits: whether a value is one.
+    """
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
 Count = Annotated[int, AtLeast(1)]
 Positive = Annotated[float, Above(0)]
 NonNegative = Annotated[float, AtLeast(0)]
@@ -116,6 +129,12 @@ def bounds(kind: Any) -> tuple[Bound, ...]:
         return (kind,)
     inside = (one for argument in typing.get_args(kind) for one in bounds(argument))
     return tuple(dict.fromkeys(inside))
+
+
+def objects(kind: Any) -> tuple[OrObject, ...]:
+    """The Python objects that an option takes beside values of its type."""
+    metadata = kind.__metadata__ if typing.get_origin(kind) is Annotated else ()
+    return tuple(one for one in metadata if isinstance(one, OrObject))
 
 
 def check_number(field: str, value: Any, *bounds: Bound) -> None:
@@ -143,9 +162,9 @@ class Options:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check_number(
-                field.name, getattr(self, field.name), *bounds(annotation(type(self), field))
-            )
+            kind, value = annotation(type(self), field), getattr(self, field.name)
+            if not any(one.fits(value) for one in objects(kind)):
+                check_number(field.name, value, *bounds(kind))
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bool = False) -> T:
@@ -153,7 +172,8 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
 
     Names may be spelled ``num-tasks`` or ``num_tasks``. Integers are taken for floats, lists for
     tuples, and anything with a ``dtype`` (arrays, tracers) for a number. Fields with the metadata
-    ``API`` hold Python objects and can be set from Python only.
+    ``API`` hold Python objects and can be set from Python only; so do those of an ``OrObject``,
+    beside what a file says.
 
     Args:
       cls: the dataclass, an ``Options`` if its types have bounds. Its ``__post_init__`` may raise
@@ -182,14 +202,17 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", *, toml: bo
             raise OptionError(named(str(key)), _unknown(name, fields, settable, spell))
         if name in values:
             raise OptionError(named(name), "set twice, with - and with _; keep one")
-        if settable[name].metadata.get("api"):
+        kind = annotation(cls, settable[name])
+        others = () if toml else objects(kind)
+        if settable[name].metadata.get("api") or any(one.fits(value) for one in others):
             values[name] = value
             continue
         try:
-            values[name] = convert(value, annotation(cls, settable[name]))
+            values[name] = convert(value, kind)
         except Mismatch as mismatch:
+            allowed = " or ".join([str(mismatch), *(one.words for one in others)])
             raise OptionError(
-                named(name), f"{show(value)} does not fit; allowed: {mismatch}"
+                named(name), f"{show(value)} does not fit; allowed: {allowed}"
             ) from None
     missing = dataclasses.MISSING
     for name, field in fields.items():

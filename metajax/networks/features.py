@@ -6,6 +6,7 @@ import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from metajax.core.family import DataSpec, Spec
 from metajax.core.options import OptionError
@@ -18,6 +19,15 @@ def check_network(network: Any, spec: Spec | DataSpec) -> None:
       OptionError: If ``network`` is not such a module, or has other variables than parameters.
     """
     if not isinstance(network, nn.Module):
+        cls = network if isinstance(network, type) else type(network)
+        if issubclass(cls, nnx.Module):
+            name = cls.__name__
+            raise OptionError(
+                "network",
+                f"{name} is a module of flax.nnx; allowed: a flax.linen.Module, as "
+                f"flax.nnx.bridge.to_linen({name}, ...) makes it with the arguments of {name} "
+                "but rngs",
+            )
         name = getattr(network, "__name__", repr(network))
         meant = f"did you mean {name}()? " if isinstance(network, type) else ""
         raise OptionError(

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from metajax.core.options import Count, NonNegative, Options, Positive
+from metajax.core.options import (
+    Count,
+    NonNegative,
+    OptionError,
+    Options,
+    OrObject,
+    Positive,
+)
 
 if TYPE_CHECKING:
     import optax
@@ -14,33 +21,59 @@ ADAM_FLOOR = 1e-8
 """Of the optimisers that a meta-gradient goes through."""
 
 
+Rate = Annotated[NonNegative, OrObject("a schedule: a function of the meta-iteration", callable)]
+Optimizer = Annotated[
+    Literal["adam", "sgd", "rmsprop"],
+    OrObject(
+        "an optax.GradientTransformation",
+        lambda value: hasattr(value, "init") and hasattr(value, "update"),
+    ),
+]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaOptimized(Options):
     """Options of every algorithm whose meta-update is a step of an optimiser.
 
     Attributes:
-      learning_rate: Step size of the meta-update.
+      learning_rate: Step size of the meta-update. From Python also a schedule of optax, of the
+        meta-iteration.
       decay_iterations: Number of meta-iterations over which the learning rate falls linearly
         to 0. Default: a constant learning rate.
-      optimizer: Optimiser of the meta-update.
+      optimizer: Optimiser of the meta-update. From Python also a transformation of optax, with
+        its own step size in place of ``learning_rate``.
       max_grad_norm: Largest global norm of the meta-gradient; "none" for no clipping.
     """
 
-    learning_rate: NonNegative = 1e-3
+    learning_rate: Rate = 1e-3
     decay_iterations: Count | None = None
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    optimizer: Optimizer = "adam"
     max_grad_norm: Positive | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = [] if isinstance(self.optimizer, str) else ["learning_rate", "decay_iterations"]
+        own += ["decay_iterations"] if callable(self.learning_rate) else []
+        for field in dataclasses.fields(self):
+            value, unset = getattr(self, field.name), field.default
+            if field.name in own and (type(value) is not type(unset) or value != unset):
+                problem = "is set; leave it out beside a schedule or an optimizer of optax"
+                raise OptionError(field.name, problem)
 
     def meta_optimizer(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         """The optimiser of the meta-update, which takes so many steps an iteration."""
         import optax
 
         makers = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
-        rate: Any = self.learning_rate
-        if self.decay_iterations is not None:
+        rule, rate = self.optimizer, self.learning_rate
+        if callable(rate):
+            schedule: Any = rate
+            rate = lambda count: schedule(count // updates_per_iteration)  # noqa: E731
+        elif self.decay_iterations is not None:
             num_updates = self.decay_iterations * updates_per_iteration
             rate = optax.linear_schedule(rate, 0.0, num_updates)
-        rule = makers[self.optimizer](rate)
+        if isinstance(rule, str):
+            rule = makers[rule](rate)
         if self.max_grad_norm is not None:
             rule = optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)
         return rule

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
+from metajax.algorithms.common.optimizers import Rate
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.options import AtLeast, Count, NonNegative, Positive
+from metajax.core.options import AtLeast, Count, Positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class ESMAML(GradientBased):
 
     num_tasks: Count = 8
     hidden_sizes: tuple[Count, ...] = (32, 32)
-    learning_rate: NonNegative = 0.01
+    learning_rate: Rate = 0.01
     population_size: Annotated[int, AtLeast(2)] = 64
     std: Positive = 0.05
     fitness: Literal["last", "area"] = "last"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
+from metajax.algorithms.common.optimizers import Optimizer, Rate
 from metajax.algorithms.gradient.base import GradientBased
-from metajax.core.options import Count, NonNegative
+from metajax.core.options import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class Reptile(GradientBased):
     """
 
     inner_steps: Count = 3
-    learning_rate: NonNegative = 0.1
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
+    learning_rate: Rate = 0.1
+    optimizer: Optimizer = "sgd"
 
     def outer_products(self, each, updates):
         return 0.0

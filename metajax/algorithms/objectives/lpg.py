@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from metajax.algorithms.common.layouts import InGradientBlocks
 from metajax.algorithms.common.lifetimes import LifetimeOptions
-from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
+from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, Rate, inner_optimizer
 from metajax.algorithms.common.torsos import WithTorso
 from metajax.core.options import Count, Fraction, NonNegative, Positive, check
 
@@ -77,7 +77,7 @@ class LPG(MetaOptimized, WithTorso, InGradientBlocks, LifetimeOptions):
     prediction_entropy: NonNegative = 1e-3
     policy_square: NonNegative = 5e-3
     prediction_square: NonNegative = 1e-3
-    learning_rate: NonNegative = 1e-4
+    learning_rate: Rate = 1e-4
     max_grad_norm: Positive | None = 0.5
 
     def __post_init__(self) -> None:

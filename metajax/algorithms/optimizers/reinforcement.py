@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from metajax.algorithms.actor_critic.base import ActorCriticBased
 from metajax.algorithms.common.lifetimes import LifetimeOptions
-from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, inner_optimizer
+from metajax.algorithms.common.optimizers import ADAM_FLOOR, MetaOptimized, Rate, inner_optimizer
 from metajax.algorithms.q.base import QBased
 from metajax.core.options import AtLeast, Count, NonNegative, OptionError, Positive, check
 
@@ -69,7 +69,7 @@ class LearnedAgentOptimizer(MetaOptimized, LifetimeOptions):
     population_size: Annotated[int, AtLeast(2)] = 32
     fitness: Literal["area", "last"] = "area"
     perturbation_std: Positive = 0.03
-    learning_rate: NonNegative = 0.01
+    learning_rate: Rate = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
-from metajax.algorithms.common.optimizers import MetaOptimized
+from metajax.algorithms.common.optimizers import MetaOptimized, Optimizer, Rate
 from metajax.algorithms.q.base import QBased
-from metajax.core.options import NonNegative
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,8 +21,8 @@ class ReptileDQN(MetaOptimized, QBased):
       learning_rate: Fraction of the way to the adapted weights in a meta-update.
     """
 
-    learning_rate: NonNegative = 0.1
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "sgd"
+    learning_rate: Rate = 0.1
+    optimizer: Optimizer = "sgd"
 
     def arithmetic(self, spec):
         return self.lifetime_arithmetic(spec)

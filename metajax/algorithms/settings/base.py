@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from metajax.algorithms.common.optimizers import MetaOptimized
-from metajax.core.options import Above, Below, Count, Fraction, NonNegative, check, check_number
+from metajax.algorithms.common.optimizers import MetaOptimized, Rate
+from metajax.core.options import Above, Below, Count, Fraction, check, check_number
 
 if TYPE_CHECKING:
     import jax
@@ -76,7 +76,7 @@ class MetaGradients(MetaOptimized):
     window: Count = 4
     derivative: Literal["exact", "exact-remat"] = "exact"
     reference_discount: Fraction = 0.99
-    learning_rate: NonNegative = 1e-2
+    learning_rate: Rate = 1e-2
 
     @property
     def schedules(self) -> tuple[str, ...]:
