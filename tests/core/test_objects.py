@@ -1,6 +1,7 @@
 """Objects of optax and flax in the place of options."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,8 @@ def test_an_optimizer_has_its_own_step_size():
     rule = optax.sgd(0.5)
     np.testing.assert_array_equal(_steps(optimizer=rule), [-0.5] * 4)
     np.testing.assert_array_equal(_steps(optimizer=rule, max_grad_norm=0.5), [-0.25] * 4)
-    for given in ({"learning_rate": 0.1}, {"learning_rate": SCHEDULE}, {"decay_iterations": 3}):
+    twice: Any = ({"learning_rate": 0.1}, {"learning_rate": SCHEDULE}, {"decay_iterations": 3})
+    for given in twice:
         with pytest.raises(OptionError, match="is set; leave it out beside"):
             MetaOptimized(optimizer=rule, **given)
     with pytest.raises(OptionError, match="decay_iterations: is set; leave it out"):

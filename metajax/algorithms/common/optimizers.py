@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from metajax.core.options import (
@@ -21,14 +22,20 @@ ADAM_FLOOR = 1e-8
 """Of the optimisers that a meta-gradient goes through."""
 
 
-Rate = Annotated[NonNegative, OrObject("a schedule: a function of the meta-iteration", callable)]
-Optimizer = Annotated[
-    Literal["adam", "sgd", "rmsprop"],
-    OrObject(
-        "an optax.GradientTransformation",
-        lambda value: hasattr(value, "init") and hasattr(value, "update"),
-    ),
-]
+if TYPE_CHECKING:
+    Rate = float | Callable[[Any], Any]
+    Optimizer = Literal["adam", "sgd", "rmsprop"] | optax.GradientTransformation
+else:
+    Rate = Annotated[
+        NonNegative, OrObject("a schedule: a function of the meta-iteration", callable)
+    ]
+    Optimizer = Annotated[
+        Literal["adam", "sgd", "rmsprop"],
+        OrObject(
+            "an optax.GradientTransformation",
+            lambda value: hasattr(value, "init") and hasattr(value, "update"),
+        ),
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

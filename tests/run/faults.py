@@ -1,7 +1,7 @@
 """What runs survive: kills, damaged files, planted links, races, configs that nobody would write.
 
-    python tests/faults.py              # all, about half an hour on two cores
-    python tests/faults.py links races  # some
+    python tests/run/faults.py              # all, about half an hour on two cores
+    python tests/run/faults.py links races  # some
 
 Real algorithms in small sizes, through the command line. Adds one record for each kind of fault to
 benchmarks/results/faults.jsonl, which docs/reliability.md shows (make tables). An attempt is
@@ -35,16 +35,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.progress import track
+from test_fuzzed_configs import a_config
 
 import metajax
 from metajax import cli
 from metajax.core.options import OptionError
 from metajax.run import config, machine, records
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "run"))
-from test_fuzzed_configs import a_config
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
 LONGEST = 10.0
 """Seconds within which a command has to refuse what it is given."""
