@@ -16,6 +16,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from metajax.core.quantities import count, duration
 from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_definition import (
@@ -170,7 +171,7 @@ def _value(one: Estimate | None, decimals: int) -> str:
 def _cost(line: Line) -> list[str]:
     """Seeds, iterations, environment steps and time of training."""
     for one in line.costs:
-        trained = [f"{one.iterations:,}", tables.count(one.env_steps), tables.duration(one.seconds)]
+        trained = [f"{one.iterations:,}", count(one.env_steps), duration(one.seconds)]
         return [str(one.seeds), *(trained if one.iterations else [""] * 3)]
     return [""] * 4
 
@@ -183,5 +184,5 @@ def _adapted_weights(line: Line) -> str:
 
 def _range(numbers: Iterable[float]) -> str:
     ends = sorted(set(numbers))
-    shown = [tables.count(one) for one in (ends[0], ends[-1])]
+    shown = [count(one) for one in (ends[0], ends[-1])]
     return shown[0] if shown[0] == shown[1] else f"{shown[0]} to {shown[1]}"

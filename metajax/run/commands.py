@@ -11,13 +11,13 @@ import jax
 
 from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.axes import AXES
 from metajax.core.family import Family
 from metajax.core.options import OptionError
 from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
 from metajax.exporting import policy
 from metajax.run import checkpoints, loop, machine, meta_test, records
-from metajax.run.axes import AXES
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import Lost, RunDirectory

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.axes import AXES
 from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run import records
-from metajax.run.axes import AXES
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import NotFinite, plain

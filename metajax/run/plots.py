@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metajax.core import files
-from metajax.run.axes import AXES, score_label
+from metajax.core.axes import AXES, score_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Tables as text: for a terminal, in Markdown and in LaTeX; and numbers in words."""
+"""Tables as text: for a terminal, in Markdown and in LaTeX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from metajax.run.axes import AXES
+from metajax.core.axes import AXES
 
 if TYPE_CHECKING:
     from metajax.evaluation import Evaluation
@@ -108,25 +108,6 @@ def latex(grid: Grid) -> str:
     foot = f"\n% {grid.foot}" if grid.foot else ""
     head = f"\\begin{{tabular}}{{{alignment}}}\n\\toprule\n{head}\n"
     return f"{head}{rule}{body}\n\\bottomrule\n\\end{{tabular}}{foot}"
-
-
-def count(number: float) -> str:
-    """A large number in words that fit a table: ``160,000``, ``12.3 million``."""
-    if number >= 0.9995e9:  # 999.7 million are 1 billion in three digits
-        return f"{number / 1e9:.3g} billion"
-    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a table: ``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _are_numbers(grid: Grid) -> list[bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metajax.core import quantities
 from metajax.evaluation import Evaluation
 from metajax.run import tables
 from metajax.run.tables import Grid
@@ -62,7 +63,7 @@ def test_rows_must_fit_the_headers():
     [(0.42, "0.42 s"), (61.4, "61 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, words):
-    assert tables.duration(seconds) == words
+    assert quantities.duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_durations(seconds, words):
     ],
 )
 def test_counts(number, words):
-    assert tables.count(number) == words
+    assert quantities.count(number) == words
 
 
 def test_a_lifetime_counts_environment_steps(evaluation):
