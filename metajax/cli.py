@@ -117,6 +117,8 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.seeds is not None:
+        return _train_seeds(options)
     config = None if options.config is None else configs.load(options.config, options.set)
     given = options.run_dir
     run = RunDirectory(_default_run_dir(options, config) if given is None else given)
@@ -138,6 +140,15 @@ def _default_run_dir(options: argparse.Namespace, config: configs.Config | None)
         hint = resuming if options.resume else "name a TOML file"
         raise OptionError("CONFIG", f"is missing; {hint}")
     return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
+
+
+def _train_seeds(options: argparse.Namespace) -> int:
+    from metajax.experiments import seeds
+
+    runs = seeds.runs(options)
+    check_installed(runs[0][1].train)
+    prepare_jax(options.cache)
+    return seeds.train_command(runs, options)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

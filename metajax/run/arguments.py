@@ -33,6 +33,14 @@ current block and saves; --resume continues bit for bit.
 examples:
   metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
   metajax train --run-dir runs/maml-point-navigation-seed-1 --resume
+  metajax train configs/maml-point-navigation.toml --seeds 5
+  metajax train configs/maml-point-navigation.toml --seeds 0 3 7 --resume
+
+With --seeds the runs go one after another, each in its own directory (CONFIG-seed-SEED in runs/,
+or DIR-seed-SEED with --run-dir DIR), and a table of the mean with its 95% interval beside the
+single seeds ends them. --overwrite replaces all of them. --resume leaves finished runs as they
+are, continues those that were interrupted and starts the others. A seed that fails stops no
+other: the end says which, and the exit code is that of the first failure.
 """
 
 _EVALUATE = """\
@@ -129,6 +137,13 @@ def _train(one: Parser) -> None:
         "SECTION.OPTION=VALUE",
         "change a setting of the config, for example algorithm.num-tasks=64; repeatable; "
         "metajax list NAME shows the options of a section, family or algorithm",
+    )
+    text = (
+        "one number: so many runs, with the seeds from train.seed on (0 to N-1, or from 5 on with "
+        "--set train.seed=5); several: the seeds themselves"
+    )
+    one.add_argument(
+        "--seeds", metavar=("N", "SEED"), type=_seed, nargs="+", action="extend", help=text
     )
     text = "default: runs/CONFIG-seed-SEED"
     one.add_argument("--run-dir", metavar="DIR", type=_path, help=text)
@@ -247,6 +262,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: at least 1")
     return value
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        problem = f'"{text}" is no integer; CONFIG stands before --seeds'
+        raise argparse.ArgumentTypeError(problem) from None
 
 
 def _path(text: str) -> str:
