@@ -172,7 +172,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    run = RunDirectory(options.run_dir)
+    if len(options.run_dirs) > 1 or options.output or options.metric or options.by:
+        return _compare(options)
+    run = RunDirectory(options.run_dirs[0])
     config = run.read_config()
     if not run.evaluation.is_file():
         raise OptionError(
@@ -182,6 +184,14 @@ def _plot(options: argparse.Namespace) -> int:
     from metajax.run.commands import plot_command
 
     return plot_command(run, config, options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from metajax.experiments import comparison
+
+    comparison.check(options)
+    prepare_jax(options.cache)
+    return comparison.plot_command(options)
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -10,11 +10,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metajax.core import files
 from metajax.core.axes import AXES
 from metajax.core.options import OptionError
 from metajax.experiments.table_results import Record, estimate
-from metajax.run import config, records, tables
+from metajax.run import config, tables
 from metajax.run.config import Config
 from metajax.run.console import command, failed, say
 from metajax.run.directory import RunDirectory
@@ -152,13 +151,11 @@ def _finished(run: RunDirectory, one: Config) -> dict[str, Any] | None:
     from metajax.run import meta_test
 
     try:
-        record = files.parse_json(files.read(run.evaluation))
-        with records.shaped(run.evaluation):
-            meta_test.from_record(record)
-            reached, digest = record["checkpoint"], record["config_digest"]
+        record = meta_test.read(run)
     except (OSError, ValueError):
         return None
-    return record if (reached, digest) == (one.train.num_iterations, one.digest()) else None
+    is_of_these = record.get("config_digest") == one.digest()
+    return record if is_of_these and record["checkpoint"] == one.train.num_iterations else None
 
 
 def _again(options: argparse.Namespace) -> str:

@@ -52,6 +52,19 @@ examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --checkpoint 100 --output runs/at-100
 """
 
+_PLOT = """\
+Redraw the pictures of a run, or compare several runs in one picture: the training curve, and the
+meta-test along its axis. Runs that differ in nothing but their seed are one line, the mean of
+them, with a band: its 95% interval over seeds, in the meta-test over held-out tasks as well. The
+runs must be of one family; returns after adaptations and returns of episodes have panels of
+their own.
+
+examples:
+  metajax plot runs/maml-point-navigation-seed-0
+  metajax plot runs/maml-* runs/reptile-* --output methods.pdf
+  metajax plot runs/maml-* --metric gradient_norm --by iterations
+"""
+
 _EXPORT = """\
 Write the policy of a trained run to one file: programs for CPUs, GPUs and TPUs with the weights
 inside, which metajax.load_policy or jax.export alone reads back. A policy with a memory adapts
@@ -121,7 +134,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
-    _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
+    _plot(add("plot", "redraw the pictures of a run, or compare several", _PLOT))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
@@ -177,7 +190,16 @@ def _evaluate(one: Parser) -> None:
 
 
 def _plot(one: Parser) -> None:
-    _add_run_dir(one)
+    text = "directory of a run; of several they are compared"
+    one.add_argument("run_dirs", metavar="RUN_DIR", type=_path, nargs="+", help=text)
+    text = "file of the comparison, .png, .pdf or .svg; default: comparison.png"
+    one.add_argument("--output", metavar="FILE", type=_path, help=text)
+    text = (
+        "what the training curve shows, a column of metajax.load_metrics; default: the last return"
+    )
+    one.add_argument("--metric", metavar="NAME", type=_path, help=text)
+    text = "what the training curve counts; default: env-steps"
+    one.add_argument("--by", choices=("env-steps", "iterations"), help=text)
     _add_common(one)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 
-from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.axes import AXES
 from metajax.core.family import Family
@@ -158,18 +157,17 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
 def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax plot``; returns the exit code."""
     try:
+        record = meta_test.read(run)
         with records.shaped(run.evaluation):
-            record = files.parse_json(files.read(run.evaluation))
-            evaluation, baseline = meta_test.from_record(record)
-            checkpoint = int(record["checkpoint"])
             config = _as_evaluated(config, record)
     except ValueError:
         raise OptionError(
             str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
         ) from None
+    evaluation, baseline = meta_test.from_record(record)
     algorithm, held_out = config.build()
     try:
-        state = loop.restore_state(run, algorithm, checkpoint, config)
+        state = loop.restore_state(run, algorithm, int(record["checkpoint"]), config)
         theta = algorithm.deploy(state)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
     except _EXPECTED as error:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.axes import AXES
 from metajax.core.family import Family, TaskFamily, Tree
@@ -166,6 +167,20 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
         return found
 
     return read(record), read(record["from_random"])
+
+
+def read(run: RunDirectory) -> dict[str, Any]:
+    """The record of the meta-test of a run.
+
+    Raises:
+      OSError: If there is none.
+      ValueError: If it is damaged.
+    """
+    record = files.parse_json(files.read(run.evaluation))
+    with records.shaped(run.evaluation):
+        from_record(record)
+        int(record["checkpoint"]), dict(record["config"]["evaluate"])
+    return record
 
 
 def draw(
