@@ -27,7 +27,7 @@ from metajax.experiments.table_definition import (
     load,
 )
 from metajax.experiments.table_results import Line
-from metajax.run import records, tables
+from metajax.run import tables
 from metajax.run.tables import Grid
 
 _PLACE = re.compile(
@@ -63,7 +63,7 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
         return throughput.grid(table, results)
     if profile not in table.profiles:
         raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
-    found = records.read(results / f"{name}.jsonl")
+    found = table_results.known(table, results / f"{name}.jsonl")
     lines = table_results.lines(table, profile, found)
     if not any(value for line in lines if line.kind != "published" for value in line.values):
         raise ValueError(

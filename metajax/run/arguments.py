@@ -76,11 +76,14 @@ examples:
 """
 
 _TABLE = """\
-Run the missing cells of a table, and print the table.
+Run the missing cells of a table, and print the table. Cells whose record is there are not run
+again. A file of your own with extends = "rl2-bandits" adds rows or columns to that table and takes
+its settings and results.
 
 examples:
   metajax table rl2-bandits
   metajax table snail --profile full --only 'maml/n=10,*' --seeds 0
+  metajax table my.toml --only mine
 """
 
 _LIST = """\
@@ -220,7 +223,7 @@ def _export(one: Parser) -> None:
 
 def _table(one: Parser) -> None:
     many: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    text = "table to run: a file in --tables, without .toml"
+    text = "table to run: a name in metajax list tables, or a TOML file of your own"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     text = "size of the table: quick for a laptop (default), or full"
     one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
@@ -234,8 +237,9 @@ def _table(one: Parser) -> None:
         metavar="DIR",
         type=_path,
         help="directory for records, checkpoints and renderings; only its records count, so a "
-        "new directory measures everything again; default: benchmarks/results/ (results/ beside "
-        "--tables), runs/tables/trained/ and runs/tables/NAME/",
+        "new directory measures everything again, but for those of a table that is extended; "
+        "default: benchmarks/results/ (results/ beside --tables or a file of your own), "
+        "runs/tables/trained/ and runs/tables/NAME/",
     )
     text = "directory of table definitions; default: %(default)s"
     default = "benchmarks/tables"
