@@ -217,12 +217,18 @@ def _list(options: argparse.Namespace) -> int:
 
         titles = table_definition.titles()
         text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
-        print(json.dumps(titles) if options.json else text)
+        print(json.dumps(titles) if options.json else f"{text}\n\n{_TABLES}")
     elif options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
         print(catalogue.render(options.name))
     return 0
+
+
+_TABLES = """\
+metajax table NAME prints one with the results that are recorded, and runs what is missing: of its
+quick profile for a laptop, or with --profile full of all of it. A TOML file of your own with
+extends = "NAME" adds rows to one: metajax table my.toml"""
 
 
 def _bench(options: argparse.Namespace) -> int:

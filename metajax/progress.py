@@ -128,7 +128,7 @@ class Bar(Lines):
             Times(Column(no_wrap=True)),
             console=Console(stderr=True),
         )
-        task = {"total": self.total, "completed": self.start}
+        task: Any = {"total": self.total, "completed": self.start}
         self._task = self._progress.add_task("train", **task, numbers="compiling", left="")
         self._progress.start()
         return self

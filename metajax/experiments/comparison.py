@@ -104,9 +104,9 @@ def grouped(members: Sequence[Member]) -> dict[str, list[Member]]:
                 )
                 raise OptionError(str(one.run.path), problem)
         group.append(one)
-    first, *others = [one for one in members if one.record is not None] or [None]
-    for one in others:
-        _check_measured(first, one)
+    tested = [one for one in members if one.record is not None]
+    for one in tested[1:]:
+        _check_measured(tested[0], one)
     firsts = [group[0] for group in groups.values()]
     return dict(zip(_labels(firsts), groups.values(), strict=True))
 
@@ -120,6 +120,8 @@ def draw(path: pathlib.Path, groups: dict[str, list[Member]], metric: str, by: s
       metric: Column of the training curve; "" for none.
       by: What it counts, "env-steps" or "iterations".
     """
+    from matplotlib.ticker import MaxNLocator
+
     from metajax.run import plots
 
     tested = {
@@ -147,7 +149,7 @@ def draw(path: pathlib.Path, groups: dict[str, list[Member]], metric: str, by: s
                 score = next(each[0]["score"] for each in tested.values() if each)
                 axes.set_title("held-out tasks")
                 axes.set_xlabel(AXES[name].label)
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
                 axes.set_ylabel(score_label(score))
         counts = (_seeds([one.seed for one in members]) for members in groups.values())
         styles = {

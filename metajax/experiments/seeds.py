@@ -101,25 +101,26 @@ def summary(measured: Mapping[int, Record]) -> dict[str, Any]:
 
 def grid(measured: Mapping[int, Record]) -> tuple[tables.Grid, str]:
     """The meta-tests of several seeds as a table, a line for each return, and its title."""
-    first = next(iter(measured.values()))
-    unit, score = AXES[first["axis"]].unit, first["score"]
-    headers = [unit, f"mean {score}", "95% interval", "random init."]
-    headers += [f"seed {seed}" for seed in measured]
-    rows = []
-    for at, one in enumerate(estimate([*measured.values()])):
-        interval = "–" if math.isnan(one.low) else f"{one.low:.2f} to {one.high:.2f}"
-        position = at if first["steps"] is None else first["steps"][at]
-        means = [
-            first["from_random"]["mean"][at],
-            *(each["mean"][at] for each in measured.values()),
-        ]
-        row = [f"{position:,}", f"{one.value:.2f}", interval, *(f"{mean:.2f}" for mean in means)]
-        rows.append(row)
-    seeds = "seeds and tasks" if len(measured) > 1 else "the tasks of a single seed"
-    title = (
-        f"{score.capitalize()} on {first['num_tasks']} held-out tasks, 95% interval over {seeds}"
+    from metajax.run import meta_test
+
+    pairs = [meta_test.from_record(dict(one)) for one in measured.values()]
+    first, untrained = pairs[0]
+    trained = [tables.with_total(one) for one, _ in pairs]
+    means = [one.mean() for one in (tables.with_total(untrained), *trained)]
+    values = estimate(
+        [{"mean": one.mean(), "interval": one.interval().tolist()} for one in trained]
     )
-    return tables.Grid(headers, rows), title
+    headers = [AXES[first.axis].unit, f"mean {first.score}", "95% interval", "random init."]
+    headers += [f"seed {seed}" for seed in measured]
+    labels, rows = tables.labels_of(first), []
+    for at in tables.shown_of(labels):
+        value, low, high = values[at]
+        interval = "–" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
+        rows.append([labels[at], f"{value:.2f}", interval, *(f"{one[at]:.2f}" for one in means)])
+    over = "seeds and tasks" if len(measured) > 1 else "the tasks of a single seed"
+    number = len(first.returns)
+    title = f"{first.score.capitalize()} on {number} held-out tasks, 95% interval over {over}"
+    return tables.Grid(headers, rows, tables.left_out(labels, first.axis)), title
 
 
 def _seeds(options: argparse.Namespace) -> Sequence[int]:

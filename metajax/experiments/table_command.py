@@ -13,7 +13,7 @@ from metajax.core.files import replace
 from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_results, throughput
-from metajax.experiments.table_cells import Cell, cells, only
+from metajax.experiments.table_cells import Cell, cells, narrowed, only
 from metajax.experiments.table_definition import (
     DIRECTORY,
     Table,
@@ -74,7 +74,7 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
             prepare_jax()
             code = _run(missing, options, file, work.parent / "trained")
         with records.shaped(file):
-            return _show(table, options, file, work, code)
+            return _show(table, wanted, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
 
@@ -137,12 +137,13 @@ def _run(
 
 def _show(
     table: Table,
+    wanted: Sequence[Cell],
     options: argparse.Namespace,
     file: pathlib.Path,
     work: pathlib.Path,
     code: int,
 ) -> int:
-    """Prints the table and writes its renderings; returns the exit code."""
+    """Prints the wanted cells and writes renderings of all of them; returns the exit code."""
     known, files = table_results.known(table, file), [file]
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
@@ -160,6 +161,10 @@ def _show(
         except OSError as error:
             problem = f"{error.filename or work} cannot be written ({error.strerror})"
             code = failed(f"{problem}; records are intact")
+    if options.only or options.seeds:
+        table = narrowed(table, options.profile, wanted)
+        lines = table_results.lines(table, options.profile, known)
+        grid = rendering.grid(table, options.profile, lines)
     written = [str(path) for path in files if path.is_file()]
     if options.json:
         summary = {"table": table.name, "profile": options.profile, "metric": table.metric}

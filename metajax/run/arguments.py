@@ -76,9 +76,9 @@ examples:
 """
 
 _TABLE = """\
-Run the missing cells of a table, and print the table. Cells whose record is there are not run
-again. A file of your own with extends = "rl2-bandits" adds rows or columns to that table and takes
-its settings and results.
+Run the missing cells of a table, and print the table; cells with a record are not run again. On
+a narrow terminal the columns stand in several parts. A file of your own with extends =
+"rl2-bandits" adds rows or columns to that table and takes its settings and results.
 
 examples:
   metajax table rl2-bandits
@@ -227,9 +227,9 @@ def _table(one: Parser) -> None:
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     text = "size of the table: quick for a laptop (default), or full"
     one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
-    text = "run only these rows or cells; 'ROW/*' for all columns"
+    text = "run and print only these rows or cells; 'ROW/*' for all columns"
     one.add_argument("--only", metavar="ROW[/COLUMN]", help=text, **many)
-    text = "run only these seeds of the profile"
+    text = "run and print only these seeds of the profile"
     one.add_argument("--seeds", metavar="SEED", type=int, help=text, **many)
     one.add_argument("--resume", action="store_true", help="continue interrupted training")
     one.add_argument(

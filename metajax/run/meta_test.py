@@ -179,8 +179,8 @@ def read(run: RunDirectory) -> dict[str, Any]:
     record = files.parse_json(files.read(run.evaluation))
     with records.shaped(run.evaluation):
         from_record(record)
-        int(record["checkpoint"]), dict(record["config"]["evaluate"])
-    return record
+        checkpoint, config = int(record["checkpoint"]), dict(record["config"])
+    return {**record, "checkpoint": checkpoint, "config": config}
 
 
 def draw(

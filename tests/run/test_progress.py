@@ -6,6 +6,7 @@ import io
 import sys
 import time
 import types
+from typing import Any
 
 import fake_algorithm as fake
 import jax
@@ -17,7 +18,7 @@ from metajax.progress import Bar, Lines
 from metajax.training import _hundredth
 
 
-def _algorithm(axis="adaptations", headline=None, episode_length=5):
+def _algorithm(axis="adaptations", headline=None, episode_length=5) -> Any:
     spec = types.SimpleNamespace(score="return", episode_length=episode_length)
     family = types.SimpleNamespace(spec=spec)
     return types.SimpleNamespace(axis=axis, headline=headline, family=family)
@@ -106,11 +107,12 @@ def test_a_bar_fits_a_narrow_terminal(monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     with Bar(_algorithm(), 0, 20) as screen:
         screen.update(10, {"returns": np.array([[-12.0, -3.0]]), "env_steps": np.array([5])})
         screen.message("a [line] of text")
-    said = sys.stderr.getvalue()
+    said = terminal.getvalue()
     for words in (
         *("0/20", "compiling", "0 s elapsed", "10/20"),
         *("return -12.00 (before adaptation), -3.00", "a [line] of text"),
