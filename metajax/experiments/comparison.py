@@ -233,7 +233,7 @@ def _said(names: Sequence[str], settings: dict[str, Any]) -> str:
 
 
 def _metric(groups: dict[str, list[Member]], given: str | None) -> str:
-    """The column of the training curve; "" where no run has metrics.
+    """The column of the training curve; "" where nothing is given and a run has no returns.
 
     Raises:
       OptionError: For a metric that a run does not have.
@@ -245,11 +245,14 @@ def _metric(groups: dict[str, list[Member]], given: str | None) -> str:
         for each in with_rows
     ]
     allowed = sorted(set.intersection(*numbers)) if numbers else []
-    has_returns = any("returns_0" in one for one in numbers)
+    has_returns = bool(numbers) and all("returns_0" in one for one in numbers)
     allowed += ["returns"] if has_returns else []
     if given is not None and given not in allowed:
         hint = f"{suggest(given, allowed)}allowed: {', '.join(allowed) or 'none'}"
         raise OptionError("--metric", f'"{given}" is not in the metrics of every run; {hint}')
+    if not (given or has_returns or any(one.record for each in groups.values() for one in each)):
+        problem = f"is missing, as there are neither returns nor meta-tests; allowed: {allowed}"
+        raise OptionError("--metric", problem)
     return given or ("returns" if has_returns else "")
 
 

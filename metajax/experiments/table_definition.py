@@ -334,62 +334,61 @@ def _parsed(
         raise OptionError(f"{path.stem}.{field}", "comes from the file; remove it")
     if "extends" not in given:
         return given
-    name, base = f"{path.stem}.extends", given.pop("extends")
-    above = (*above, path)
-    homes = [one for one in (path.parent, shipped) if (one / f"{base}.toml") not in above]
-    homes = [one for one in homes if (one / f"{base}.toml").is_file()]
-    if not homes:
-        known = sorted({*names(path.parent), *names(shipped)} - {one.stem for one in above})
+    lower = _extended(given.pop("extends"), shipped, (*above, path))
+    return _laid_over(lower, given, path.stem)
+
+
+def _extended(base: Any, shipped: pathlib.Path, above: tuple[pathlib.Path, ...]) -> dict[str, Any]:
+    """What the file of the table ``base`` says, which the last of ``above`` extends."""
+    name, directory = f"{above[-1].stem}.extends", above[-1].parent
+    paths = [one / f"{base}.toml" for one in (directory, shipped)]
+    path = next((one for one in paths if one.is_file() and one not in above), None)
+    if path is None:
+        known = sorted({*names(directory), *names(shipped)} - {one.stem for one in above})
         hint = f"{suggest(str(base), known)}allowed: {', '.join(known)}"
-        raise OptionError(name, f"{show(base)} is no table in {path.parent} or {shipped}; {hint}")
-    lower = _parsed(homes[0] / f"{base}.toml", shipped, above)
+        raise OptionError(name, f"{show(base)} is no table in {directory} or {shipped}; {hint}")
+    lower = _parsed(path, shipped, above)
     if "results" in lower:
         raise OptionError(name, f'"{base}" is a table of speeds; allowed: a table of methods')
+    _check_parts(lower, base)
+    for row in lower.get("rows", ()):
+        config = path.parent.parent.parent.absolute() / "configs" / str(row.get("config"))
+        row |= {"config": str(config)} if config.is_file() else {}
+    results = results_of(path.parent, shipped) / f"{base}.jsonl"
+    return {**lower, "shared": [*lower.get("shared", ()), results]}
+
+
+def _laid_over(lower: dict[str, Any], given: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table with what another, called ``name``, adds to it."""
     allowed = ("title", "rows", "columns", "profiles")
     for field in given.keys() - {*allowed}:
         hint = f"{suggest(field, allowed)}allowed: {', '.join(allowed)}"
-        raise OptionError(f"{path.stem}.{field}", f'is that of "{base}"; {hint}')
-    return _laid_over(lower, given, path.stem, homes[0], base, shipped)
-
-
-def _laid_over(
-    lower: dict[str, Any],
-    given: dict[str, Any],
-    name: str,
-    home: pathlib.Path,
-    base: str,
-    shipped: pathlib.Path,
-) -> dict[str, Any]:
-    """The table ``base`` of the directory ``home`` with what another adds to it."""
-    for table, called in ((lower, base), (given, name)):
-        for part, cls in (("rows", Row), ("columns", Column)):
-            if part in table:
-                _each(cls, table[part], f"{called}.{part}")
-        _profiles(table, called)
+        raise OptionError(f"{name}.{field}", f"is that of the table it extends; {hint}")
+    _check_parts(given, name)
     own = {part: given.get(part, []) for part in ("rows", "columns")}
     if own["columns"] and "columns" not in lower:
         problem = f'metric "{lower.get("metric")}" has none of its own; add rows'
         raise OptionError(f"{name}.columns", problem)
+    merged = {**lower, **given, "profiles": {}}
     for row in lower.get("rows", ()):
-        if row.get("published") and own["columns"]:
+        if row.get("published"):
             row["published"] = [*row["published"], *["none"] * len(own["columns"])]
-        path = home.parent.parent.absolute() / "configs" / str(row.get("config"))
-        row |= {"config": str(path)} if path.is_file() else {}
-    profiles = {}
+    for part in own.keys() & lower.keys():
+        merged[part] = [*lower[part], *own[part]]
     for profile in PROFILES:
         kept = {**lower.get("profiles", {}).get(profile, {})}
-        for part, added in own.items():
-            if part in kept:
-                kept[part] = [*kept[part], *(one["name"] for one in added)]
-        profiles[profile] = {**kept, **given.get("profiles", {}).get(profile, {})}
-    merged = {**lower, **given, "profiles": profiles}
-    for part, added in own.items():
-        if added:
-            merged[part] = [*lower[part], *added]
-        elif part in lower:
-            merged[part] = lower[part]
-    results = results_of(home, shipped) / f"{base}.jsonl"
-    return {**merged, "shared": [*lower.get("shared", ()), results]}
+        for part in own.keys() & kept.keys():
+            kept[part] = [*kept[part], *(one["name"] for one in own[part])]
+        merged["profiles"][profile] = kept | given.get("profiles", {}).get(profile, {})
+    return merged
+
+
+def _check_parts(given: dict[str, Any], name: str) -> None:
+    """Raises OptionError where a part of a table cannot be laid over another's."""
+    for part, cls in (("rows", Row), ("columns", Column)):
+        if part in given:
+            _each(cls, given[part], f"{name}.{part}")
+    _profiles(given, name)
 
 
 def results_of(directory: pathlib.Path, shipped: pathlib.Path = DIRECTORY) -> pathlib.Path:

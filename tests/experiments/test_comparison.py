@@ -120,6 +120,8 @@ def test_settings_tell_methods_of_one_algorithm_apart(runs, place, bands, capsys
     assert found["files"] == ["both.svg"]
     assert bands[0][0] == [1, 2, 3, 4]
     assert bands[0][1][0].tolist() == [0, 1, 2, 3]
+    assert _plot(fast, "--output", "one.png") == 0
+    assert capsys.readouterr().out == "maml: seed 0\nwrote one.png\n"
 
 
 def test_what_is_missing_is_said(runs, place, bands, capsys):

@@ -108,7 +108,10 @@ def test_a_table_may_extend_one_that_extends(project):
         ('extends = "toy"', 'mine.extends: "toy" is no table in .*did you mean toys'),
         ("extends = 3", "mine.extends: 3 is no table in"),
         ('extends = "mine"', 'mine.extends: "mine" is no table in .*allowed: .*toys'),
-        (f"metric = 'regret'\n{MINE}", 'mine.metric: is that of "toys"; allowed: title, rows'),
+        (
+            f"metric = 'regret'\n{MINE}",
+            "mine.metric: is that of the table it extends; allowed: title, rows",
+        ),
         (f"row = 3\n{MINE}", "mine.row: is that of .*did you mean rows"),
         (MINE.replace('"mine"', '"still"'), "mine.rows.still: is there twice"),
         (MINE.replace("label", "lable"), "mine.rows.mine.lable: unknown option; did you mean"),
@@ -117,6 +120,7 @@ def test_a_table_may_extend_one_that_extends(project):
         (f"{MINE}[profiles.quik]", 'mine.profiles.quik: "quik" is unknown'),
         (f"{MINE}{COLUMN}".replace("four", "two"), "mine.columns.two: is there twice"),
         ('extends = "speeds"', 'mine.extends: "speeds" is a table of speeds'),
+        ("profiles = 3\n" + MINE, "mine.profiles: is not a table"),
         ('extends = "broken"', "broken.rows: a list of tables is needed"),
     ],
 )
