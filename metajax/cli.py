@@ -117,6 +117,8 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.seeds is not None:
+        return _train_seeds(options)
     config = None if options.config is None else configs.load(options.config, options.set)
     given = options.run_dir
     run = RunDirectory(_default_run_dir(options, config) if given is None else given)
@@ -140,6 +142,15 @@ def _default_run_dir(options: argparse.Namespace, config: configs.Config | None)
     return pathlib.Path("runs") / f"{pathlib.Path(options.config).stem}-seed-{config.train.seed}"
 
 
+def _train_seeds(options: argparse.Namespace) -> int:
+    from metajax.experiments import seeds
+
+    runs = seeds.runs(options)
+    check_installed(runs[0][1].train)
+    prepare_jax(options.cache)
+    return seeds.train_command(runs, options)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     run = RunDirectory(options.run_dir)
     overrides = [
@@ -161,7 +172,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    run = RunDirectory(options.run_dir)
+    if len(options.run_dirs) > 1 or options.output or options.metric or options.by:
+        return _compare(options)
+    run = RunDirectory(options.run_dirs[0])
     config = run.read_config()
     if not run.evaluation.is_file():
         raise OptionError(
@@ -171,6 +184,14 @@ def _plot(options: argparse.Namespace) -> int:
     from metajax.run.commands import plot_command
 
     return plot_command(run, config, options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from metajax.experiments import comparison
+
+    comparison.check(options)
+    prepare_jax(options.cache)
+    return comparison.plot_command(options)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -196,12 +217,18 @@ def _list(options: argparse.Namespace) -> int:
 
         titles = table_definition.titles()
         text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
-        print(json.dumps(titles) if options.json else text)
+        print(json.dumps(titles) if options.json else f"{text}\n\n{_TABLES}")
     elif options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
         print(catalogue.render(options.name))
     return 0
+
+
+_TABLES = """\
+metajax table NAME prints one with the results that are recorded, and runs what is missing: of its
+quick profile for a laptop, or with --profile full of all of it. A TOML file of your own with
+extends = "NAME" adds rows to one: metajax table my.toml"""
 
 
 def _bench(options: argparse.Namespace) -> int:

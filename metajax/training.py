@@ -88,6 +88,12 @@ def _traced_block(
     return results
 
 
+def _hundredth(total: int) -> int:
+    """About a hundredth of iterations; if it can be, without a rest that is compiled anew."""
+    least = max(1, total // 100)
+    return next((size for size in range(least, 2 * least) if total % size == 0), least)
+
+
 def train(
     algorithm: MetaAlgorithm,
     key: Key,
@@ -97,6 +103,7 @@ def train(
     start: int = 0,
     block_size: int | None = None,
     on_block: Callable[[int, MetaState, Infos], bool | None] | None = None,
+    progress: bool = False,
 ) -> tuple[MetaState, Infos]:
     """Runs meta-iterations ``start .. num_iterations - 1``.
 
@@ -110,14 +117,17 @@ def train(
       num_iterations: Iteration to end at, counted from the beginning of the run.
       state: State to go on from, which ``train`` then owns and overwrites. Default: a new one.
       start: Iteration that ``state`` has reached.
-      block_size: Iterations between two calls of ``on_block``. Default: all.
+      block_size: Iterations between two calls of ``on_block``, or two looks of ``progress``.
+        Default: all, with ``progress`` about a hundredth.
       on_block: ``(reached, state, infos)`` on the host, with numpy ``infos`` of the block; a
         true result stops the run. ``state`` is on loan: copy what should outlive the call.
+      progress: Whether to show on standard error how far training is, the smoothed return and
+        the time left: a bar on a terminal, a line now and then elsewhere.
 
     Returns:
       The last state, and a history: each ``info`` of ``algorithm.step`` stacked to
-      ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted). Without
-      ``on_block`` this works inside ``jax.jit`` and ``jax.vmap``.
+      ``[iterations, ...]`` (env_steps: transitions, returns: undiscounted), of numpy with
+      ``on_block`` or ``progress``. Without them this works inside ``jax.jit`` and ``jax.vmap``.
 
     Raises:
       OptionError: naming the argument that is of another kind, or belongs to another algorithm.
@@ -129,9 +139,11 @@ def train(
     check_key(key)
     if block_size is not None:
         check_integer("block_size", block_size, 1)
-    if on_block is not None and is_traced((key, state)):
-        problem = "cannot be called inside of jax.jit or jax.vmap; allowed: none"
-        raise OptionError("on_block", problem)
+    asked = {"on_block": (on_block is not None, "called"), "progress": (progress, "shown")}
+    for name, (given, done) in asked.items():
+        if given and is_traced((key, state)):
+            problem = f"cannot be {done} inside of jax.jit or jax.vmap; allowed: none"
+            raise OptionError(name, problem)
     allowed = "a state of this algorithm, as train and initial_state return it"
     if state is not None:
         if not isinstance(state, MetaState):
@@ -140,8 +152,20 @@ def train(
         check_tree("state", state, like, allowed)
     elif start:
         raise OptionError("state", f"is missing; allowed: the state that start={start} has reached")
-    current = initial_state(algorithm, key) if state is None else state
     total = num_iterations - start
+    if progress:
+        from metajax.progress import progress as shown
+
+        with shown(algorithm, start, num_iterations) as screen:
+
+            def look(reached: int, state: MetaState, infos: Infos) -> bool | None:
+                screen.update(reached, infos)
+                return on_block is not None and on_block(reached, state, infos)
+
+            given: Any = {"state": state, "start": start, "on_block": look}
+            size = block_size or _hundredth(total)
+            return train(algorithm, key, num_iterations, block_size=size, **given)
+    current = initial_state(algorithm, key) if state is None else state
     size = total if block_size is None else min(block_size, total)
     # On the host a block may be compiled ahead; under a transformation it may not.
     run = _run_block if on_block is not None else _traced_block

@@ -14,7 +14,7 @@ LAYERS = (
     ("cli",),
     ("experiments",),
     ("run",),
-    ("training", "evaluation", "exporting"),
+    ("training", "evaluation", "exporting", "progress"),
     ("algorithms",),
     ("composition",),
     ("outer",),

@@ -127,6 +127,8 @@ class MetaAlgorithm(NamedTuple):
       microbatch: Largest number of tasks of a meta-test in one block of the program. Default:
         chosen for the device.
       schedules: Names in ``info`` of learned settings, worth a picture.
+      headline: Name in ``info`` of what training improves, and what it is called, where that is
+        not ``returns``.
     """
 
     problem: Problem
@@ -136,6 +138,7 @@ class MetaAlgorithm(NamedTuple):
     deploy: Callable[[MetaState], Tree] = lambda state: state.theta
     microbatch: int | None = None
     schedules: tuple[str, ...] = ()
+    headline: tuple[str, str] | None = None
 
     @property
     def family(self) -> Any:

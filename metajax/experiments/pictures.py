@@ -7,13 +7,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metajax.core.axes import AXES
 from metajax.experiments import learning_curves
 from metajax.experiments.learning_curves import Curves
 from metajax.experiments.statistics import bootstrap
 from metajax.experiments.table_definition import Table
 from metajax.experiments.table_results import Line, Records, headings
 from metajax.run import plots
-from metajax.run.axes import AXES
 from metajax.run.machine import place
 
 # How the dots of each kind of line look, and what they are called.

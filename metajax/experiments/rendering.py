@@ -16,6 +16,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from metajax.core.quantities import count, duration
 from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_definition import (
@@ -26,7 +27,7 @@ from metajax.experiments.table_definition import (
     load,
 )
 from metajax.experiments.table_results import Line
-from metajax.run import records, tables
+from metajax.run import tables
 from metajax.run.tables import Grid
 
 _PLACE = re.compile(
@@ -62,7 +63,7 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
         return throughput.grid(table, results)
     if profile not in table.profiles:
         raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
-    found = records.read(results / f"{name}.jsonl")
+    found = table_results.known(table, results / f"{name}.jsonl")
     lines = table_results.lines(table, profile, found)
     if not any(value for line in lines if line.kind != "published" for value in line.values):
         raise ValueError(
@@ -182,7 +183,7 @@ def _value(one: Estimate | None, decimals: int) -> str:
 def _cost(line: Line) -> list[str]:
     """Seeds, iterations, environment steps and time of training."""
     for one in line.costs:
-        trained = [f"{one.iterations:,}", tables.count(one.env_steps), tables.duration(one.seconds)]
+        trained = [f"{one.iterations:,}", count(one.env_steps), duration(one.seconds)]
         return [str(one.seeds), *(trained if one.iterations else [""] * 3)]
     return [""] * 4
 
@@ -195,5 +196,5 @@ def _adapted_weights(line: Line) -> str:
 
 def _range(numbers: Iterable[float]) -> str:
     ends = sorted(set(numbers))
-    shown = [tables.count(one) for one in (ends[0], ends[-1])]
+    shown = [count(one) for one in (ends[0], ends[-1])]
     return shown[0] if shown[0] == shown[1] else f"{shown[0]} to {shown[1]}"

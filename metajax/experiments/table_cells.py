@@ -140,6 +140,22 @@ def only(table: Table, profile: str, names: Sequence[str], seeds: Sequence[int] 
     return [one for one in found if not seeds or one.seed in seeds]
 
 
+def narrowed(table: Table, profile: str, wanted: Sequence[Cell]) -> Table:
+    """A table with nothing but some cells of a profile."""
+    seeds: dict[str, list[int]] = {}
+    for one in wanted:
+        seeds.setdefault(one.row.name, []).append(one.seed)
+    rows = [
+        dataclasses.replace(row, seeds=tuple(dict.fromkeys(seeds[row.name])))
+        for row in table.rows
+        if row.name in seeds
+    ]
+    names = {"columns": (one.column.name for one in wanted), "rows": (one.name for one in wanted)}
+    chosen_ones: dict[str, Any] = {part: tuple(dict.fromkeys(one)) for part, one in names.items()}
+    scope = dataclasses.replace(table.profiles[profile], **chosen_ones)
+    return dataclasses.replace(table, rows=tuple(rows), profiles={**table.profiles, profile: scope})
+
+
 @contextlib.contextmanager
 def naming(place: str, **renamed: str) -> Iterator[None]:
     """Puts a place before the field of an ``OptionError``; sections may be renamed."""

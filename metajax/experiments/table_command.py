@@ -13,8 +13,15 @@ from metajax.core.files import replace
 from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
 from metajax.experiments import rendering, table_results, throughput
-from metajax.experiments.table_cells import Cell, cells, only
-from metajax.experiments.table_definition import DIRECTORY, Table, ThroughputTable, load, names
+from metajax.experiments.table_cells import Cell, cells, narrowed, only
+from metajax.experiments.table_definition import (
+    DIRECTORY,
+    Table,
+    ThroughputTable,
+    load,
+    names,
+    results_of,
+)
 from metajax.run import machine, records, tables
 from metajax.run.console import command, failed, say
 from metajax.run.signals import raising
@@ -37,11 +44,11 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     if options.name is None:
         known = ", ".join(names(directory)) or f"none in {directory}"
         raise OptionError("NAME", f"is missing; allowed: {known}")
-    table = load(options.name, directory)
-    results, work = directory.parent / "results", pathlib.Path("runs", "tables", options.name)
+    table, results = _loaded(options.name, directory)
+    work = pathlib.Path("runs", "tables", table.name)
     if options.output is not None:
         results = pathlib.Path(options.output)
-        work = results / "runs" / options.name
+        work = results / "runs" / table.name
     try:
         if isinstance(table, ThroughputTable):
             for name in table.results.values():
@@ -52,11 +59,14 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
             cells(table, profile)  # a mistake in the other profile is one as well
         file = results / f"{table.name}.jsonl"
         _mend(file)
-        known = records.read(file)
+        known = table_results.known(table, file)
         with records.shaped(file):
             missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
-        there = f"; {done} recorded in {results}" if done else ""
+        places = " and ".join(
+            dict.fromkeys([*(str(one.parent) for one in table.shared), str(results)])
+        )
+        there = f"; {done} recorded in {places}" if done else ""
         number = f"{len(missing)} of {len(wanted)} to run"
         say(f"{table.name}, profile {options.profile}: {number}{there}")
         code = 0
@@ -64,9 +74,15 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
             prepare_jax()
             code = _run(missing, options, file, work.parent / "trained")
         with records.shaped(file):
-            return _show(table, options, file, work, code)
+            return _show(table, wanted, options, file, work, code)
     except records.Unreadable as error:
         return failed(str(error))
+
+
+def _loaded(name: str, tables: pathlib.Path) -> tuple[Table | ThroughputTable, pathlib.Path]:
+    """A table by name, or by its file, and where its records lie if nothing else is said."""
+    path = pathlib.Path(name if name.endswith(".toml") else tables / f"{name}.toml")
+    return load(path.stem, path.parent, tables), results_of(path.parent, tables)
 
 
 def _mend(file: pathlib.Path) -> None:
@@ -121,13 +137,14 @@ def _run(
 
 def _show(
     table: Table,
+    wanted: Sequence[Cell],
     options: argparse.Namespace,
     file: pathlib.Path,
     work: pathlib.Path,
     code: int,
 ) -> int:
-    """Prints the table and writes its renderings; returns the exit code."""
-    known, files = records.read(file), [file]
+    """Prints the wanted cells and writes renderings of all of them; returns the exit code."""
+    known, files = table_results.known(table, file), [file]
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
     if code not in _INTERRUPTED:
@@ -144,6 +161,10 @@ def _show(
         except OSError as error:
             problem = f"{error.filename or work} cannot be written ({error.strerror})"
             code = failed(f"{problem}; records are intact")
+    if options.only or options.seeds:
+        table = narrowed(table, options.profile, wanted)
+        lines = table_results.lines(table, options.profile, known)
+        grid = rendering.grid(table, options.profile, lines)
     written = [str(path) for path in files if path.is_file()]
     if options.json:
         summary = {"table": table.name, "profile": options.profile, "metric": table.metric}

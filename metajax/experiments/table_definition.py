@@ -29,6 +29,15 @@ that a later layer names. What no layer sets comes from the row's ``config`` fil
 default. A profile chooses sizes only. Names of rows and columns may be patterns, ``*`` for any
 characters; of several that fit, the last counts.
 
+A table that extends another takes its columns, rows, settings and results, and adds rows or
+columns of its own behind them, which its profiles hold as well::
+
+    extends = "rl2-bandits"
+
+    [[rows]]
+    name = "mine"
+    ...
+
 A table of speeds has a title and ``results``, files of records of ``metajax bench`` by label.
 """
 
@@ -220,6 +229,7 @@ class Table(Layer):
       baseline: row whose steps are the unit of the other rows' steps.
       training_curves: whether records keep the returns while training, which are then drawn.
       name, directory: those of its file.
+      shared: files of records of the tables that it extends.
     """
 
     name: str
@@ -236,6 +246,7 @@ class Table(Layer):
     rows: tuple[Row, ...]
     profiles: dict[str, Profile]
     directory: pathlib.Path
+    shared: tuple[pathlib.Path, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -281,8 +292,14 @@ def titles(directory: pathlib.Path = DIRECTORY) -> dict[str, str]:
     return {name: load(name, directory).title for name in known}
 
 
-def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTable:
+def load(
+    name: str, directory: pathlib.Path = DIRECTORY, shipped: pathlib.Path = DIRECTORY
+) -> Table | ThroughputTable:
     """Reads and checks a table by the name of its file, without the ending.
+
+    Args:
+      name, directory: the file.
+      shipped: where a table is that it extends, if not beside it.
 
     Raises:
       OptionError: naming the table, the row or column and the field.
@@ -294,12 +311,7 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         known = names(directory)
         allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
         raise OptionError("NAME", f'no table "{name}" in {directory}; {allowed}')
-    try:
-        given = files.parse_toml(files.read(path).decode())
-    except ValueError as error:
-        raise OptionError(str(path), f"is not valid TOML: {error}") from None
-    for field in {"name", "directory"} & given.keys():
-        raise OptionError(f"{name}.{field}", "comes from the file; remove it")
+    given = _parsed(path, shipped)
     if "results" in given:
         return build(ThroughputTable, {**given, "name": name}, name, toml=True)
     if "metric" in given and given["metric"] not in get_args(Metric):
@@ -309,16 +321,85 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
         given.setdefault("columns", [{"name": "all"}])
     given["columns"] = _each(Column, given.get("columns"), f"{name}.columns")
     given["rows"] = _each(Row, given.get("rows"), f"{name}.rows")
-    profiles = given.get("profiles", {})
-    if not isinstance(profiles, dict):
-        raise OptionError(f"{name}.profiles", "is not a table; write [profiles.quick]")
-    for profile in (*profiles, *PROFILES):
-        _known(f"{name}.profiles.{profile}", [profile], PROFILES)
-        profiles.setdefault(profile, {})
-    given["profiles"] = _by_name(Profile, profiles, f"{name}.profiles")
+    given["profiles"] = _profiles(given, name)
     table = build(Table, {**given, "name": name, "directory": directory}, name, toml=True)
     _check(table)
     return table
+
+
+def _parsed(
+    path: pathlib.Path, shipped: pathlib.Path, above: tuple[pathlib.Path, ...] = ()
+) -> dict[str, Any]:
+    """What a file says, laid over the table that it extends; ``above`` extend this one."""
+    try:
+        given = files.parse_toml(files.read(path).decode())
+    except ValueError as error:
+        raise OptionError(str(path), f"is not valid TOML: {error}") from None
+    for field in {"name", "directory", "shared"} & given.keys():
+        raise OptionError(f"{path.stem}.{field}", "comes from the file; remove it")
+    if "extends" not in given:
+        return given
+    lower = _extended(given.pop("extends"), shipped, (*above, path))
+    return _laid_over(lower, given, path.stem)
+
+
+def _extended(base: Any, shipped: pathlib.Path, above: tuple[pathlib.Path, ...]) -> dict[str, Any]:
+    """What the file of the table ``base`` says, which the last of ``above`` extends."""
+    name, directory = f"{above[-1].stem}.extends", above[-1].parent
+    paths = [one / f"{base}.toml" for one in (directory, shipped)]
+    path = next((one for one in paths if one.is_file() and one not in above), None)
+    if path is None:
+        known = sorted({*names(directory), *names(shipped)} - {one.stem for one in above})
+        hint = f"{suggest(str(base), known)}allowed: {', '.join(known)}"
+        raise OptionError(name, f"{show(base)} is no table in {directory} or {shipped}; {hint}")
+    lower = _parsed(path, shipped, above)
+    if "results" in lower:
+        raise OptionError(name, f'"{base}" is a table of speeds; allowed: a table of methods')
+    _check_parts(lower, base)
+    for row in lower.get("rows", ()):
+        config = path.parent.parent.parent.absolute() / "configs" / str(row.get("config"))
+        row |= {"config": str(config)} if config.is_file() else {}
+    results = results_of(path.parent, shipped) / f"{base}.jsonl"
+    return {**lower, "shared": [*lower.get("shared", ()), results]}
+
+
+def _laid_over(lower: dict[str, Any], given: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table with what another, called ``name``, adds to it."""
+    allowed = ("title", "rows", "columns", "profiles")
+    for field in given.keys() - {*allowed}:
+        hint = f"{suggest(field, allowed)}allowed: {', '.join(allowed)}"
+        raise OptionError(f"{name}.{field}", f"is that of the table it extends; {hint}")
+    _check_parts(given, name)
+    own = {part: given.get(part, []) for part in ("rows", "columns")}
+    if own["columns"] and "columns" not in lower:
+        problem = f'metric "{lower.get("metric")}" has none of its own; add rows'
+        raise OptionError(f"{name}.columns", problem)
+    merged = {**lower, **given, "profiles": {}}
+    for row in lower.get("rows", ()):
+        if row.get("published"):
+            row["published"] = [*row["published"], *["none"] * len(own["columns"])]
+    for part in own.keys() & lower.keys():
+        merged[part] = [*lower[part], *own[part]]
+    for profile in PROFILES:
+        kept = {**lower.get("profiles", {}).get(profile, {})}
+        for part in own.keys() & kept.keys():
+            kept[part] = [*kept[part], *(one["name"] for one in own[part])]
+        merged["profiles"][profile] = kept | given.get("profiles", {}).get(profile, {})
+    return merged
+
+
+def _check_parts(given: dict[str, Any], name: str) -> None:
+    """Raises OptionError where a part of a table cannot be laid over another's."""
+    for part, cls in (("rows", Row), ("columns", Column)):
+        if part in given:
+            _each(cls, given[part], f"{name}.{part}")
+    _profiles(given, name)
+
+
+def results_of(directory: pathlib.Path, shipped: pathlib.Path = DIRECTORY) -> pathlib.Path:
+    """Where records of tables lie: beside the directory of tables, or a file of one's own."""
+    is_shipped = directory.absolute() == shipped.absolute()
+    return (directory.parent if is_shipped else directory) / "results"
 
 
 def chosen(patterns: Iterable[str], *names: str) -> bool:
@@ -327,6 +408,17 @@ def chosen(patterns: Iterable[str], *names: str) -> bool:
 
 
 _T = TypeVar("_T")
+
+
+def _profiles(given: Mapping[str, Any], name: str) -> dict[str, Profile]:
+    """The profiles of a table, those that it leaves out as well."""
+    profiles = given.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise OptionError(f"{name}.profiles", "is not a table; write [profiles.quick]")
+    for profile in profiles:
+        _known(f"{name}.profiles.{profile}", [profile], PROFILES)
+    every = {profile: {} for profile in PROFILES} | profiles
+    return _by_name(Profile, every, f"{name}.profiles")
 
 
 def _each(cls: type[_T], given: Any, where: str) -> tuple[_T, ...]:

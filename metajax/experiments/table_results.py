@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from metajax.experiments import learning_curves, statistics, tuning
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_cells import cells
 from metajax.experiments.table_definition import AFTER_STEPS, Column, Row, Table, chosen
+from metajax.run import records as results
 from metajax.run.machine import place
 
 Record = Mapping[str, Any]
@@ -60,6 +62,14 @@ class Line(NamedTuple):
     def costs(self) -> list[Cost]:
         """The cost of each column that was measured."""
         return [cost(each) for each in self.records if each]
+
+
+def known(table: Table, file: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a table in its file, behind those of the tables that it extends.
+
+    Raises as ``records.read`` does.
+    """
+    return [one for path in (*table.shared, file) for one in results.read(path)]
 
 
 def cost(records: Records) -> Cost:

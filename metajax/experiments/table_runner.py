@@ -16,12 +16,13 @@ from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import DataSpec, Spec
 from metajax.core.layout import Layout
 from metajax.core.options import OptionError
+from metajax.core.quantities import duration
 from metajax.data.few_shot import few_shot
 from metajax.evaluation import optimal_returns
 from metajax.experiments import metrics, tuning
 from metajax.experiments.table_cells import Cell, naming
 from metajax.experiments.table_definition import AFTER_STEPS, VECTORS
-from metajax.run import checkpoints, loop, machine, numbers, records, tables
+from metajax.run import checkpoints, loop, machine, numbers, records
 from metajax.run.config import digest
 from metajax.run.console import out_of_memory
 from metajax.run.directory import InUse, Lost, RunDirectory
@@ -94,9 +95,9 @@ def run_cells(
         records.append(results, {**record, "profile": profile})
         now = time.monotonic()
         left = (now - start) / number * (len(cells) - number)
-        soon = f"; about {tables.duration(left)} left" if left else ""
+        soon = f"; about {duration(left)} left" if left else ""
         value = ", ".join(f"{one:.4g}" for one in np.atleast_1d(record["mean"]))
-        progress(f"{place}: {value} in {tables.duration(now - before)}{soon}")
+        progress(f"{place}: {value} in {duration(now - before)}{soon}")
     return failures
 
 

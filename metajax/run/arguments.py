@@ -33,6 +33,14 @@ current block and saves; --resume continues bit for bit.
 examples:
   metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
   metajax train --run-dir runs/maml-point-navigation-seed-1 --resume
+  metajax train configs/maml-point-navigation.toml --seeds 5
+  metajax train configs/maml-point-navigation.toml --seeds 0 3 7 --resume
+
+With --seeds the runs go one after another, each in its own directory (CONFIG-seed-SEED in runs/,
+or DIR-seed-SEED with --run-dir DIR), and a table of the mean with its 95% interval beside the
+single seeds ends them. --overwrite replaces all of them. --resume leaves finished runs as they
+are, continues those that were interrupted and starts the others. A seed that fails stops no
+other: the end says which, and the exit code is that of the first failure.
 """
 
 _EVALUATE = """\
@@ -42,6 +50,19 @@ Settings that are not given are those in [evaluate] of the config of the run.
 examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000 --seed 1
   metajax evaluate runs/maml-point-navigation-seed-0 --checkpoint 100 --output runs/at-100
+"""
+
+_PLOT = """\
+Redraw the pictures of a run, or compare several runs in one picture: the training curve, and the
+meta-test along its axis. Runs that differ in nothing but their seed are one line, the mean of
+them, with a band: its 95% interval over seeds, in the meta-test over held-out tasks as well. The
+runs must be of one family; returns after adaptations and returns of episodes have panels of
+their own.
+
+examples:
+  metajax plot runs/maml-point-navigation-seed-0
+  metajax plot runs/maml-* runs/reptile-* --output methods.pdf
+  metajax plot runs/maml-* --metric gradient_norm --by iterations
 """
 
 _EXPORT = """\
@@ -55,11 +76,14 @@ examples:
 """
 
 _TABLE = """\
-Run the missing cells of a table, and print the table.
+Run the missing cells of a table, and print the table; cells with a record are not run again. On
+a narrow terminal the columns stand in several parts. A file of your own with extends =
+"rl2-bandits" adds rows or columns to that table and takes its settings and results.
 
 examples:
   metajax table rl2-bandits
   metajax table snail --profile full --only 'maml/n=10,*' --seeds 0
+  metajax table my.toml --only mine
 """
 
 _LIST = """\
@@ -113,7 +137,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
-    _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
+    _plot(add("plot", "redraw the pictures of a run, or compare several", _PLOT))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
@@ -129,6 +153,13 @@ def _train(one: Parser) -> None:
         "SECTION.OPTION=VALUE",
         "change a setting of the config, for example algorithm.num-tasks=64; repeatable; "
         "metajax list NAME shows the options of a section, family or algorithm",
+    )
+    text = (
+        "one number: so many runs, with the seeds from train.seed on (0 to N-1, or from 5 on with "
+        "--set train.seed=5); several: the seeds themselves"
+    )
+    one.add_argument(
+        "--seeds", metavar=("N", "SEED"), type=_seed, nargs="+", action="extend", help=text
     )
     text = "default: runs/CONFIG-seed-SEED"
     one.add_argument("--run-dir", metavar="DIR", type=_path, help=text)
@@ -162,7 +193,16 @@ def _evaluate(one: Parser) -> None:
 
 
 def _plot(one: Parser) -> None:
-    _add_run_dir(one)
+    text = "directory of a run; of several they are compared"
+    one.add_argument("run_dirs", metavar="RUN_DIR", type=_path, nargs="+", help=text)
+    text = "file of the comparison, .png, .pdf or .svg; default: comparison.png"
+    one.add_argument("--output", metavar="FILE", type=_path, help=text)
+    text = (
+        "what the training curve shows, a column of metajax.load_metrics; default: the last return"
+    )
+    one.add_argument("--metric", metavar="NAME", type=_path, help=text)
+    text = "what the training curve counts; default: env-steps"
+    one.add_argument("--by", choices=("env-steps", "iterations"), help=text)
     _add_common(one)
 
 
@@ -183,13 +223,13 @@ def _export(one: Parser) -> None:
 
 def _table(one: Parser) -> None:
     many: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    text = "table to run: a file in --tables, without .toml"
+    text = "table to run: a name in metajax list tables, or a TOML file of your own"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     text = "size of the table: quick for a laptop (default), or full"
     one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
-    text = "run only these rows or cells; 'ROW/*' for all columns"
+    text = "run and print only these rows or cells; 'ROW/*' for all columns"
     one.add_argument("--only", metavar="ROW[/COLUMN]", help=text, **many)
-    text = "run only these seeds of the profile"
+    text = "run and print only these seeds of the profile"
     one.add_argument("--seeds", metavar="SEED", type=int, help=text, **many)
     one.add_argument("--resume", action="store_true", help="continue interrupted training")
     one.add_argument(
@@ -197,8 +237,9 @@ def _table(one: Parser) -> None:
         metavar="DIR",
         type=_path,
         help="directory for records, checkpoints and renderings; only its records count, so a "
-        "new directory measures everything again; default: benchmarks/results/ (results/ beside "
-        "--tables), runs/tables/trained/ and runs/tables/NAME/",
+        "new directory measures everything again, but for those of a table that is extended; "
+        "default: benchmarks/results/ (results/ beside --tables or a file of your own), "
+        "runs/tables/trained/ and runs/tables/NAME/",
     )
     text = "directory of table definitions; default: %(default)s"
     default = "benchmarks/tables"
@@ -247,6 +288,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: at least 1")
     return value
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        problem = f'"{text}" is no integer; CONFIG stands before --seeds'
+        raise argparse.ArgumentTypeError(problem) from None
 
 
 def _path(text: str) -> str:

@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 
-from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.axes import AXES
 from metajax.core.family import Family
 from metajax.core.options import OptionError
 from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
 from metajax.exporting import policy
 from metajax.run import checkpoints, loop, machine, meta_test, records
-from metajax.run.axes import AXES
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import Lost, RunDirectory
@@ -28,11 +27,74 @@ _EXPECTED = (
 )
 
 
+class Measured(NamedTuple):
+    """A meta-test, the same from random weights, the record of both, and the files written."""
+
+    evaluation: Evaluation
+    baseline: Evaluation
+    record: dict[str, Any]
+    files: list[pathlib.Path]
+
+
+class Ended(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      code: Exit code of the command that it is the whole of.
+      summary: What is said of its training; None where none was saved.
+      measured: Its meta-test; None where it has not come to one.
+      ends_all: Whether what ended it would end any other run as well.
+    """
+
+    code: int
+    summary: dict[str, Any] | None = None
+    measured: Measured | None = None
+    ends_all: bool = False
+
+
 def train_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax train``; returns the exit code."""
+    algorithm, held_out = checked(config)
+    ended = train_one(run, config, algorithm, held_out, options, _resume(run))
+    if ended.measured is not None:
+        _report(options, ended.measured, ended.summary or {})
+    elif ended.summary is not None and options.json:
+        print(json.dumps(ended.summary))
+    return ended.code
+
+
+def checked(config: Config) -> tuple[MetaAlgorithm, Family]:
+    """The algorithm and the held-out family of a config, traced before anything is written.
+
+    Raises:
+      OptionError: For settings that do not fit together.
+    """
     algorithm, held_out = config.build()
     loop.check_sizes(algorithm)
     meta_test.check_meta_test(config, algorithm, held_out)
+    return algorithm, held_out
+
+
+def train_one(
+    run: RunDirectory,
+    config: Config,
+    algorithm: MetaAlgorithm,
+    held_out: Family,
+    options: argparse.Namespace,
+    again: str,
+) -> Ended:
+    """Trains one run and measures it; what goes wrong is said on standard error.
+
+    Args:
+      run: Run directory.
+      config: Config of the run.
+      algorithm, held_out: Result of ``checked``.
+      options: ``resume``, ``overwrite`` and ``checkpoint``.
+      again: The command that continues after an interruption.
+
+    Raises:
+      OptionError: For a directory that is in use, or a run that cannot be continued.
+    """
     try:
         run.claim()
         run.check_free(options.resume, options.overwrite)  # again: it may have filled meanwhile
@@ -42,36 +104,33 @@ def train_command(run: RunDirectory, config: Config, options: argparse.Namespace
         run.write_config(config)
         say(f"training on {machine.place(machine.environment())}")
         outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
+        summary = _summary(run, outcome)
         if outcome.exit_code:
-            say(f"saved checkpoint {outcome.iteration}; continue with: {_resume(run)}")
-            if options.json:
-                print(json.dumps(_summary(run, outcome)))
-            return outcome.exit_code
+            say(f"saved checkpoint {outcome.iteration}; continue with: {again}")
+            return Ended(outcome.exit_code, summary, ends_all=True)
         say(f"training finished; meta-test on {config.evaluate.num_tasks} held-out tasks")
         theta = algorithm.deploy(outcome.state)
         measured = _measure(run, config, algorithm, held_out, theta, outcome.iteration)
     except checkpoints.CheckpointError as error:
-        return failed(_unusable(error))
+        return Ended(failed(_unusable(error)))
     except (loop.NotFinite, Lost) as error:
-        return failed(str(error))
+        return Ended(failed(str(error)))
     except OSError as error:
         problem = f"{error.filename or run.path} cannot be written ({error.strerror})"
-        if not run.is_run():
-            return failed(f"{problem}; nothing was started")
-        return failed(
-            f"{problem}; {checkpoints.kept(run.checkpoints)}; when there is room, continue with: "
-            f"{_resume(run)}"
-        )
+        kept = "nothing was started"
+        if run.is_run():
+            kept = checkpoints.kept(run.checkpoints)
+            kept = f"{kept}; when there is room, continue with: {again}"
+        return Ended(failed(f"{problem}; {kept}"), ends_all=True)
     except jax.errors.JaxRuntimeError as error:
         less = "fewer tasks, streams or steps, or a smaller algorithm.microbatch,"
-        return failed(out_of_memory(error, less))
+        return Ended(failed(out_of_memory(error, less)))
     except KeyboardInterrupt:
         kept = checkpoints.kept(run.checkpoints)
-        return failed(f"interrupted; {kept}; continue with: {_resume(run)}", 130)
+        return Ended(failed(f"interrupted; {kept}; continue with: {again}", 130), ends_all=True)
     finally:
         run.release()
-    _report(options, measured, _summary(run, outcome))
-    return 0
+    return Ended(0, summary, measured)
 
 
 def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
@@ -98,18 +157,17 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
 def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax plot``; returns the exit code."""
     try:
+        record = meta_test.read(run)
         with records.shaped(run.evaluation):
-            record = files.parse_json(files.read(run.evaluation))
-            evaluation, baseline = meta_test.from_record(record)
-            checkpoint = int(record["checkpoint"])
             config = _as_evaluated(config, record)
     except ValueError:
         raise OptionError(
             str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
         ) from None
+    evaluation, baseline = meta_test.from_record(record)
     algorithm, held_out = config.build()
     try:
-        state = loop.restore_state(run, algorithm, checkpoint, config)
+        state = loop.restore_state(run, algorithm, int(record["checkpoint"]), config)
         theta = algorithm.deploy(state)
         paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
     except _EXPECTED as error:
@@ -217,15 +275,6 @@ def _chosen(run: RunDirectory, asked: int | None) -> int | None:
     return asked
 
 
-class _Measured(NamedTuple):
-    """A meta-test, the same from random weights, the record of both, and the files written."""
-
-    evaluation: Evaluation
-    baseline: Evaluation
-    record: dict[str, Any]
-    files: list[pathlib.Path]
-
-
 def _measure(
     run: RunDirectory,
     config: Config,
@@ -233,13 +282,13 @@ def _measure(
     held_out: Family,
     theta: Any,
     iteration: int,
-) -> _Measured:
+) -> Measured:
     evaluation = meta_test.meta_test(config, algorithm, held_out, theta)
     baseline = meta_test.from_random(config, algorithm, held_out)
     record = meta_test.to_record(evaluation, baseline, config, iteration)
     run.write_evaluation(record)
     pictures = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
-    return _Measured(evaluation, baseline, record, [run.evaluation, *pictures])
+    return Measured(evaluation, baseline, record, [run.evaluation, *pictures])
 
 
 def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
@@ -254,14 +303,17 @@ def _summary(run: RunDirectory, outcome: loop.Outcome) -> dict[str, Any]:
     }
 
 
-def _report(options: argparse.Namespace, measured: _Measured, summary: dict[str, Any]) -> None:
+def short(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a meta-test without what is long, for ``--json``."""
+    left_out = ("returns", "config", "from_random")
+    kept = {name: value for name, value in record.items() if name not in left_out}
+    return {**kept, "from_random": record["from_random"]["mean"]}
+
+
+def _report(options: argparse.Namespace, measured: Measured, summary: dict[str, Any]) -> None:
     if options.json:
-        record = measured.record
-        left_out = ("returns", "config", "from_random")
-        short = {name: value for name, value in record.items() if name not in left_out}
-        short["from_random"] = record["from_random"]["mean"]
         files = [str(path) for path in measured.files]
-        print(json.dumps({**summary, "evaluation": short, "files": files}))
+        print(json.dumps({**summary, "evaluation": short(measured.record), "files": files}))
         return
     from metajax.run import tables
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optax
@@ -103,19 +103,22 @@ def load_metrics(
     Raises:
       OptionError: If there is no run, or pandas is missing.
     """
-    rows = []
-    for path in [paths] if isinstance(paths, str | pathlib.Path) else paths:
-        run = RunDirectory(path)
-        config = run.read_config()
-        about = {
-            "run": str(path),
-            "algorithm": config.algorithm.name,
-            "family": config.family.name,
-            "seed": config.train.seed,
-        }
-        # The "run" of a record is an id; that of a frame is where the run lies.
-        rows += [{**about, **_flat(record), "run": str(path)} for record in run.read_metrics()]
-    return pandas().DataFrame(rows)
+    every = [paths] if isinstance(paths, str | pathlib.Path) else paths
+    return pandas().DataFrame([row for path in every for row in metric_rows(path)])
+
+
+def metric_rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of one run in ``load_metrics``, by column."""
+    run = RunDirectory(path)
+    config = run.read_config()
+    about = {
+        "run": str(path),
+        "algorithm": config.algorithm.name,
+        "family": config.family.name,
+        "seed": config.train.seed,
+    }
+    # The "run" of a record is an id; that of a row is where the run lies.
+    return [{**about, **_flat(record), "run": str(path)} for record in run.read_metrics()]
 
 
 def _flat(record: dict) -> dict:

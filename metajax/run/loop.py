@@ -18,11 +18,11 @@ from metajax.core.algorithm import MetaAlgorithm, MetaState
 from metajax.core.kinds import show
 from metajax.core.options import OptionError, kebab
 from metajax.core.problem import all_finite
+from metajax.progress import Lines, progress
 from metajax.run import checkpoints, diagnosis, numbers
 from metajax.run.config import LAYOUT, Config, from_dict
 from metajax.run.console import say
 from metajax.run.directory import RunDirectory
-from metajax.run.display import Display, display
 from metajax.run.loggers import Logger, open_loggers
 from metajax.run.numbers import NotFinite
 from metajax.run.signals import Interruption
@@ -87,9 +87,8 @@ def train_run(
         checkpoints.remove(run.checkpoints, later)
     last = {**run.cut_metrics(start, say), **about}
     loggers = open_loggers(run, config, start)
-    score = algorithm.family.spec.score
     with (
-        display(start, config.train.num_iterations, algorithm.axis, score) as screen,
+        progress(algorithm, start, config.train.num_iterations) as screen,
         Interruption(
             lambda number: screen.message(_announcement(number)),
             lambda: checkpoints.kept(run.checkpoints),
@@ -232,7 +231,7 @@ class _Blocks:
         self,
         run: RunDirectory,
         config: Config,
-        screen: Display,
+        screen: Lines,
         loggers: list[Logger],
         interruption: Interruption,
         start: int,
@@ -279,8 +278,7 @@ class _Blocks:
         self.env_steps = int(total[-1])
         self.rates.append((self.env_steps - before) / max(block_seconds, 1e-9))
         self.seconds += block_seconds
-        returns = infos.get("returns")
-        self._screen.update(reached, None if returns is None else returns[-1], self.rates[-1])
+        self._screen.update(reached, infos)
         return [
             {
                 "iteration": self.iteration + i + 1,

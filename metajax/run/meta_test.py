@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
+from metajax.core.axes import AXES
 from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run import diagnosis, records
-from metajax.run.axes import AXES
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import NotFinite, plain
@@ -179,6 +180,20 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
         return found
 
     return read(record), read(record["from_random"])
+
+
+def read(run: RunDirectory) -> dict[str, Any]:
+    """The record of the meta-test of a run.
+
+    Raises:
+      OSError: If there is none.
+      ValueError: If it is damaged.
+    """
+    record = files.parse_json(files.read(run.evaluation))
+    with records.shaped(run.evaluation):
+        from_record(record)
+        checkpoint, config = int(record["checkpoint"]), dict(record["config"])
+    return {**record, "checkpoint": checkpoint, "config": config}
 
 
 def draw(

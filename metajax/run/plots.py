@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metajax.core import files
-from metajax.run.axes import AXES, score_label
+from metajax.core.axes import AXES, score_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +170,7 @@ def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]])
         for number, (label, seeds) in enumerate(runs.items()):
             steps = min((one["iteration"] for one in seeds), key=len)
             values = np.array([one["returns"][: len(steps)] for one in seeds])
-            values = _smooth(np.moveaxis(values, 1, -1))
+            values = smooth(np.moveaxis(values, 1, -1))
             several = values.shape[1] > 1
             name = f"{label}, {words.last}" if several and len(runs) == 1 else label
             band(axes, steps, mean_and_range(values[:, -1]), color=colour(number), label=name)
@@ -216,7 +216,7 @@ def _draw_schedule(axes: Axes, name: str, seeds: Sequence[Mapping[str, Any]], hu
     axes.locator_params(axis="x", nbins=4)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Running mean along the last axis over about a fortieth of it."""
     width = max(1, values.shape[-1] // 40)
     sums = np.cumsum(np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 0)]), axis=-1)

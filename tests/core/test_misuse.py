@@ -130,6 +130,8 @@ def test_on_block_inside_of_a_transformation(reptile, state):
     refused("on_block", said, jax.vmap(trained), keys)
     refused("on_block", said, jax.jit(trained), KEY)
     refused("on_block", said, jax.vmap(lambda state: trained(KEY, state=state)), stacked(state))
+    shown = jax.jit(lambda key: metajax.train(reptile, key, 1, progress=True)[1])
+    refused("progress", "cannot be shown inside of jax.jit or jax.vmap", shown, KEY)
 
 
 def stacked(tree: Any) -> Any:

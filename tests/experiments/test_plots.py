@@ -172,7 +172,7 @@ def test_trajectories_need_a_plane(tmp_path):
 def test_running_mean_over_a_fortieth():
     values = np.arange(80.0)
     expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
-    np.testing.assert_allclose(plots._smooth(values), expected)
+    np.testing.assert_allclose(plots.smooth(values), expected)
 
 
 _LONG = (

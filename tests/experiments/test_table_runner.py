@@ -160,6 +160,25 @@ def test_seeds(project, capsys):
     assert cells == [("two", 1), ("three", 1)]
 
 
+def test_what_was_asked_for_is_shown_and_the_files_hold_the_whole(project, capsys):
+    assert main(["table", "toys", "--profile", "full"]) == 0
+    capsys.readouterr()
+    words = ["table", "toys", "--profile", "full", "--only", "trained/three", "--seeds", "1"]
+    assert main([*words, "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)["lines"]
+    assert [(one["kind"], [*one["values"]]) for one in lines] == [
+        *[("published", ["three"]), ("measured", ["three"])],
+    ]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "two" not in shown
+    assert "optimum" not in shown
+    assert "seed" in shown
+    whole = (project / "runs" / "tables" / "toys" / "toys-full.md").read_text()
+    assert "| optimum |" in whole
+    assert "two" in whole
+
+
 def test_tables_share_what_is_trained(project, monkeypatch):
     assert main(["table", "toys", "--only", "trained"]) == 0
     text = table_toys.TABLE.replace('"total"', '"normalized"').replace('"trained"', '"again"')

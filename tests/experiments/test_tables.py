@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metajax.core import quantities
 from metajax.evaluation import Evaluation
 from metajax.run import tables
 from metajax.run.tables import Grid
@@ -62,7 +63,7 @@ def test_rows_must_fit_the_headers():
     [(0.42, "0.42 s"), (61.4, "61 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, words):
-    assert tables.duration(seconds) == words
+    assert quantities.duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_durations(seconds, words):
     ],
 )
 def test_counts(number, words):
-    assert tables.count(number) == words
+    assert quantities.count(number) == words
 
 
 def test_a_lifetime_counts_environment_steps(evaluation):
@@ -81,3 +82,56 @@ def test_a_lifetime_counts_environment_steps(evaluation):
     lines = tables.adaptation_table(lifetime).splitlines()
     assert lines[2].split()[:2] == ["env", "steps"]
     assert lines[5].split()[:2] == ["10,000", "-12.00"]
+
+
+def test_many_episodes_are_thinned_out_and_summed(evaluation):
+    """Of a hundred pulls, each of which returns a hundredth of its number."""
+    returns = np.arange(100.0)[None] / 100 + [[-1.0], [1.0]]
+    trials = evaluation._replace(returns=returns, axis="episodes")
+    _, _, _, _, *rows, foot = tables.adaptation_table(trials, trials).splitlines()
+    assert [row.split()[0] for row in rows] == [*map(str, range(0, 100, 11)), "total"]
+    assert rows[1].split()[1:6] == ["0.11", "-1.85", "to", "2.07", "+0.11"]
+    assert rows[-1].split() == ["total", "49.50", "-146.50", "to", "245.50", "49.50", "+0.00"]
+    assert foot == "10 of 100 episodes are shown; evaluation.json holds all."
+
+
+WIDE = Grid(
+    ["method", "one", "two", "three"],
+    [
+        ["a method of a long name, of a paper (published)", "1.00 ± 0.10", "**2.00 ± 0.10**", "3"],
+        ["*heading*", "", "", ""],
+        ["b", "–", "", ""],
+    ],
+    "A foot.",
+)
+
+
+@pytest.mark.parametrize("width", [40, 60, None])
+def test_columns_of_a_narrow_terminal_stand_in_parts(monkeypatch, width):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: width is not None, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width or 40))
+    lines = tables.text(WIDE, "Title").splitlines()
+    headers = [line.split()[1:] for line in lines if line.startswith("  method")]
+    assert [name for names in headers for name in names] == ["one", "two", "three"]
+    assert len(headers) == {40: 3, 60: 2, None: 1}[width]
+    if width is None:
+        assert len(lines) == 1 + 1 + 2 + 3 + 1
+        assert lines[4].startswith(
+            "  a method of a long name, of a paper (published)   1.00 ± 0.10"
+        )
+    else:
+        number = len(headers)
+        assert max(map(len, lines[:-2])) <= width
+        assert lines[-1] == (
+            f"The terminal is {width} characters wide: the columns stand in {number} parts."
+        )
+    assert "A foot. * marks the best and all within noise of it." in lines
+
+
+def test_no_column_is_cut_in_a_file():
+    headers = ["method", *(f"column {at}" for at in range(60))]
+    grid = Grid(headers, [["m", *map(str, range(60))]])
+    header, _, row = tables.text(grid).splitlines()
+    assert "…" not in header + row
+    assert row.split() == ["m", *map(str, range(60))]
+    assert tables.text(grid).count("marks") == 0

@@ -14,7 +14,8 @@ import fake_algorithm as fake
 import pytest
 
 import metajax
-import metajax.experiments.table_command  # before the fakes take the place of its imports
+import metajax.experiments.seeds  # before the fakes take the place of its imports
+import metajax.experiments.table_command
 from metajax.algorithms import ALGORITHMS
 from metajax.tasks import FAMILIES
 

@@ -121,7 +121,9 @@ def test_list_names_everything_with_defaults(command):
 def test_list_tables(command, monkeypatch):
     assert "benchmarks/tables: holds no tables; run in a checkout" in command(*LIST_TABLES).err
     monkeypatch.chdir(ROOT)
-    assert "  rl2-bandits " in command(*LIST_TABLES).out
+    listed = command(*LIST_TABLES).out
+    assert "  rl2-bandits " in listed
+    assert "metajax table NAME prints one" in listed
     titles = json.loads(command(*LIST_TABLES, "--json").out)
     assert titles["point-navigation"].startswith("2D point navigation")
     assert "did you mean tables?" in command("list", "tabels").err

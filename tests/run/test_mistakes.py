@@ -36,6 +36,21 @@ ARGUMENTS = [
     ((*TRAIN, "--set", "train.block-size=0"), "train.block-size: 0 is not possible"),
     ((*TRAIN, "--set", "train.deep.block-size=1"), "train.deep.block-size: unknown option"),
     ((*TRAIN, "--checkpoint", "3"), "--checkpoint: says where to resume from"),
+    (
+        (*TRAIN, "--seeds", "0"),
+        "--seeds: 0 is not possible; allowed: 1 to 1000, the number of runs",
+    ),
+    ((*TRAIN, "--seeds", "20240101"), "run of one seed is --set train.seed=SEED"),
+    ((*TRAIN, "--seeds", "0", "3", "3"), "--seeds: 3 is there twice"),
+    (
+        (*TRAIN, "--seeds", "0", "-3"),
+        "train.seed: -3 is not possible; allowed: a number, at least 0",
+    ),
+    ((*TRAIN, "--seeds", "0", "3", "--set", "train.seed=1"), "--set train.seed=1: says one seed"),
+    ((*TRAIN, "--seeds", "2", "--checkpoint", "3"), "--checkpoint: is of one run"),
+    ((*TRAIN, "--seeds", "2", "--resume", "--overwrite"), "--resume: cannot be given together"),
+    (("train", "--seeds", "2"), "CONFIG: is missing; --seeds trains one config"),
+    (("train", "--seeds", "2", "fake.toml"), '"fake.toml" is no integer; CONFIG stands before'),
     ((*TRAIN, "--resume"), "--run-dir runs/fake-seed-0: holds no run to resume"),
     ((*TRAIN, "--resume", "--overwrite"), "--resume: cannot be given together"),
     (("train", "--resume"), "CONFIG: is missing; with --resume, name the run"),
@@ -58,7 +73,7 @@ ARGUMENTS = [
     ),
     (
         (*TRAIN, "--sed", "3"),
-        "--sed: is not an option of metajax train; did you mean --set? allowed",
+        "--sed: is not an option of metajax train; did you mean --seeds? allowed",
     ),
     (
         ("evaluate", ".", "--num_tasks=3"),

@@ -18,7 +18,7 @@ import pytest
 
 import metajax
 from metajax.core.options import OptionError
-from metajax.run import checkpoints, console, display, extensions, loop, meta_test
+from metajax.run import checkpoints, console, extensions, loop, meta_test
 from metajax.run.config import parse
 from metajax.run.directory import RunDirectory
 
@@ -589,22 +589,6 @@ def test_tensorboard_files_appear(command, workplace):
     pytest.importorskip("tensorboardX")
     assert command(*TRAIN, "--set", "train.tensorboard=true").code == 0
     assert list((workplace / "run" / "tensorboard").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("axis", "said"),
-    [
-        ("adaptations", "return 1.00 (before adaptation), 2.00 (after adaptation)"),
-        ("episodes", "return 1.00 (first episode), 2.00 (last episode)"),
-        ("points", "  return 2.00 (end of the lifetime)  "),
-    ],
-)
-def test_progress_says_what_returns_are_of(axis, said, capsys):
-    screen = display.Display(0, 2, axis)
-    screen.update(1, np.array([1.0, 5.0, 2.0]), 10.0)
-    assert said in capsys.readouterr().err
-    screen.update(2, np.array([1.0]), 10.0)
-    assert "  return 1.00  " in capsys.readouterr().err
 
 
 def _damage_line(path, number, change):

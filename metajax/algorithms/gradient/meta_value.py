@@ -40,6 +40,9 @@ class MetaValue(OffPolicyBased):
             whole = abs(sum(given) - 1) < 1e-6
             check(whole, "target_probabilities", given, "numbers whose sum is 1")
 
+    def build(self, family: Any) -> Any:
+        return super().build(family)._replace(headline=("loss", "prediction error"))
+
     def learner(self, family: Any) -> Any:
         from metajax import inner
 
