@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import catalogue, extensions, machine
+from metajax.run import catalogue, extensions, machine, shipped
 from metajax.run import config as configs
 from metajax.run.arguments import MEASURED, parser
-from metajax.run.console import command, failed
+from metajax.run.console import command, failed, say
 from metajax.run.directory import RunDirectory
 from metajax.run.loggers import check_installed
 from metajax.run.records import Unreadable
@@ -117,7 +117,7 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    config = None if options.config is None else configs.load(options.config, options.set)
+    config = None if options.config is None else _given_config(options)
     given = options.run_dir
     run = RunDirectory(_default_run_dir(options, config) if given is None else given)
     run.check_free(options.resume, options.overwrite)
@@ -130,6 +130,13 @@ def _train(options: argparse.Namespace) -> int:
     from metajax.run.commands import train_command
 
     return train_command(run, config, options)
+
+
+def _given_config(options: argparse.Namespace) -> configs.Config:
+    path, named = configs.locate(options.config), shipped.config(options.config)
+    if named is not None and (text := shipped.shadowing(path, named)):
+        say(text)
+    return configs.load(path, options.set)
 
 
 def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
@@ -191,10 +198,8 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    if options.name == catalogue.TABLES:
-        from metajax.experiments import table_definition
-
-        titles = table_definition.titles()
+    if options.name in catalogue.LISTS:
+        titles = _titles(options.name)
         text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
         print(json.dumps(titles) if options.json else text)
     elif options.json:
@@ -202,6 +207,15 @@ def _list(options: argparse.Namespace) -> int:
     else:
         print(catalogue.render(options.name))
     return 0
+
+
+def _titles(name: str) -> dict[str, str]:
+    """What comes with metajax of one kind of ``catalogue.LISTS``: a line on each, by name."""
+    if name == "configs":
+        return shipped.config_titles()
+    from metajax.experiments import table_definition
+
+    return table_definition.titles()
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -52,6 +52,7 @@ from metajax.core.options import (
     kebab,
     suggest,
 )
+from metajax.run import shipped
 
 Metric = Literal[
     "total",
@@ -252,43 +253,52 @@ class Table(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ThroughputTable:
-    """A table of speeds: ``results`` are files of records by label."""
+    """A table of speeds: ``results`` are files of records by label; for the rest see ``Table``."""
 
     name: str
     title: str
     results: dict
+    directory: pathlib.Path
 
 
-def names(directory: pathlib.Path) -> list[str]:
-    """The tables that a directory holds."""
-    return sorted(path.stem for path in directory.glob("*.toml"))
+def places(given: str | None = None) -> tuple[pathlib.Path, ...]:
+    """Where tables are looked for: one directory, or that of the present one, then metajax's."""
+    return (DIRECTORY, shipped.tables()) if given is None else (pathlib.Path(given),)
 
 
-def titles(directory: pathlib.Path = DIRECTORY) -> dict[str, str]:
-    """Titles of the tables that a directory holds, by name.
+def names(*directories: pathlib.Path) -> list[str]:
+    """The tables that directories hold."""
+    return sorted(_files(directories))
+
+
+def titles() -> dict[str, str]:
+    """Titles of the tables that are found by their name alone.
 
     Raises:
-      OptionError: where there is none, or for a mistake in one of them.
+      OptionError: for a mistake in one of them.
     """
-    known = names(directory)
-    if not known:
-        raise OptionError(str(directory), "holds no tables; run in a checkout")
-    return {name: load(name, directory).title for name in known}
+    return {name: load(name, *places()).title for name in names(*places())}
 
 
-def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTable:
+def load(name: str, *directories: pathlib.Path) -> Table | ThroughputTable:
     """Reads and checks a table by the name of its file, without the ending.
+
+    Args:
+      name: the table's.
+      directories: where it may be; the first that has it counts.
 
     Raises:
       OptionError: naming the table, the row or column and the field.
     """
-    path = directory / f"{name}.toml"
-    if not directory.is_dir():
-        raise OptionError(str(directory), "is not here; run in a checkout, or give --tables DIR")
-    if not path.is_file():
-        known = names(directory)
-        allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
-        raise OptionError("NAME", f'no table "{name}" in {directory}; {allowed}')
+    known = _files(directories)
+    if not known:
+        where = " and ".join(map(str, directories))
+        raise OptionError(where, "holds no tables; without --tables those of metajax are there")
+    if name not in known:
+        allowed = f"{suggest(name, known)}allowed: {', '.join(sorted(known))}"
+        where = f" in {directories[0]}" if len(directories) == 1 else ""
+        raise OptionError("NAME", f'no table "{name}"{where}; {allowed}')
+    path, directory = known[name], known[name].parent
     try:
         given = files.parse_toml(files.read(path).decode())
     except ValueError as error:
@@ -296,7 +306,8 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
     for field in {"name", "directory"} & given.keys():
         raise OptionError(f"{name}.{field}", "comes from the file; remove it")
     if "results" in given:
-        return build(ThroughputTable, {**given, "name": name}, name, toml=True)
+        given |= {"name": name, "directory": directory}
+        return build(ThroughputTable, given, name, toml=True)
     if "metric" in given and given["metric"] not in get_args(Metric):
         problem = f"{show(given['metric'])} does not fit; allowed: {words(Metric)}"
         raise OptionError(f"{name}.metric", problem)
@@ -314,6 +325,10 @@ def load(name: str, directory: pathlib.Path = DIRECTORY) -> Table | ThroughputTa
     table = build(Table, {**given, "name": name, "directory": directory}, name, toml=True)
     _check(table)
     return table
+
+
+def _files(directories: Iterable[pathlib.Path]) -> dict[str, pathlib.Path]:
+    return {path.stem: path for one in reversed([*directories]) for path in one.glob("*.toml")}
 
 
 def chosen(patterns: Iterable[str], *names: str) -> bool:

@@ -17,7 +17,7 @@ _MAIN = """\
 High-throughput meta-reinforcement learning in JAX.
 
 examples:
-  metajax train configs/maml-point-navigation.toml
+  metajax train maml-point-navigation
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
   metajax export runs/maml-point-navigation-seed-0 --task 7
   metajax table rl2-bandits --profile quick
@@ -31,7 +31,8 @@ config.toml, metrics.jsonl, checkpoints/, evaluation.json and pictures. Ctrl-C f
 current block and saves; --resume continues bit for bit.
 
 examples:
-  metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
+  metajax train maml-point-navigation --set algorithm.num-tasks=64 --set train.seed=1
+  metajax train mine.toml --run-dir runs/mine --overwrite
   metajax train --run-dir runs/maml-point-navigation-seed-1 --resume
 """
 
@@ -63,12 +64,13 @@ examples:
 """
 
 _LIST = """\
-List algorithms, task families and config sections, the options of one of them, or the tables.
+List algorithms, task families and config sections, the options of one of them, or what comes
+with metajax: configs and tables.
 
 examples:
   metajax list
   metajax list evaluate --json
-  metajax list tables
+  metajax list configs
 """
 
 _BENCH = """\
@@ -122,7 +124,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train(one: Parser) -> None:
-    text = "TOML file; optional to resume"
+    text = "TOML file, or a name that metajax list configs shows; optional to resume"
     one.add_argument("config", metavar="CONFIG", type=_path, nargs="?", help=text)
     _add_settings(
         one,
@@ -183,7 +185,7 @@ def _export(one: Parser) -> None:
 
 def _table(one: Parser) -> None:
     many: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    text = "table to run: a file in --tables, without .toml"
+    text = "table to run: a file in --tables, without .toml, or one that metajax list tables shows"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     text = "size of the table: quick for a laptop (default), or full"
     one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
@@ -198,16 +200,16 @@ def _table(one: Parser) -> None:
         type=_path,
         help="directory for records, checkpoints and renderings; only its records count, so a "
         "new directory measures everything again; default: benchmarks/results/ (results/ beside "
-        "--tables), runs/tables/trained/ and runs/tables/NAME/",
+        "--tables, and runs/tables/results/ for a table of metajax outside of its checkout), "
+        "runs/tables/trained/ and runs/tables/NAME/",
     )
-    text = "directory of table definitions; default: %(default)s"
-    default = "benchmarks/tables"
-    one.add_argument("--tables", metavar="DIR", type=_path, default=default, help=text)
+    text = "directory of table definitions; default: benchmarks/tables, then those of metajax"
+    one.add_argument("--tables", metavar="DIR", type=_path, help=text)
     _add_common(one)
 
 
 def _list(one: Parser) -> None:
-    text = "an algorithm, task family or config section; or tables"
+    text = f"an algorithm, task family or config section; or {', '.join(catalogue.LISTS)}"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
 

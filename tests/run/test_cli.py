@@ -17,7 +17,6 @@ from metajax.algorithms import ALGORITHMS
 from metajax.run import catalogue, extensions
 
 ROOT = pathlib.Path(metajax.__file__).parents[1]
-LIST_TABLES = ("list", "tables")
 LISTED = catalogue.catalogue()
 HEAVY = ("jax", "flax", "gymnax", "orbax", "matplotlib", "optax")
 REPORT_IMPORTS = f"""
@@ -116,15 +115,6 @@ def test_list_names_everything_with_defaults(command):
     assert {name for name, _ in rows} >= set(ALGORITHMS.names())
     alone = json.loads(command("list", "maml", "--json").out)
     assert (alone["name"], alone["options"]) == ("maml", algorithms["maml"]["options"])
-
-
-def test_list_tables(command, monkeypatch):
-    assert "benchmarks/tables: holds no tables; run in a checkout" in command(*LIST_TABLES).err
-    monkeypatch.chdir(ROOT)
-    assert "  rl2-bandits " in command(*LIST_TABLES).out
-    titles = json.loads(command(*LIST_TABLES, "--json").out)
-    assert titles["point-navigation"].startswith("2D point navigation")
-    assert "did you mean tables?" in command("list", "tabels").err
 
 
 def test_options_that_a_help_names_are_there(command):
