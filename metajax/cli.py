@@ -1,4 +1,4 @@
-"""The command line: ``metajax train | evaluate | plot | export | table | list | bench``.
+"""The command line: ``metajax COMMAND``.
 
 jax is imported only after a command has checked its arguments, so ``--help`` and mistakes
 are answered at once. Exit codes: 0 success, 1 failure, 2 a mistake in the arguments or the
@@ -167,6 +167,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     return evaluate_command(run, config, options)
 
 
+def _reproduce(options: argparse.Namespace) -> int:
+    original = RunDirectory(options.run_dir)
+    config = original.read_config()
+    name = f"{original.path.resolve().name}-reproduced"
+    run = RunDirectory(options.output or pathlib.Path("runs", name))
+    if run.path.exists() and run.path.samefile(original.path):
+        raise OptionError("--run-dir", f"{run.path} is the run itself; choose another directory")
+    run.check_free(options.resume, options.overwrite)
+    prepare_jax(options.cache)
+    from metajax.run.commands import reproduce_command
+
+    return reproduce_command(original, run, config, options)
+
+
 def _plot(options: argparse.Namespace) -> int:
     run = RunDirectory(options.run_dir)
     config = run.read_config()
@@ -225,7 +239,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    one.__name__[1:]: one for one in (_train, _evaluate, _plot, _export, _table, _list, _bench)
+    one.__name__[1:]: one
+    for one in (_train, _evaluate, _reproduce, _plot, _export, _table, _list, _bench)
 }
 
 

@@ -45,6 +45,18 @@ examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --checkpoint 100 --output runs/at-100
 """
 
+_REPRODUCE = """\
+Train a run once more, from its settings and its seed, in a new directory, and compare: every line
+of its metrics, and theta at its last checkpoint. Says first what differs between the two machines.
+Where nothing does, both must be equal bit for bit; elsewhere rounding differs, and each metric and
+each array of theta may differ by 0.01 of its largest magnitude. Rounding grows with the iterations:
+a prefix agrees where the whole does not. Exit code 0 where the runs agree, 1 where they do not.
+
+examples:
+  metajax reproduce runs/maml-point-navigation-seed-0
+  metajax reproduce downloads/their-run --iterations 20 --run-dir runs/theirs
+"""
+
 _EXPORT = """\
 Write the policy of a trained run to one file: programs for CPUs, GPUs and TPUs with the weights
 inside, which metajax.load_policy or jax.export alone reads back. A policy with a memory adapts
@@ -115,6 +127,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
+    _reproduce(add("reproduce", "train a run once more and compare", _REPRODUCE))
     _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
@@ -160,6 +173,21 @@ def _evaluate(one: Parser) -> None:
     )
     text = "directory for evaluation.json and pictures; default: the run directory"
     one.add_argument("--output", metavar="DIR", type=_path, help=text)
+    _add_common(one)
+
+
+def _reproduce(one: Parser) -> None:
+    _add_run_dir(one)
+    text = "only the first N; theta is compared where the run ends with them; default: all"
+    one.add_argument("--iterations", metavar="N", type=_count, help=text)
+    text = "largest difference, as a fraction of the largest magnitude; 0 is bit for bit"
+    one.add_argument("--tolerance", metavar="X", type=_fraction, help=text)
+    text = "directory to train in; default: runs/NAME-reproduced"
+    one.add_argument("--run-dir", metavar="DIR", type=_path, dest="output", help=text)
+    text = "continue a reproduction that was interrupted"
+    one.add_argument("--resume", action="store_true", help=text)
+    text = "replace an existing reproduction"
+    one.add_argument("--overwrite", action="store_true", help=text)
     _add_common(one)
 
 
@@ -248,6 +276,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: at least 1")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: 0 to 1")
     return value
 
 

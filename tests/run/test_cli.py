@@ -87,7 +87,7 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "plot", "export", "table", "list", "bench"):
+    for name in ("train", "evaluate", "reproduce", "plot", "export", "table", "list", "bench"):
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0
@@ -204,6 +204,10 @@ def test_real_training_end_to_end(tmp_path, monkeypatch):
     assert "held-out tasks" in run("train", "real.toml", *half)
     run("train", "--run-dir", "parts", "--resume", "--set", "train.num-iterations=4")
     assert results(tmp_path / "whole") == results(tmp_path / "parts")
+    again = json.loads(run("reproduce", "whole", "--json"))
+    assert (again["reproduced"], again["tolerance"] > 0, again["theta"]["largest"]) == (
+        *(True, any("source: " in line for line in again["differing"]), 0),
+    )
     again = json.loads(run("evaluate", "whole", "--json"))
     assert again["evaluation"]["mean"] == whole["evaluation"]["mean"]
     exported = json.loads(run("export", "whole", "--task", "3", "--json"))
