@@ -227,6 +227,10 @@ def _titles(name: str) -> dict[str, str]:
     """What comes with metajax of one kind of ``catalogue.LISTS``: a line on each, by name."""
     if name == "configs":
         return shipped.config_titles()
+    if name == "zoo":
+        from metajax import zoo
+
+        return zoo.titles()
     from metajax.experiments import table_definition
 
     return table_definition.titles()

@@ -77,7 +77,7 @@ examples:
 
 _LIST = """\
 List algorithms, task families and config sections, the options of one of them, or what comes
-with metajax: configs and tables.
+with metajax: configs, tables and a zoo of trained policies.
 
 examples:
   metajax list

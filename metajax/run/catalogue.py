@@ -17,7 +17,7 @@ from metajax.core.kinds import annotation, words
 from metajax.core.options import OptionError, bounds, kebab, suggest
 from metajax.run.config import EvaluateOptions, TrainOptions, toml_value
 
-LISTS = ("configs", "tables")
+LISTS = ("configs", "tables", "zoo")
 """Names under which ``metajax list`` has what comes with the package as files."""
 
 

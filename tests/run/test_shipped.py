@@ -69,12 +69,12 @@ def test_a_misspelt_config_is_guessed(foreign, given):
         config.load(given)
 
 
-@pytest.mark.parametrize("name", ["configs", "tables"])
+@pytest.mark.parametrize("name", ["configs", "tables", "zoo"])
 def test_lists(command, foreign, name):
     titles = json.loads(command("list", name, "--json").out)
-    known = {"configs": NAME, "tables": "rl2-bandits"}[name]
+    known = {"configs": NAME, "tables": "rl2-bandits", "zoo": NAME}[name]
     assert titles[known] in command("list", name).out
-    assert f"did you mean {name}?" in command("list", f"{name[:-2]}s").err
+    assert f"did you mean {name}?" in command("list", f"{name}s").err
 
 
 def test_a_table_of_ones_own_wins_over_one_of_metajax(foreign, repository):
