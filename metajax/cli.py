@@ -170,10 +170,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     original = RunDirectory(options.run_dir)
     config = original.read_config()
-    name = f"{original.path.resolve().name}-reproduced"
-    run = RunDirectory(options.output or pathlib.Path("runs", name))
-    if run.path.exists() and run.path.samefile(original.path):
-        raise OptionError("--run-dir", f"{run.path} is the run itself; choose another directory")
+    whole = original.path.resolve()
+    run = RunDirectory(options.output or pathlib.Path("runs", f"{whole.name}-reproduced"))
+    if run.path.resolve().is_relative_to(whole):
+        problem = "is in the run itself, where nothing is written; choose another directory"
+        raise OptionError("--run-dir", f"{run.path} {problem}")
     run.check_free(options.resume, options.overwrite)
     prepare_jax(options.cache)
     from metajax.run.commands import reproduce_command

@@ -206,8 +206,9 @@ def test_a_config_that_was_edited_is_refused(command, trained):
     ("arguments", "message"),
     [
         (("nowhere",), "nowhere: is not a run directory"),
-        (("run", "--run-dir", "run"), "--run-dir: run is the run itself"),
-        (("run", "--run-dir", "run", "--overwrite"), "--run-dir: run is the run itself"),
+        (("run", "--run-dir", "run"), "--run-dir: run is in the run itself"),
+        (("run", "--run-dir", "run", "--overwrite"), "--run-dir: run is in the run itself"),
+        (("run", "--run-dir", "run/again"), "--run-dir: run/again is in the run itself"),
         (("run", "--run-dir", "."), "--run-dir .: is in use and holds no run"),
         (("run", "--iterations", "13"), "--iterations: 13 is not possible; allowed: 1 to 12"),
         (("run", "--iterations", "0"), "0 is not possible; allowed: at least 1"),
