@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11 python3.13 python
 
 .DEFAULT_GOAL := help
-.PHONY: extras help install install-dev quickstart test test-slow test-all lint format bench tables clean
+.PHONY: extras help install install-dev quickstart test test-slow test-all wheel-test lint format bench tables clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-slow: install-dev ## Run the others: further cases, and those that train or
 	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 
 test-all: test test-slow ## Run every test
+
+wheel-test: $(VENV)/bin/python ## Build the wheel, install it elsewhere, and use what it brings
+	.ci/wheel-test $(abspath $(BIN)/python)
 
 lint: install-dev ## Check style and types
 	$(BIN)/ruff check .

@@ -38,12 +38,12 @@ _NAMES = {
     "metajax.training": ("initial_state", "train"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
-_ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks")
+_ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks", "zoo")
 
 __all__ = ["__version__", *_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from metajax import algorithms, experiments, inner, losses, networks, outer, tasks
+    from metajax import algorithms, experiments, inner, losses, networks, outer, tasks, zoo
     from metajax.algorithms import list_algorithms, make
     from metajax.composition import compose
     from metajax.core.algorithm import Estimator, MetaAlgorithm, MetaState, Objective, Outer

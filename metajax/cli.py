@@ -1,4 +1,4 @@
-"""The command line: ``metajax train | evaluate | plot | export | table | list | bench``.
+"""The command line: ``metajax COMMAND``.
 
 jax is imported only after a command has checked its arguments, so ``--help`` and mistakes
 are answered at once. Exit codes: 0 success, 1 failure, 2 a mistake in the arguments or the
@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from metajax.core.options import OptionError, kebab, suggest
-from metajax.run import catalogue, extensions, machine
+from metajax.run import catalogue, extensions, machine, shipped
 from metajax.run import config as configs
 from metajax.run.arguments import MEASURED, parser
-from metajax.run.console import command, failed
+from metajax.run.console import command, failed, say
 from metajax.run.directory import RunDirectory
 from metajax.run.loggers import check_installed
 from metajax.run.records import Unreadable
@@ -119,7 +119,7 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _train(options: argparse.Namespace) -> int:
     if options.seeds is not None:
         return _train_seeds(options)
-    config = None if options.config is None else configs.load(options.config, options.set)
+    config = None if options.config is None else _given_config(options)
     given = options.run_dir
     run = RunDirectory(_default_run_dir(options, config) if given is None else given)
     run.check_free(options.resume, options.overwrite)
@@ -132,6 +132,13 @@ def _train(options: argparse.Namespace) -> int:
     from metajax.run.commands import train_command
 
     return train_command(run, config, options)
+
+
+def _given_config(options: argparse.Namespace) -> configs.Config:
+    path, named = configs.locate(options.config), shipped.config(options.config)
+    if named is not None and (text := shipped.shadowing(path, named)):
+        say(text)
+    return configs.load(path, options.set)
 
 
 def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
@@ -169,6 +176,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     from metajax.run.commands import evaluate_command
 
     return evaluate_command(run, config, options)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    original = RunDirectory(options.run_dir)
+    config = original.read_config()
+    whole = original.path.resolve()
+    run = RunDirectory(options.output or pathlib.Path("runs", f"{whole.name}-reproduced"))
+    if run.path.resolve().is_relative_to(whole):
+        problem = "is in the run itself, where nothing is written; choose another directory"
+        raise OptionError("--run-dir", f"{run.path} {problem}")
+    run.check_free(options.resume, options.overwrite)
+    prepare_jax(options.cache)
+    from metajax.run.commands import reproduce_command
+
+    return reproduce_command(original, run, config, options)
 
 
 def _plot(options: argparse.Namespace) -> int:
@@ -212,10 +234,8 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    if options.name == catalogue.TABLES:
-        from metajax.experiments import table_definition
-
-        titles = table_definition.titles()
+    if options.name in catalogue.LISTS:
+        titles = _titles(options.name)
         text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
         print(json.dumps(titles) if options.json else f"{text}\n\n{_TABLES}")
     elif options.json:
@@ -231,6 +251,19 @@ quick profile for a laptop, or with --profile full of all of it. A TOML file of 
 extends = "NAME" adds rows to one: metajax table my.toml"""
 
 
+def _titles(name: str) -> dict[str, str]:
+    """What comes with metajax of one kind of ``catalogue.LISTS``: a line on each, by name."""
+    if name == "configs":
+        return shipped.config_titles()
+    if name == "zoo":
+        from metajax import zoo
+
+        return zoo.titles()
+    from metajax.experiments import table_definition
+
+    return table_definition.titles()
+
+
 def _bench(options: argparse.Namespace) -> int:
     from metajax.experiments.throughput import bench_command
 
@@ -238,7 +271,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    one.__name__[1:]: one for one in (_train, _evaluate, _plot, _export, _table, _list, _bench)
+    one.__name__[1:]: one
+    for one in (_train, _evaluate, _reproduce, _plot, _export, _table, _list, _bench)
 }
 
 

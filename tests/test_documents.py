@@ -50,11 +50,11 @@ def test_commands_are_understood(command):
     words = shlex.split(command.replace("quick|full", "quick"), comments=True)[1:]
     modules, words = cli._imports(words)
     options: argparse.Namespace = cli._parsed(words)
-    ours = getattr(options, "tables", None) == "benchmarks/tables"
+    ours = getattr(options, "tables", None) is None
     if words[0] == "table" and ours and options.name not in ("NAME", "my.toml", None):
         assert options.name in table_definition.names(TABLES)
     if words[0] == "list" and options.name != "NAME" and not modules:
-        assert options.name is None or options.name in {*NAMES, catalogue.TABLES}
+        assert options.name is None or options.name in {*NAMES, *catalogue.LISTS}
     given = getattr(options, "config", None)
     if given is not None and given.startswith("configs/"):
         config.load(ROOT / given, options.set)

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(metajax.__file__).parent
 LAYERS = (
     ("__init__", "__main__"),
     ("cli",),
-    ("experiments",),
+    ("experiments", "zoo"),
     ("run",),
     ("training", "evaluation", "exporting", "progress"),
     ("algorithms",),

@@ -10,7 +10,7 @@ import pytest
 
 import metajax
 
-ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks")
+ROOMS = ("algorithms", "experiments", "inner", "losses", "networks", "outer", "tasks", "zoo")
 
 
 def _python(code: str) -> str:

@@ -146,7 +146,7 @@ def foot(table: Table, profile: str, lines: Sequence[Line]) -> str:
 def _steps(line: Line, names: Sequence[str]) -> str:
     """Training steps of each column, in words."""
     pairs = zip(names, line.records, strict=True)
-    of = {name: tables.count(table_results.cost(each).env_steps) for name, each in pairs if each}
+    of = {name: count(table_results.cost(each).env_steps) for name, each in pairs if each}
     shared = {steps: [name for name in of if of[name] == steps] for steps in of.values()}
     if len(shared) == 1:
         return f"{next(iter(shared))} training steps"

@@ -218,9 +218,9 @@ def _start(table: Table, row: Row, where: str) -> dict[str, dict[str, Any]]:
     """The sections that the layers are laid over: those of the row's config file, or empty."""
     if row.config is None:
         return {name: {} for name in configs.SECTIONS}
-    path = table.directory.parent.parent / "configs" / row.config
-    if not path.exists():  # a table outside of a checkout
-        path = pathlib.Path("configs", row.config)
+    roots = (table.directory.parent.parent, pathlib.Path())
+    beside = (root / "configs" / row.config for root in roots)
+    path = next((one for one in beside if one.exists()), row.config)
     try:
         sections = configs.load(path).to_dict()
     except OptionError as error:

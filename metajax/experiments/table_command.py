@@ -12,17 +12,10 @@ from typing import Any
 from metajax.core.files import replace
 from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
-from metajax.experiments import rendering, table_results, throughput
+from metajax.experiments import rendering, table_definition, table_results, throughput
 from metajax.experiments.table_cells import Cell, cells, narrowed, only
-from metajax.experiments.table_definition import (
-    DIRECTORY,
-    Table,
-    ThroughputTable,
-    load,
-    names,
-    results_of,
-)
-from metajax.run import machine, records, tables
+from metajax.experiments.table_definition import Table, ThroughputTable
+from metajax.run import machine, records, shipped, tables
 from metajax.run.console import command, failed, say
 from metajax.run.signals import raising
 
@@ -40,49 +33,55 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     Raises:
       OptionError: for a mistake in the definition or the arguments.
     """
-    directory = pathlib.Path(options.tables)
+    places = table_definition.places(options.tables)
     if options.name is None:
-        known = ", ".join(names(directory)) or f"none in {directory}"
+        known = ", ".join(table_definition.names(*places)) or f"none in {places[0]}"
         raise OptionError("NAME", f"is missing; allowed: {known}")
-    table, results = _loaded(options.name, directory)
-    work = pathlib.Path("runs", "tables", table.name)
+    name, own = options.name, None
+    if name.endswith(".toml"):
+        name, own = pathlib.Path(name).stem, pathlib.Path(name).parent
+    table = table_definition.load(name, *places, own=own)
+    file = f"{table.name}.toml"
+    if text := shipped.shadowing(table.directory / file, shipped.tables() / file):
+        say(text)
+    work, ready = pathlib.Path("runs", "tables", table.name), []
+    results = table_definition.results_of(table.directory, places)
     if options.output is not None:
         results = pathlib.Path(options.output)
         work = results / "runs" / table.name
+    elif table.directory == shipped.tables():  # where nothing is written
+        ready, results = [results], work.parent / "results"
     try:
         if isinstance(table, ThroughputTable):
             for name in table.results.values():
                 _mend(results / f"{name}.jsonl")
-            return _show_speeds(table, options, results)
+            return _show_speeds(table, options, [*ready, results][0])
         wanted = only(table, options.profile, options.only, options.seeds)
         for profile in table.profiles:
             cells(table, profile)  # a mistake in the other profile is one as well
-        file = results / f"{table.name}.jsonl"
+        sources = [*table.shared, *(one / f"{table.name}.jsonl" for one in (*ready, results))]
+        file = sources[-1]
         _mend(file)
-        known = table_results.known(table, file)
+        known = _read(sources)
         with records.shaped(file):
             missing = [cell for cell in wanted if not any(map(cell.is_of, known))]
         done = len(wanted) - len(missing)
-        places = " and ".join(
-            dict.fromkeys([*(str(one.parent) for one in table.shared), str(results)])
-        )
-        there = f"; {done} recorded in {places}" if done else ""
+        places = dict.fromkeys(str(one.parent) for one in sources)
+        there = f"; {done} recorded in {' and '.join(places)}"
         number = f"{len(missing)} of {len(wanted)} to run"
-        say(f"{table.name}, profile {options.profile}: {number}{there}")
+        say(f"{table.name}, profile {options.profile}: {number}{there if done else ''}")
         code = 0
         if missing:
             prepare_jax()
             code = _run(missing, options, file, work.parent / "trained")
         with records.shaped(file):
-            return _show(table, wanted, options, file, work, code)
+            return _show(table, wanted, options, sources, work, code)
     except records.Unreadable as error:
         return failed(str(error))
 
 
-def _loaded(name: str, tables: pathlib.Path) -> tuple[Table | ThroughputTable, pathlib.Path]:
-    """A table by name, or by its file, and where its records lie if nothing else is said."""
-    path = pathlib.Path(name if name.endswith(".toml") else tables / f"{name}.toml")
-    return load(path.stem, path.parent, tables), results_of(path.parent, tables)
+def _read(sources: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
+    return [record for file in sources for record in records.read(file)]
 
 
 def _mend(file: pathlib.Path) -> None:
@@ -139,12 +138,12 @@ def _show(
     table: Table,
     wanted: Sequence[Cell],
     options: argparse.Namespace,
-    file: pathlib.Path,
+    sources: Sequence[pathlib.Path],
     work: pathlib.Path,
     code: int,
 ) -> int:
     """Prints the wanted cells and writes renderings of all of them; returns the exit code."""
-    known, files = table_results.known(table, file), [file]
+    known, files = _read(sources), [sources[-1]]
     lines = table_results.lines(table, options.profile, known)
     grid = rendering.grid(table, options.profile, lines)
     if code not in _INTERRUPTED:
@@ -191,6 +190,7 @@ def _again(options: argparse.Namespace) -> str:
     words = ["table", options.name, "--profile", options.profile]
     for name in ("only", "seeds"):
         words += [f"--{name}", *getattr(options, name)] if getattr(options, name) else []
-    words += ["--tables", options.tables] if options.tables != str(DIRECTORY) else []
-    words += ["--output", options.output] if options.output is not None else []
+    for name in ("tables", "output"):
+        given = getattr(options, name)
+        words += [f"--{name}", given] if given is not None else []
     return command(*words, "--resume")

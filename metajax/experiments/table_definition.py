@@ -46,7 +46,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from metajax.core import files
@@ -61,6 +61,7 @@ from metajax.core.options import (
     kebab,
     suggest,
 )
+from metajax.run import shipped
 
 Metric = Literal[
     "total",
@@ -268,52 +269,60 @@ class Table(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ThroughputTable:
-    """A table of speeds: ``results`` are files of records by label."""
+    """A table of speeds: ``results`` are files of records by label; for the rest see ``Table``."""
 
     name: str
     title: str
     results: dict
+    directory: pathlib.Path
 
 
-def names(directory: pathlib.Path) -> list[str]:
-    """The tables that a directory holds."""
-    return sorted(path.stem for path in directory.glob("*.toml"))
+def places(given: str | None = None) -> tuple[pathlib.Path, ...]:
+    """Where tables are looked for: one directory, or that of the present one, then metajax's."""
+    return (DIRECTORY, shipped.tables()) if given is None else (pathlib.Path(given),)
 
 
-def titles(directory: pathlib.Path = DIRECTORY) -> dict[str, str]:
-    """Titles of the tables that a directory holds, by name.
+def names(*directories: pathlib.Path) -> list[str]:
+    """The tables that directories hold."""
+    return sorted(_files(directories))
+
+
+def titles() -> dict[str, str]:
+    """Titles of the tables that are found by their name alone.
 
     Raises:
-      OptionError: where there is none, or for a mistake in one of them.
+      OptionError: for a mistake in one of them.
     """
-    known = names(directory)
-    if not known:
-        raise OptionError(str(directory), "holds no tables; run in a checkout")
-    return {name: load(name, directory).title for name in known}
+    return {name: load(name, *places()).title for name in names(*places())}
 
 
 def load(
-    name: str, directory: pathlib.Path = DIRECTORY, shipped: pathlib.Path = DIRECTORY
+    name: str, *places: pathlib.Path, own: pathlib.Path | None = None
 ) -> Table | ThroughputTable:
     """Reads and checks a table by the name of its file, without the ending.
 
     Args:
-      name, directory: the file.
-      shipped: where a table is that it extends, if not beside it.
+      name: the table's.
+      places: directories of tables; the first that has it, or what it extends, counts.
+      own: directory of a file of one's own, which is looked at before them.
 
     Raises:
       OptionError: naming the table, the row or column and the field.
     """
-    path = directory / f"{name}.toml"
-    if not directory.is_dir():
-        raise OptionError(str(directory), "is not here; run in a checkout, or give --tables DIR")
-    if not path.is_file():
-        known = names(directory)
-        allowed = f"{suggest(name, known)}allowed: {', '.join(known)}"
-        raise OptionError("NAME", f'no table "{name}" in {directory}; {allowed}')
-    given = _parsed(path, shipped)
+    directories = places if own is None else (own, *places)
+    known = _files(directories)
+    if not known:
+        where = " and ".join(map(str, directories))
+        raise OptionError(where, "holds no tables; without --tables those of metajax are there")
+    if name not in known:
+        allowed = f"{suggest(name, known)}allowed: {', '.join(sorted(known))}"
+        where = f" in {directories[0]}" if len(directories) == 1 else ""
+        raise OptionError("NAME", f'no table "{name}"{where}; {allowed}')
+    path, directory = known[name], known[name].parent
+    given = _parsed(path, places, directories)
     if "results" in given:
-        return build(ThroughputTable, {**given, "name": name}, name, toml=True)
+        given |= {"name": name, "directory": directory}
+        return build(ThroughputTable, given, name, toml=True)
     if "metric" in given and given["metric"] not in get_args(Metric):
         problem = f"{show(given['metric'])} does not fit; allowed: {words(Metric)}"
         raise OptionError(f"{name}.metric", problem)
@@ -328,9 +337,15 @@ def load(
 
 
 def _parsed(
-    path: pathlib.Path, shipped: pathlib.Path, above: tuple[pathlib.Path, ...] = ()
+    path: pathlib.Path,
+    places: Sequence[pathlib.Path],
+    directories: Sequence[pathlib.Path],
+    above: tuple[pathlib.Path, ...] = (),
 ) -> dict[str, Any]:
-    """What a file says, laid over the table that it extends; ``above`` extend this one."""
+    """What a file says, laid over the table in ``directories`` that it extends.
+
+    ``above`` are the files that extend this one.
+    """
     try:
         given = files.parse_toml(files.read(path).decode())
     except ValueError as error:
@@ -339,27 +354,27 @@ def _parsed(
         raise OptionError(f"{path.stem}.{field}", "comes from the file; remove it")
     if "extends" not in given:
         return given
-    lower = _extended(given.pop("extends"), shipped, (*above, path))
-    return _laid_over(lower, given, path.stem)
-
-
-def _extended(base: Any, shipped: pathlib.Path, above: tuple[pathlib.Path, ...]) -> dict[str, Any]:
-    """What the file of the table ``base`` says, which the last of ``above`` extends."""
-    name, directory = f"{above[-1].stem}.extends", above[-1].parent
-    paths = [one / f"{base}.toml" for one in (directory, shipped)]
-    path = next((one for one in paths if one.is_file() and one not in above), None)
-    if path is None:
-        known = sorted({*names(directory), *names(shipped)} - {one.stem for one in above})
-        hint = f"{suggest(str(base), known)}allowed: {', '.join(known)}"
-        raise OptionError(name, f"{show(base)} is no table in {directory} or {shipped}; {hint}")
-    lower = _parsed(path, shipped, above)
+    above, base = (*above, path), given.pop("extends")
+    known = _files(directories, without=above)
+    if base not in known:
+        hint = f"{suggest(str(base), known)}allowed: {', '.join(sorted(known))}"
+        raise OptionError(f"{path.stem}.extends", f"{show(base)} is no table; {hint}")
+    lower = _parsed(known[base], places, directories, above)
     if "results" in lower:
-        raise OptionError(name, f'"{base}" is a table of speeds; allowed: a table of methods')
-    _check_parts(lower, base)
+        problem = f'"{base}" is a table of speeds; allowed: a table of methods'
+        raise OptionError(f"{path.stem}.extends", problem)
+    return _laid_over(_as_base(lower, known[base], places), given, path.stem)
+
+
+def _as_base(
+    lower: dict[str, Any], path: pathlib.Path, places: Sequence[pathlib.Path]
+) -> dict[str, Any]:
+    """What the file of a table says, where another stands elsewhere and extends it."""
+    _check_parts(lower, path.stem)
     for row in lower.get("rows", ()):
         config = path.parent.parent.parent.absolute() / "configs" / str(row.get("config"))
         row |= {"config": str(config)} if config.is_file() else {}
-    results = results_of(path.parent, shipped) / f"{base}.jsonl"
+    results = results_of(path.parent, places) / f"{path.stem}.jsonl"
     return {**lower, "shared": [*lower.get("shared", ()), results]}
 
 
@@ -396,10 +411,18 @@ def _check_parts(given: dict[str, Any], name: str) -> None:
     _profiles(given, name)
 
 
-def results_of(directory: pathlib.Path, shipped: pathlib.Path = DIRECTORY) -> pathlib.Path:
-    """Where records of tables lie: beside the directory of tables, or a file of one's own."""
-    is_shipped = directory.absolute() == shipped.absolute()
-    return (directory.parent if is_shipped else directory) / "results"
+def results_of(directory: pathlib.Path, places: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Where records of tables lie: beside a directory of tables, or a file of one's own."""
+    is_place = directory.resolve() in [one.resolve() for one in places]
+    return (directory.parent if is_place else directory) / "results"
+
+
+def _files(
+    directories: Iterable[pathlib.Path], without: Sequence[pathlib.Path] = ()
+) -> dict[str, pathlib.Path]:
+    """Files of tables by name, those of the first directories before others."""
+    found = (path for one in reversed([*directories]) for path in one.glob("*.toml"))
+    return {path.stem: path for path in found if path not in without}
 
 
 def chosen(patterns: Iterable[str], *names: str) -> bool:

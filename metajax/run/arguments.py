@@ -17,7 +17,7 @@ _MAIN = """\
 High-throughput meta-reinforcement learning in JAX.
 
 examples:
-  metajax train configs/maml-point-navigation.toml
+  metajax train maml-point-navigation
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
   metajax export runs/maml-point-navigation-seed-0 --task 7
   metajax table rl2-bandits --profile quick
@@ -31,10 +31,11 @@ config.toml, metrics.jsonl, checkpoints/, evaluation.json and pictures. Ctrl-C f
 current block and saves; --resume continues bit for bit.
 
 examples:
-  metajax train configs/maml-point-navigation.toml --set algorithm.num-tasks=64 --set train.seed=1
+  metajax train maml-point-navigation --set algorithm.num-tasks=64 --set train.seed=1
+  metajax train mine.toml --run-dir runs/mine --overwrite
   metajax train --run-dir runs/maml-point-navigation-seed-1 --resume
-  metajax train configs/maml-point-navigation.toml --seeds 5
-  metajax train configs/maml-point-navigation.toml --seeds 0 3 7 --resume
+  metajax train maml-point-navigation --seeds 5
+  metajax train maml-point-navigation --seeds 0 3 7 --resume
 
 With --seeds the runs go one after another, each in its own directory (CONFIG-seed-SEED in runs/,
 or DIR-seed-SEED with --run-dir DIR), and a table of the mean with its 95% interval beside the
@@ -65,6 +66,18 @@ examples:
   metajax plot runs/maml-* --metric gradient_norm --by iterations
 """
 
+_REPRODUCE = """\
+Train a run once more, from its settings and its seed, in a new directory, and compare: every line
+of its metrics, and theta at its last checkpoint. Says first what differs between the two machines.
+Where nothing does, both must be equal bit for bit; elsewhere rounding differs, and each metric and
+each array of theta may differ by 0.01 of its largest magnitude. Rounding grows with the iterations:
+a prefix agrees where the whole does not. Exit code 0 where the runs agree, 1 where they do not.
+
+examples:
+  metajax reproduce runs/maml-point-navigation-seed-0
+  metajax reproduce downloads/their-run --iterations 20 --run-dir runs/theirs
+"""
+
 _EXPORT = """\
 Write the policy of a trained run to one file: programs for CPUs, GPUs and TPUs with the weights
 inside, which metajax.load_policy or jax.export alone reads back. A policy with a memory adapts
@@ -87,12 +100,13 @@ examples:
 """
 
 _LIST = """\
-List algorithms, task families and config sections, the options of one of them, or the tables.
+List algorithms, task families and config sections, the options of one of them, or what comes
+with metajax: configs, tables and a zoo of trained policies.
 
 examples:
   metajax list
   metajax list evaluate --json
-  metajax list tables
+  metajax list configs
 """
 
 _BENCH = """\
@@ -137,6 +151,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
+    _reproduce(add("reproduce", "train a run once more and compare", _REPRODUCE))
     _plot(add("plot", "redraw the pictures of a run, or compare several", _PLOT))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
@@ -146,7 +161,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train(one: Parser) -> None:
-    text = "TOML file; optional to resume"
+    text = "TOML file, or a name that metajax list configs shows; optional to resume"
     one.add_argument("config", metavar="CONFIG", type=_path, nargs="?", help=text)
     _add_settings(
         one,
@@ -192,6 +207,21 @@ def _evaluate(one: Parser) -> None:
     _add_common(one)
 
 
+def _reproduce(one: Parser) -> None:
+    _add_run_dir(one)
+    text = "only the first N; theta is compared where the run ends with them; default: all"
+    one.add_argument("--iterations", metavar="N", type=_count, help=text)
+    text = "largest difference, as a fraction of the largest magnitude; 0 is bit for bit"
+    one.add_argument("--tolerance", metavar="X", type=_fraction, help=text)
+    text = "directory to train in; default: runs/NAME-reproduced"
+    one.add_argument("--run-dir", metavar="DIR", type=_path, dest="output", help=text)
+    text = "continue a reproduction that was interrupted"
+    one.add_argument("--resume", action="store_true", help=text)
+    text = "replace an existing reproduction"
+    one.add_argument("--overwrite", action="store_true", help=text)
+    _add_common(one)
+
+
 def _plot(one: Parser) -> None:
     text = "directory of a run; of several they are compared"
     one.add_argument("run_dirs", metavar="RUN_DIR", type=_path, nargs="+", help=text)
@@ -223,7 +253,7 @@ def _export(one: Parser) -> None:
 
 def _table(one: Parser) -> None:
     many: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    text = "table to run: a name in metajax list tables, or a TOML file of your own"
+    text = "table to run: a name in metajax list tables or of --tables, or a TOML file of your own"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     text = "size of the table: quick for a laptop (default), or full"
     one.add_argument("--profile", choices=("quick", "full"), default="quick", help=text)
@@ -238,17 +268,17 @@ def _table(one: Parser) -> None:
         type=_path,
         help="directory for records, checkpoints and renderings; only its records count, so a "
         "new directory measures everything again, but for those of a table that is extended; "
-        "default: benchmarks/results/ (results/ beside --tables or a file of your own), "
+        "default: benchmarks/results/ (results/ beside --tables or a file of your own, "
+        "runs/tables/results/ for a table of metajax outside of its checkout), "
         "runs/tables/trained/ and runs/tables/NAME/",
     )
-    text = "directory of table definitions; default: %(default)s"
-    default = "benchmarks/tables"
-    one.add_argument("--tables", metavar="DIR", type=_path, default=default, help=text)
+    text = "directory of table definitions; default: benchmarks/tables, then those of metajax"
+    one.add_argument("--tables", metavar="DIR", type=_path, help=text)
     _add_common(one)
 
 
 def _list(one: Parser) -> None:
-    text = "an algorithm, task family or config section; or tables"
+    text = f"an algorithm, task family or config section; or {', '.join(catalogue.LISTS)}"
     one.add_argument("name", metavar="NAME", nargs="?", help=text)
     _add_json(one)
 
@@ -296,6 +326,13 @@ def _seed(text: str) -> int:
     except ValueError:
         problem = f'"{text}" is no integer; CONFIG stands before --seeds'
         raise argparse.ArgumentTypeError(problem) from None
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not possible; allowed: 0 to 1")
+    return value
 
 
 def _path(text: str) -> str:

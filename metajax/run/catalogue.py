@@ -17,8 +17,8 @@ from metajax.core.kinds import annotation, words
 from metajax.core.options import OptionError, bounds, kebab, suggest
 from metajax.run.config import EvaluateOptions, TrainOptions, toml_value
 
-TABLES = "tables"
-"""The name under which ``metajax list`` has the tables, which are files."""
+LISTS = ("configs", "tables", "zoo")
+"""Names under which ``metajax list`` has what comes with the package as files."""
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
@@ -49,8 +49,8 @@ def listed(name: str | None = None) -> dict[str, Any]:
     if name not in known:
         raise OptionError(
             "NAME",
-            f'"{name}" is unknown; {suggest(name, [*known, TABLES])}'
-            f"allowed: {', '.join([*known, TABLES])}",
+            f'"{name}" is unknown; {suggest(name, [*known, *LISTS])}'
+            f"allowed: {', '.join([*known, *LISTS])}",
         )
     return known[name]
 
@@ -68,7 +68,7 @@ def render(name: str | None = None) -> str:
             each = (f"  {one['name']:<{width}}{one['doc']}" for one in entries)
             lines += [f"{title}:", *each, ""]
         lines.append("metajax list NAME shows the options and defaults of one, and")
-        return "\n".join([*lines, "metajax list tables the tables of this checkout."])
+        return "\n".join([*lines, f"metajax list {'|'.join(LISTS)} what comes with metajax."])
     entry = listed(name)
     lines = [f"{entry['name']}: {entry['doc']}", ""]
     for option in entry["options"]:

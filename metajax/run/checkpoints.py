@@ -83,7 +83,7 @@ def save(
     try:
         directory.mkdir(exist_ok=True)
         temporary.mkdir()
-        _write_arrays(temporary / "state", _leaves(state))
+        _write_arrays(temporary / "state", arrays(state))
         _write_manifest(temporary, iteration, dict(about or {}))
         remove(directory, iteration)
         temporary.rename(path)
@@ -117,10 +117,10 @@ def restore(directory: pathlib.Path, iteration: int, template: Any, run: str | N
     directory = directory.resolve()
     check(directory, iteration, run)
     try:
-        arrays = _read_arrays(_path(directory, iteration) / "state")
+        found = _read_arrays(_path(directory, iteration) / "state")
     except Exception as error:
         raise _damaged(directory, iteration, _reason(error), run) from error
-    return _rebuild(template, arrays, f"checkpoint {iteration} in {directory}")
+    return rebuilt(template, found, f"checkpoint {iteration} in {directory}")
 
 
 def check(directory: pathlib.Path, iteration: int, run: str | None = None) -> None:
@@ -171,6 +171,53 @@ def damage(directory: pathlib.Path, iteration: int, run: str | None = None) -> s
     return ""
 
 
+def arrays(state: Any) -> dict[str, np.ndarray]:
+    """The arrays of a state by path, keys as their data; those without elements are left out."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    found = {}
+    for path, leaf in flat:
+        if _is_key(leaf):
+            leaf = jax.random.key_data(leaf)
+        found[jax.tree_util.keystr(path)] = np.asarray(jax.numpy.asarray(leaf))
+    return {name: array for name, array in found.items() if array.size}
+
+
+def rebuilt(template: Any, arrays: Mapping[str, np.ndarray], what: str) -> Any:
+    """A state on the host from the result of ``arrays``.
+
+    Args:
+      template: Pytree of the same structure, see ``restore``.
+      arrays: Arrays by path.
+      what: What they are in words, for the message.
+
+    Raises:
+      CheckpointError: If they are of another structure.
+    """
+    flat, treedef = jax.tree_util.tree_flatten_with_path(template)
+    leaves, left = [], dict(arrays)
+    for path, like in flat:
+        name = jax.tree_util.keystr(path)
+        if _is_key(like):
+            data = left.pop(name, None)
+            leaf = None if data is None else _as_keys(data, like)
+        elif np.prod(like.shape) == 0:
+            leaf = np.zeros(like.shape, like.dtype)
+        else:
+            leaf = left.pop(name, None)
+        if leaf is None or leaf.shape != like.shape or leaf.dtype != like.dtype:
+            found = "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+            raise CheckpointError(
+                f"{what} belongs to another configuration: {name} should be "
+                f"{like.dtype}{list(like.shape)}, and is {found}"
+            )
+        leaves.append(leaf)  # a host array: the caller chooses the devices
+    if left:
+        raise CheckpointError(
+            f"{what} belongs to another configuration: it also holds {', '.join(sorted(left))}"
+        )
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
 def remove(directory: pathlib.Path, iteration: int) -> None:
     """Removes a checkpoint. An interrupted removal leaves a temporary directory, see ``clean``."""
     path = _path(directory, iteration)
@@ -216,43 +263,6 @@ def _damaged(
     error = CheckpointError(f"checkpoint {iteration} in {directory} is damaged: {problem}; {offer}")
     error.sound = sound
     return error
-
-
-def _leaves(state: Any) -> dict[str, np.ndarray]:
-    """Arrays of a state by path, without empty arrays, which orbax refuses."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    arrays = {}
-    for path, leaf in flat:
-        if _is_key(leaf):
-            leaf = jax.random.key_data(leaf)
-        arrays[jax.tree_util.keystr(path)] = np.asarray(jax.numpy.asarray(leaf))
-    return {name: array for name, array in arrays.items() if array.size}
-
-
-def _rebuild(template: Any, arrays: dict[str, np.ndarray], what: str) -> Any:
-    flat, treedef = jax.tree_util.tree_flatten_with_path(template)
-    leaves = []
-    for path, like in flat:
-        name = jax.tree_util.keystr(path)
-        if _is_key(like):
-            data = arrays.pop(name, None)
-            leaf = None if data is None else _as_keys(data, like)
-        elif np.prod(like.shape) == 0:
-            leaf = np.zeros(like.shape, like.dtype)
-        else:
-            leaf = arrays.pop(name, None)
-        if leaf is None or leaf.shape != like.shape or leaf.dtype != like.dtype:
-            found = "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
-            raise CheckpointError(
-                f"{what} belongs to another configuration: {name} should be "
-                f"{like.dtype}{list(like.shape)}, and is {found}"
-            )
-        leaves.append(leaf)  # a host array: the caller chooses the devices
-    if arrays:
-        raise CheckpointError(
-            f"{what} belongs to another configuration: it also holds {', '.join(sorted(arrays))}"
-        )
-    return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
 def _is_key(leaf: Any) -> bool:

@@ -12,11 +12,12 @@ import jax
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.axes import AXES
 from metajax.core.family import Family
+from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
 from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
 from metajax.exporting import policy
-from metajax.run import checkpoints, loop, machine, meta_test, records
+from metajax.run import agreement, checkpoints, loop, machine, meta_test, records
 from metajax.run.config import Config, from_dict
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import Lost, RunDirectory
@@ -131,6 +132,90 @@ def train_one(
     finally:
         run.release()
     return Ended(0, summary, measured)
+
+
+def reproduce_command(
+    original: RunDirectory, run: RunDirectory, config: Config, options: argparse.Namespace
+) -> int:
+    """``metajax reproduce``; returns the exit code.
+
+    Args:
+      original: The run to reproduce, where nothing is written.
+      run: Directory of its reproduction.
+      config: Config of the original.
+      options: Those of ``metajax reproduce --help``.
+    """
+    algorithm, _ = config.build()
+    last = checkpoints.latest_sound(original.checkpoints, original.id)
+    metrics, theta = original.read_metrics(), None
+    reached = max([last or 0, *(one["iteration"] for one in metrics)])
+    if not reached:
+        raise OptionError(str(original.path), "has neither metrics nor checkpoints to compare with")
+    number = last or reached if options.iterations is None else options.iterations
+    if number > reached:
+        allowed = f"1 to {reached}, which the run has reached"
+        raise OptionError("--iterations", f"{number} is not possible; allowed: {allowed}")
+    try:
+        if last is not None:
+            theta = loop.restore_state(original, algorithm, last, config).theta
+            config = loop.trained_with(original, last) or config  # with its layout
+            algorithm, _ = config.build()
+        differing = _differing(original, last)
+        default = agreement.TOLERANCE if differing else 0.0
+        tolerance = default if options.tolerance is None else options.tolerance
+        say(f"reproducing iterations 1 to {number} of {original.path} in {run.path}")
+        for line in differing or ["the machine and its versions agree"]:
+            say(f"  {one_line(line)}")
+        allowed = f"differences up to {tolerance:.3g} of the largest magnitude"
+        say(f"required: {allowed if tolerance else 'equal bit for bit'}")
+        own = [f"train.num-iterations={number}", "train.tensorboard=false", "train.wandb=false"]
+        config, checkpoint = from_dict(config.to_dict(), own), None
+        run.claim()
+        run.check_free(options.resume, options.overwrite)
+        if options.resume:
+            checkpoint = checkpoints.latest_sound(run.checkpoints, run.id)
+            loop.resume(run, config, checkpoint)
+        elif options.overwrite:
+            run.clear()
+        run.write_config(config)
+        outcome = loop.train_run(run, config, algorithm, checkpoint=checkpoint)
+    except _EXPECTED as error:
+        return _failed(run, error, "runs with a smaller algorithm.microbatch")
+    finally:
+        run.release()
+    if outcome.exit_code:
+        words = ["reproduce", original.path, "--iterations", number, "--run-dir", run.path]
+        words += [] if options.tolerance is None else ["--tolerance", options.tolerance]
+        again = command(*words, "--resume")
+        say(f"saved checkpoint {outcome.iteration}; continue with: {again}")
+        return outcome.exit_code
+    with records.shaped(original.metrics):
+        found = {"metrics": agreement.of_metrics(metrics, run.read_metrics(), number, tolerance)}
+    if theta is not None and number == last:
+        pair = checkpoints.arrays(theta), checkpoints.arrays(outcome.state.theta)
+        found["theta"] = agreement.of_arrays(*pair, tolerance)
+    agrees = all(one.agrees for one in found.values())
+    if options.json:
+        about = {"run_dir": str(original.path), "reproduction": str(run.path), "reproduced": agrees}
+        about |= {"iterations": number, "differing": differing, "tolerance": tolerance}
+        print(records.to_json(about | {name: one._asdict() for name, one in found.items()}))
+    else:
+        for name, one in found.items():
+            print(one_line(f"{name}: {one.words(tolerance)}"))
+        print("reproduced" if agrees else "not reproduced")
+    return 0 if agrees else 1
+
+
+def _differing(original: RunDirectory, last: int | None) -> list[str]:
+    """What may make the numbers of a run on this machine others, a line of text each."""
+    about = {} if last is None else checkpoints.about(original.checkpoints, last)
+    then, now = loop.trained_on(about), machine.environment()
+    lines = [line for one in then for line in agreement.differing(one, now)]
+    if not then:
+        lines.append("the machine of the run is not recorded")
+    if now.get("backend") not in (None, "cpu"):
+        lines.append("this device adds in any order")
+    return [*dict.fromkeys(lines)]
 
 
 def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,7 @@ from metajax.core import files
 from metajax.core.kinds import show
 from metajax.core.options import AtLeast, AtMost, Count, OptionError, Options, build, kebab, suggest
 from metajax.core.registry import Registry
+from metajax.run import shipped
 
 if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm
@@ -169,23 +171,33 @@ def load(path: str | pathlib.Path, overrides: Iterable[str] = ()) -> Config:
     """Reads and checks a config file.
 
     Args:
-      path: the TOML file.
+      path: the TOML file, or where there is none the name of a config that metajax ships.
       overrides: ``"section.option=value"`` each, applied in order.
 
     Raises:
       OptionError: where the file cannot be read or a setting cannot be used.
     """
-    path = pathlib.Path(path)
+    path = locate(path)
     try:
         text = files.read(path).decode()
     except UnicodeDecodeError:
         raise OptionError(str(path), "is not a text file; a config is TOML in UTF-8") from None
     except OSError as error:
         beside = sorted(one.name for one in path.parent.glob("*.toml"))
-        hint = suggest(path.name, beside) or (f"there is {', '.join(beside)}" if beside else "")
-        problem = f"cannot be read ({error.strerror}); {hint}"
-        raise OptionError(str(path), problem.rstrip("; ")) from None
+        shipped_name = path.name.removesuffix(".toml")
+        hint = suggest(path.name, beside) or suggest(shipped_name, shipped.configs())
+        here = f"there is {', '.join(beside)}; " if beside and not hint else ""
+        allowed = "allowed: a TOML file, or a name that metajax list configs shows"
+        problem = f"cannot be read ({error.strerror}); {hint}{here}{allowed}"
+        raise OptionError(str(path), problem) from None
     return parse(text, overrides, source=str(path))
+
+
+def locate(given: str | pathlib.Path) -> pathlib.Path:
+    """The file of a config: the path of one, or else the name of one that metajax ships."""
+    is_file = os.path.exists(given) and not os.path.isdir(given)
+    named = None if is_file else shipped.config(given)
+    return named or pathlib.Path(given)
 
 
 def parse(text: str, overrides: Iterable[str] = (), source: str = "config") -> Config:

@@ -8,7 +8,7 @@ import math
 import signal
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from metajax.core.kinds import show
 from metajax.core.options import OptionError, kebab
 from metajax.core.problem import all_finite
 from metajax.progress import Lines, progress
-from metajax.run import checkpoints, diagnosis, numbers
+from metajax.run import checkpoints, diagnosis, machine, numbers
 from metajax.run.config import LAYOUT, Config, from_dict
 from metajax.run.console import say
 from metajax.run.directory import RunDirectory
@@ -85,7 +85,7 @@ def train_run(
     checkpoints.clean(run.checkpoints)
     for later in [one for one in checkpoints.iterations(run.checkpoints) if one > start]:
         checkpoints.remove(run.checkpoints, later)
-    last = {**run.cut_metrics(start, say), **about}
+    last = {**run.cut_metrics(start, say), **about, "environments": trained_on(about)}
     loggers = open_loggers(run, config, start)
     with (
         progress(algorithm, start, config.train.num_iterations) as screen,
@@ -162,6 +162,15 @@ def trained_with(run: RunDirectory, checkpoint: int | None) -> Config | None:
     stored = {} if checkpoint is None else checkpoints.about(run.checkpoints, checkpoint)
     is_own = run.id is None or stored.get("run") == run.id
     return from_dict(stored["config"]) if is_own and "config" in stored else None
+
+
+def trained_on(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The machines on which a checkpoint was trained, see ``machine.environment``.
+
+    Empty where ``about``, what is stored with the checkpoint, does not say (an old one).
+    """
+    found = about.get("environments")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def resume(run: RunDirectory, config: Config, checkpoint: int | None) -> None:
@@ -242,6 +251,8 @@ class _Blocks:
         self._loggers, self._interruption, self._reason = loggers, interruption, reason
         self._saved = self.iteration = start
         self._clock = time.monotonic()
+        before, now = last["environments"], machine.environment()
+        self._environments = before if now in before else [*before, now]
         self.env_steps = int(last.get("env_steps", 0))
         self.seconds = float(last.get("seconds", 0.0))
         self.rates: list[float] = []
@@ -263,6 +274,7 @@ class _Blocks:
             keep = self._config.train.keep_checkpoints
             about = {"run": self._run.id, "config": self._config.to_dict()}
             about |= {"env_steps": self.env_steps, "seconds": round(self.seconds, 4)}
+            about["environments"] = self._environments
             self._run.check()
             checkpoints.save(self._run.checkpoints, reached, state, keep, about)
             self._saved = reached

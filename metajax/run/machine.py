@@ -13,7 +13,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-_PACKAGES = ("metajax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+from metajax import __version__
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
 
 
 @functools.cache
@@ -39,7 +41,11 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor,
         "num_cores": num_cores(),
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "metajax": __version__,  # of the code that runs; metadata may be of an older checkout
+            **{one: _version(one) for one in _PACKAGES},
+        },
     }
 
 

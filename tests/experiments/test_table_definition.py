@@ -80,7 +80,7 @@ def test_a_metric_that_is_none_is_named_before_the_columns_that_it_may_stand_for
 
 
 def test_unknown_tables_and_directories(tmp_path):
-    with pytest.raises(OptionError, match="run in a checkout, or give --tables"):
+    with pytest.raises(OptionError, match="nowhere: holds no tables; without --tables"):
         load("toys", tmp_path / "nowhere")
     with pytest.raises(OptionError, match=r'no table "toy" in .*did you mean toys'):
         load("toy", table_toys.write(tmp_path))

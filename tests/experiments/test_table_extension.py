@@ -40,7 +40,7 @@ def project(tmp_path, monkeypatch):
 
 def _load(project, text=MINE, name="mine"):
     (project / f"{name}.toml").write_text(text)
-    table = load(name, project, project / "benchmarks" / "tables")
+    table = load(name, project / "benchmarks" / "tables", own=project)
     assert isinstance(table, Table)
     return table
 
@@ -105,9 +105,9 @@ def test_a_table_may_extend_one_that_extends(project):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('extends = "toy"', 'mine.extends: "toy" is no table in .*did you mean toys'),
-        ("extends = 3", "mine.extends: 3 is no table in"),
-        ('extends = "mine"', 'mine.extends: "mine" is no table in .*allowed: .*toys'),
+        ('extends = "toy"', 'mine.extends: "toy" is no table; did you mean toys'),
+        ("extends = 3", "mine.extends: 3 is no table"),
+        ('extends = "mine"', 'mine.extends: "mine" is no table; .*allowed: .*toys'),
         (
             f"metric = 'regret'\n{MINE}",
             "mine.metric: is that of the table it extends; allowed: title, rows",

@@ -315,7 +315,7 @@ def test_sigterm_between_trainings(project, monkeypatch, capsys):
 def test_mistakes_on_the_command_line(project, capsys):
     assert main(["table", "toy"]) == 2
     assert "did you mean toys?" in capsys.readouterr().err
-    assert main(["table"]) == 2
+    assert main(["table", "--tables", "benchmarks/tables"]) == 2
     assert "NAME: is missing; allowed: toys" in capsys.readouterr().err
     assert main(["table", "toys", "--only", "stil"]) == 2
     assert "did you mean still?" in capsys.readouterr().err

@@ -17,7 +17,6 @@ from metajax.algorithms import ALGORITHMS
 from metajax.run import catalogue, extensions
 
 ROOT = pathlib.Path(metajax.__file__).parents[1]
-LIST_TABLES = ("list", "tables")
 LISTED = catalogue.catalogue()
 HEAVY = ("jax", "flax", "gymnax", "orbax", "matplotlib", "optax")
 REPORT_IMPORTS = f"""
@@ -88,7 +87,7 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "plot", "export", "table", "list", "bench"):
+    for name in ("train", "evaluate", "reproduce", "plot", "export", "table", "list", "bench"):
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0
@@ -116,17 +115,6 @@ def test_list_names_everything_with_defaults(command):
     assert {name for name, _ in rows} >= set(ALGORITHMS.names())
     alone = json.loads(command("list", "maml", "--json").out)
     assert (alone["name"], alone["options"]) == ("maml", algorithms["maml"]["options"])
-
-
-def test_list_tables(command, monkeypatch):
-    assert "benchmarks/tables: holds no tables; run in a checkout" in command(*LIST_TABLES).err
-    monkeypatch.chdir(ROOT)
-    listed = command(*LIST_TABLES).out
-    assert "  rl2-bandits " in listed
-    assert "metajax table NAME prints one" in listed
-    titles = json.loads(command(*LIST_TABLES, "--json").out)
-    assert titles["point-navigation"].startswith("2D point navigation")
-    assert "did you mean tables?" in command("list", "tabels").err
 
 
 def test_options_that_a_help_names_are_there(command):
@@ -216,6 +204,10 @@ def test_real_training_end_to_end(tmp_path, monkeypatch):
     assert "held-out tasks" in run("train", "real.toml", *half)
     run("train", "--run-dir", "parts", "--resume", "--set", "train.num-iterations=4")
     assert results(tmp_path / "whole") == results(tmp_path / "parts")
+    again = json.loads(run("reproduce", "whole", "--json"))
+    assert (again["reproduced"], again["tolerance"] > 0, again["theta"]["largest"]) == (
+        *(True, any("source: " in line for line in again["differing"]), 0),
+    )
     again = json.loads(run("evaluate", "whole", "--json"))
     assert again["evaluation"]["mean"] == whole["evaluation"]["mean"]
     exported = json.loads(run("export", "whole", "--task", "3", "--json"))

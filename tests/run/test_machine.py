@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import metajax
 from metajax.run import machine
 
 
@@ -16,6 +17,7 @@ def test_environment_says_what_a_result_depends_on():
     assert {"python", "jax", "jaxlib", "flax", "optax", "gymnax", "metajax"} <= set(
         environment["versions"]
     )
+    assert environment["versions"]["metajax"] == metajax.__version__
     revision, dirty = environment["revision"], environment["dirty"]
     if revision is None:
         assert dirty is None
