@@ -185,11 +185,12 @@ def draw(
       (except in lifetimes, where chunks are parts of episodes).
     """
     from metajax.run import plots, trajectories
+    from metajax.run.references import references
 
     paths = [run.picture("adaptation")]
-    plots.adaptation_curve(
-        paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
-    )
+    known = references(config, algorithm, held_out, evaluation_key(config))
+    about = {"baseline": baseline, "references": known, "family": config.held_out.name}
+    plots.adaptation_curve(paths[0], {config.algorithm.name: evaluation}, **about)
     if isinstance(held_out, TaskFamily) and held_out.spec.plane and evaluation.axis != "points":
         paths.append(run.picture("trajectories"))
         key = jax.random.fold_in(evaluation_key(config), 1)

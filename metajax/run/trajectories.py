@@ -78,7 +78,7 @@ def draw(
         # [N, K + 1, T + 1, E, 2]; who has arrived stays where the episode ended.
         ends = ends[:, :, None]
         ways = np.concatenate([np.where(masks[..., None], positions, ends), ends], axis=2)
-    _draw_trajectories(path, goals, ways, num_episodes, algorithm.axis)
+    _draw_trajectories(path, goals, ways, num_episodes, algorithm.axis, family.spec.name)
 
 
 def _seen(chunk: Chunk) -> tuple[Any, ...]:
@@ -114,7 +114,12 @@ def _episode_ways(
 
 
 def _draw_trajectories(
-    path: plots.Path, goals: np.ndarray, ways: np.ndarray, num_episodes: int, axis: str
+    path: plots.Path,
+    goals: np.ndarray,
+    ways: np.ndarray,
+    num_episodes: int,
+    axis: str,
+    family: str,
 ) -> None:
     """``goals`` is ``[N, 2]``, ``ways`` is ``[N, K + 1, T + 1, E, 2]``, K + 1 along the axis."""
     means = ways.mean(axis=3)
@@ -146,9 +151,9 @@ def _draw_trajectories(
         styles: dict[str, Any] = {name: {"color": hue} for name, hue in lines.items()}
         styles |= {name: {"linestyle": "", **mark} for name, mark in marks.items()}
         kind = "trials side by side" if axis == "episodes" else "episodes"
-        title = f"mean of {ways.shape[3]} {kind} up to the dot; faint: single ones"
+        title = f"{family}: mean way of {ways.shape[3]} {kind} up to the dot; faint: single ones"
         if ways.shape[3] == 1:
-            title = "each way up to the dot"
+            title = f"{family}: each way up to the dot"
         plots.legend(whole, styles, ncols=min(len(styles), 6), title=title)
         whole.supxlabel("x position", fontsize=11)
         whole.supylabel("y position", fontsize=11)
@@ -161,6 +166,6 @@ def _lines(number: int, axis: str) -> dict[str, Any]:
     if axis == "episodes":
         names = [f"episode {index + 1}" for index in range(number)]
         return dict(zip(names, colormaps["Blues"](np.linspace(0.5, 1.0, number)), strict=True))
-    names = [f"{index} step{'s' if index > 1 else ''}" for index in range(1, number)]
+    names = [f"{index} adaptation{'s' if index > 1 else ''}" for index in range(1, number)]
     blues = colormaps["Blues"](np.linspace(0.5, 1.0, number - 1))
     return {"before": "#b5b5b5", **dict(zip(names, blues, strict=True))}

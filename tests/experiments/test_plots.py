@@ -67,7 +67,7 @@ _LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [
     [
         lambda path: plots.adaptation_curve(path, {"a": _evaluation()}),
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
-        lambda path: plots.adaptation_curve(path, {"": _lifetime()}),
+        lambda path: plots.adaptation_curve(path, {"": _lifetime()}, _lifetime(), {"oracle": 0.0}),
         lambda path: pictures.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.training_curves(path, {"a": [_trained(60), _trained(50)]}),
         lambda path: plots.training_curves(path, {"a": [_trained(1)], "b": [_trained(1)]}),
@@ -84,6 +84,26 @@ def test_pictures_are_written(tmp_path, draw):
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_a_curve_that_leaves_the_picture_is_said(tmp_path, monkeypatch):
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    far = _evaluation()._replace(returns=np.tile(np.float32([-45, -283, -140]), (2, 1)))
+    with contextlib.suppress(FileNotFoundError):
+        known = {"oracle": -1.0, "random actions": -59.0}
+        plots.adaptation_curve(tmp_path / "a.png", {"maml": _evaluation()}, far, known, "family")
+    (axes,), (legend,) = drawn[0].axes, drawn[0].legends
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[3:] == ["−45.0", "−283 ↓", "−140 ↓"]
+    assert axes.get_ylim()[0] > -70
+    assert [one.get_text() for one in legend.texts] == [
+        "oracle: −1.00",
+        "random actions: −59.0",
+        "maml",
+        "random initialisation",
+    ]
+    assert legend.get_title().get_text().startswith("family: mean over 50 held-out tasks")
 
 
 def test_trajectories_in_the_plane(tmp_path):
@@ -167,12 +187,6 @@ def test_trajectories_need_a_plane(tmp_path):
     maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))
     with pytest.raises(ValueError, match=r"cartpole has no spec\.plane"):
         trajectories.draw(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
-
-
-def test_running_mean_over_a_fortieth():
-    values = np.arange(80.0)
-    expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
-    np.testing.assert_allclose(plots._smooth(values), expected)
 
 
 _LONG = (
