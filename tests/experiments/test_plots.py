@@ -89,7 +89,7 @@ def test_pictures_are_written(tmp_path, draw):
 def test_a_curve_that_leaves_the_picture_is_said(tmp_path, monkeypatch):
     drawn: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    far = _evaluation()._replace(returns=np.tile(np.float32([-45, -283, -140]), (2, 1)))
+    far = _evaluation()._replace(returns=np.full((2, 3), [-45, -283, -140], np.float32))
     with contextlib.suppress(FileNotFoundError):
         known = {"oracle": -1.0, "random actions": -59.0}
         plots.adaptation_curve(tmp_path / "a.png", {"maml": _evaluation()}, far, known, "family")
@@ -127,17 +127,17 @@ def test_trajectories_of_a_continuing_trial_are_its_episodes(tmp_path, monkeypat
     trajectories.draw(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
     assert path.read_bytes().startswith(PNG)
     ways = drawn[0][2]
-    assert ways.shape == (2, 3, 4, num_streams, 2)
+    assert ways.shape == (2, 3, 5, num_streams, 2)
     np.testing.assert_array_equal(ways[:, :, 0], 0)  # every episode starts at the origin
-    assert (np.abs(ways[:, :, 1:]).max(axis=-1) > 0).all()
+    assert (np.abs(ways[:, :, 1]).max(axis=-1) > 0).all()
 
 
 def test_ways_of_episodes_by_hand():
-    positions = np.arange(6.0)[None, :, None, None] * np.ones(2)
+    places = np.arange(6.0)[None, :, None, None] * np.ones(2)
     done = np.array([0, 1, 0, 0, 1, 0], bool)[None, :, None]
     mask = np.array([1, 1, 1, 1, 1, 0], bool)[None, :, None]
-    ways = trajectories._episode_ways(positions, done, mask, 2, 3)
-    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1], [2, 3, 4]])
+    ways = trajectories._episode_ways(places, places + 0.5, done, mask, 2, 3)
+    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1.5, 1.5], [2, 3, 4, 4.5]])
 
 
 def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from metajax.core.family import TaskFamily
 from metajax.evaluation import optimal_returns
 from metajax.run.config import parse
 from metajax.run.references import references
@@ -18,9 +19,12 @@ def _references(family, algorithm):
 
 def test_an_oracle_and_random_actions_are_measured_in_the_tasks_of_the_meta_test():
     found, family = _references('name = "gridnavi"\nepisode-length = 8', 'name = "rl2"')
-    optimum = optimal_returns(KEY, family, 400)
+    assert isinstance(family, TaskFamily)
+    optimum, random = optimal_returns(KEY, family, 400), family.spec.random_return
+    assert optimum is not None
+    assert random is not None
     np.testing.assert_allclose(found["oracle"], optimum.mean(), rtol=1e-5)
-    np.testing.assert_allclose(found["random actions"], family.spec.random_return, atol=0.1)
+    np.testing.assert_allclose(found["random actions"], random, atol=0.1)
 
 
 def test_others_are_what_the_family_says_of_whole_episodes():
