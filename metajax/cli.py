@@ -1,4 +1,4 @@
-"""The command line: ``metajax train | evaluate | plot | export | table | list | bench``.
+"""The command line: ``metajax train | evaluate | plot | report | export | table | list | bench``.
 
 jax is imported only after a command has checked its arguments, so ``--help`` and mistakes
 are answered at once. Exit codes: 0 success, 1 failure, 2 a mistake in the arguments or the
@@ -173,6 +173,18 @@ def _plot(options: argparse.Namespace) -> int:
     return plot_command(run, config, options)
 
 
+def _report(options: argparse.Namespace) -> int:
+    runs = [RunDirectory(path) for path in dict.fromkeys(options.run_dirs)]
+    for run in runs:
+        run.read_config()
+    if options.output is not None and not (folder := pathlib.Path(options.output).parent).is_dir():
+        raise OptionError(f"--output {options.output}", f"there is no directory {folder}")
+    prepare_jax(options.cache)
+    from metajax.run.commands import report_command
+
+    return report_command(runs, options)
+
+
 def _export(options: argparse.Namespace) -> int:
     run = RunDirectory(options.run_dir)
     config = run.read_config()
@@ -211,7 +223,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    one.__name__[1:]: one for one in (_train, _evaluate, _plot, _export, _table, _list, _bench)
+    one.__name__[1:]: one
+    for one in (_train, _evaluate, _plot, _report, _export, _table, _list, _bench)
 }
 
 

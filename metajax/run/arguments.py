@@ -19,6 +19,7 @@ High-throughput meta-reinforcement learning in JAX.
 examples:
   metajax train configs/maml-point-navigation.toml
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
+  metajax report runs/maml-point-navigation-seed-0
   metajax export runs/maml-point-navigation-seed-0 --task 7
   metajax table rl2-bandits --profile quick
   metajax --import my_tasks train my_config.toml
@@ -42,6 +43,17 @@ Settings that are not given are those in [evaluate] of the config of the run.
 examples:
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000 --seed 1
   metajax evaluate runs/maml-point-navigation-seed-0 --checkpoint 100 --output runs/at-100
+"""
+
+_REPORT = """\
+Write one HTML file about runs, which needs nothing but a browser: adaptation to held-out tasks
+beside oracle and random actions, the policy in sample tasks before and after it adapts, training,
+throughput, settings and environment. Several runs share the pictures; those that differ in their
+seed alone are one curve with its range.
+
+examples:
+  metajax report runs/rl2-gridnavi-seed-0
+  metajax report runs/maml-sinusoid-seed-* runs/imaml-sinusoid-seed-* --output both.html
 """
 
 _EXPORT = """\
@@ -114,6 +126,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _train(add("train", "meta-train from a config, then meta-test", _TRAIN))
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
     _plot(add("plot", "redraw the pictures of a run", "Redraw the pictures of a run."))
+    _report(add("report", "write an HTML page about runs", _REPORT))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
@@ -163,6 +176,14 @@ def _evaluate(one: Parser) -> None:
 
 def _plot(one: Parser) -> None:
     _add_run_dir(one)
+    _add_common(one)
+
+
+def _report(one: Parser) -> None:
+    text = "directories of runs"
+    one.add_argument("run_dirs", metavar="RUN_DIR", type=_path, nargs="+", help=text)
+    text = "file to write; default: report.html, for one run in its directory"
+    one.add_argument("--output", metavar="FILE", type=_path, help=text)
     _add_common(one)
 
 

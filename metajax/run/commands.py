@@ -16,9 +16,9 @@ from metajax.core.options import OptionError
 from metajax.core.types import Trial
 from metajax.evaluation import Evaluation
 from metajax.exporting import policy
-from metajax.run import checkpoints, loop, machine, meta_test, records
+from metajax.run import checkpoints, loop, machine, meta_test
 from metajax.run.axes import AXES
-from metajax.run.config import Config, from_dict
+from metajax.run.config import Config
 from metajax.run.console import command, failed, out_of_memory, say
 from metajax.run.directory import Lost, RunDirectory
 
@@ -97,27 +97,39 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
 
 def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax plot``; returns the exit code."""
-    try:
-        with records.shaped(run.evaluation):
-            record = files.parse_json(files.read(run.evaluation))
-            evaluation, baseline = meta_test.from_record(record)
-            checkpoint = int(record["checkpoint"])
-            config = _as_evaluated(config, record)
-    except ValueError:
-        raise OptionError(
-            str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
-        ) from None
+    found = meta_test.recorded(run, config)
+    config = found.config
     algorithm, held_out = config.build()
     try:
-        state = loop.restore_state(run, algorithm, checkpoint, config)
-        theta = algorithm.deploy(state)
-        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
+        theta = algorithm.deploy(loop.restore_state(run, algorithm, found.checkpoint, config))
+        measured = (found.evaluation, found.baseline)
+        paths = meta_test.draw(run, config, *measured, algorithm, held_out, theta)
     except _EXPECTED as error:
         return _failed(run, error, "fewer streams or steps")
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:
         print("\n".join(f"wrote {path}" for path in paths))
+    return 0
+
+
+def report_command(runs: list[RunDirectory], options: argparse.Namespace) -> int:
+    """``metajax report``; returns the exit code."""
+    from metajax.run import report
+
+    path = pathlib.Path(options.output or (runs[0].report if len(runs) == 1 else "report.html"))
+    try:
+        content = report.render([report.read(run) for run in runs])
+        if options.output is None and len(runs) == 1:
+            runs[0].check()
+        with files.replacing(path) as file:
+            file.write(content)
+    except _EXPECTED as error:
+        return _failed(runs[0], error, "fewer streams or steps")
+    if options.json:
+        print(json.dumps({"run_dirs": [str(run.path) for run in runs], "files": [str(path)]}))
+    else:
+        print(f"wrote {path} ({len(content) / 1024:.0f} KiB)")
     return 0
 
 
@@ -180,15 +192,6 @@ def _failed(run: RunDirectory, error: Exception, less: str) -> int:
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     return failed(out_of_memory(error, less))
-
-
-def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
-    """``config`` with the settings of a recorded evaluation."""
-    evaluated = record["config"]
-    held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
-    del held_out["name"]
-    sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
-    return from_dict({**config.to_dict(), **sections})
 
 
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:

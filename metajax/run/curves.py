@@ -9,12 +9,20 @@ import numpy as np
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean along the last axis over about a fortieth of it."""
-    width = max(1, values.shape[-1] // 40)
-    sums = np.cumsum(np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 0)]), axis=-1)
+    """Running mean along the last axis over about a fortieth of it.
+
+    What is not finite does not count, and stays NaN.
+    """
+    width, finite = max(1, values.shape[-1] // 40), np.isfinite(values)
     index = np.arange(1, values.shape[-1] + 1)
     start = np.maximum(index - width, 0)
-    return (sums[..., index] - sums[..., start]) / (index - start)
+
+    def window(one):
+        sums = np.cumsum(np.pad(one, [(0, 0)] * (one.ndim - 1) + [(1, 0)]), axis=-1)
+        return sums[..., index] - sums[..., start]
+
+    counts = window(finite.astype(int))
+    return np.where(finite, window(np.where(finite, values, 0)) / np.maximum(counts, 1), np.nan)
 
 
 def limits(main: Iterable[Any], others: Iterable[Any] = ()) -> tuple[float, float]:
@@ -35,9 +43,23 @@ def limits(main: Iterable[Any], others: Iterable[Any] = ()) -> tuple[float, floa
     return float(low - margin), float(high + margin)
 
 
-def worth_a_number(number: int) -> list[int]:
-    """Indices of the points of a curve beside which its value is written: all, or the ends."""
-    return list(range(number)) if number <= 6 else [0, number - 1]
+def notes(values: np.ndarray, low: float, high: float) -> list[tuple[int, str, int]]:
+    """Values to write beside a curve, in a picture from ``low`` to ``high``.
+
+    Of a long curve they are those at its ends, and the farthest of many that are outside.
+
+    Returns:
+      Index of the point, text with an arrow where it is outside, and on which side of the picture
+      it is then: 1 above, -1 below, 0 for a point inside.
+    """
+    side = np.where(values > high, 1, np.where(values < low, -1, 0))
+    outside = np.flatnonzero(side)
+    if len(outside) > 6:
+        outside = outside[[np.abs(values[outside]).argmax()]]
+    ends = range(len(values)) if len(values) <= 6 else (0, len(values) - 1)
+    shown = [at for at in ends if side[at] == 0 and np.isfinite(values[at])] + outside.tolist()
+    arrows = {1: " \N{UPWARDS ARROW}", -1: " \N{DOWNWARDS ARROW}", 0: ""}
+    return [(at, value(float(values[at])) + arrows[int(side[at])], int(side[at])) for at in shown]
 
 
 def value(number: float) -> str:

@@ -114,11 +114,11 @@ def load_metrics(
             "seed": config.train.seed,
         }
         # The "run" of a record is an id; that of a frame is where the run lies.
-        rows += [{**about, **_flat(record), "run": str(path)} for record in run.read_metrics()]
+        rows += [{**about, **flat(record), "run": str(path)} for record in run.read_metrics()]
     return pandas().DataFrame(rows)
 
 
-def _flat(record: dict) -> dict:
+def flat(record: dict) -> dict:
     """A record with a column for each number of its arrays."""
     found = {}
     for name, value in record.items():

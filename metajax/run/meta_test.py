@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run import records
 from metajax.run.axes import AXES
-from metajax.run.config import Config
+from metajax.run.config import Config, from_dict
+from metajax.run.console import command
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import NotFinite, plain
 
@@ -166,6 +168,43 @@ def from_record(record: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
         return found
 
     return read(record), read(record["from_random"])
+
+
+class Recorded(NamedTuple):
+    """The meta-test in ``evaluation.json``, and the same from random weights.
+
+    Attributes:
+      evaluation, baseline: Results of ``from_record``.
+      checkpoint: Iteration of the checkpoint that was evaluated.
+      config: Config of the run with the settings of this evaluation.
+      environment: Where it was computed, see ``machine.environment``.
+    """
+
+    evaluation: Evaluation
+    baseline: Evaluation
+    checkpoint: int
+    config: Config
+    environment: dict[str, Any]
+
+
+def recorded(run: RunDirectory, config: Config) -> Recorded:
+    """The meta-test that a run has on disk.
+
+    Raises OptionError if it is damaged.
+    """
+    try:
+        with records.shaped(run.evaluation):
+            record = files.parse_json(files.read(run.evaluation))
+            evaluated, environment = record["config"], dict(record.get("environment") or {})
+            held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
+            del held_out["name"]
+            sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
+            measured = from_dict({**config.to_dict(), **sections})
+            checkpoint = int(record["checkpoint"])
+            return Recorded(*from_record(record), checkpoint, measured, environment)
+    except ValueError:
+        again = command("evaluate", run.path)
+        raise OptionError(str(run.evaluation), f"is damaged; write it again: {again}") from None
 
 
 def draw(

@@ -155,6 +155,8 @@ def adaptation_curve(
       references: Returns that are drawn across the whole picture, by label.
       family: Name of the family, for the title.
     """
+    from matplotlib.ticker import MaxNLocator
+
     every, references = [*evaluations.values()], references or {}
     first, styles = every[0], {}
     with figure(path, (5.8, 3.8)) as whole:
@@ -179,7 +181,7 @@ def adaptation_curve(
             _write_values(axes, one, around, colour(number), above=one is not baseline)
         axes.set_ylim(around)
         axes.margins(x=0.08)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlabel(AXES[first.axis].label)
         axes.set_ylabel(score_label(first.score))
         tasks = " / ".join(map(str, sorted({len(one.returns) for one in every})))
@@ -193,25 +195,13 @@ def _write_values(
     """Writes values beside a curve, and at the edge where it has left the picture."""
     from matplotlib.patheffects import withStroke
 
-    mean, (low, high) = one.mean(), around
-    outside = np.flatnonzero((mean < low) | (mean > high))
-    if len(outside) > 6:
-        outside = outside[[np.abs(mean[outside]).argmax()]]
-    inside = [at for at in curves.worth_a_number(len(mean)) if low <= mean[at] <= high]
+    mean = one.mean()
     more: Any = {"textcoords": "offset points", "color": hue, "fontsize": 9, "ha": "center"}
     more |= {"path_effects": [withStroke(linewidth=2.5, foreground="white")], "zorder": 3}
-
-    def write(at: int, y: float, arrow: str, up: int) -> None:
+    for at, text, side in curves.notes(mean, *around):
+        y, up = {0: (mean[at], 7 if above else -7), 1: (around[1], -3), -1: (around[0], 3)}[side]
         place: Any = {"xytext": (0, up), "va": "bottom" if up > 0 else "top"}
-        axes.annotate(curves.value(mean[at]) + arrow, (one.positions[at], y), **place, **more)
-
-    for at in inside:
-        write(at, mean[at], "", 7 if above else -7)
-    for at in outside:
-        if mean[at] < low:
-            write(at, low, " \N{DOWNWARDS ARROW}", 3)
-        else:
-            write(at, high, " \N{UPWARDS ARROW}", -3)
+        axes.annotate(text, (one.positions[at], y), **place, **more)
 
 
 def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import metajax
 import metajax.experiments.table_command  # before the fakes take the place of its imports
+import metajax.run.report  # likewise
 from metajax.algorithms import ALGORITHMS
 from metajax.tasks import FAMILIES
 

@@ -88,7 +88,7 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "plot", "export", "table", "list", "bench"):
+    for name in ("train", "evaluate", "plot", "report", "export", "table", "list", "bench"):
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0

@@ -19,12 +19,18 @@ def test_values_have_three_digits():
     assert [*map(curves.value, given)] == ["−8.36", "0.500", "−283", "12,346"]
 
 
-def test_long_curves_have_values_at_their_ends():
-    assert curves.worth_a_number(3) == [0, 1, 2]
-    assert curves.worth_a_number(100) == [0, 99]
+def test_values_are_written_beside_a_curve_and_where_it_leaves_the_picture():
+    few = curves.notes(np.array([-45.0, -283.0, np.nan]), -70, 0)
+    assert few == [(0, "−45.0", 0), (1, "−283 ↓", -1)]
+    many = curves.notes(np.array([1.0, *np.arange(90.0, 100), 2.0]), 0, 10)
+    assert many == [(0, "1.00", 0), (11, "2.00", 0), (10, "99.0 ↑", 1)]
 
 
 def test_running_mean_over_a_fortieth():
     values = np.arange(80.0)
     expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
     np.testing.assert_allclose(curves.smooth(values), expected)
+    values[[0, 7]] = np.nan
+    found = curves.smooth(values)
+    assert np.isnan(found[[0, 7]]).all()
+    assert found[[1, 8, 9]].tolist() == [1, 8, 8.5]
