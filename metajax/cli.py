@@ -216,6 +216,18 @@ def _compare(options: argparse.Namespace) -> int:
     return comparison.plot_command(options)
 
 
+def _report(options: argparse.Namespace) -> int:
+    runs = [RunDirectory(path) for path in dict.fromkeys(options.run_dirs)]
+    for run in runs:
+        run.read_config()
+    if options.output is not None and not (folder := pathlib.Path(options.output).parent).is_dir():
+        raise OptionError(f"--output {options.output}", f"there is no directory {folder}")
+    prepare_jax(options.cache)
+    from metajax.run.commands import report_command
+
+    return report_command(runs, options)
+
+
 def _export(options: argparse.Namespace) -> int:
     run = RunDirectory(options.run_dir)
     config = run.read_config()
@@ -272,7 +284,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 _COMMANDS = {
     one.__name__[1:]: one
-    for one in (_train, _evaluate, _reproduce, _plot, _export, _table, _list, _bench)
+    for one in (_train, _evaluate, _reproduce, _plot, _report, _export, _table, _list, _bench)
 }
 
 

@@ -61,8 +61,13 @@ class Evaluation(NamedTuple):
 
     @property
     def positions(self) -> np.ndarray:
-        """``[K + 1]``, where on their axis the returns are: transitions for "points"."""
-        return np.arange(self.returns.shape[1]) if self.steps is None else self.steps
+        """``[K + 1]``, where on their axis the returns are.
+
+        Adaptations count from 0, episodes from 1, and "points" are transitions.
+        """
+        if self.steps is not None:
+            return self.steps
+        return np.arange(self.returns.shape[1]) + (self.axis == "episodes")
 
     def mean(self) -> np.ndarray:
         """``[K + 1]``, over tasks."""

@@ -72,6 +72,23 @@ class Tabular:
 
 
 @dataclasses.dataclass(frozen=True)
+class Grid:
+    """Map of a family of square grids, for pictures.
+
+    Attributes:
+      size: Side in cells.
+      cell: ``observation [O] -> [2]``, the cell of the agent: x to the right and y upwards, from 0.
+      marks: ``task -> {name: [2]}``, cells of a task to find.
+      walls: Cells that cannot be entered.
+    """
+
+    size: int
+    cell: Callable[[jax.Array], jax.Array]
+    marks: Callable[[Tree], dict[str, jax.Array]]
+    walls: tuple[tuple[int, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """Static description of a family of MDPs.
 
@@ -88,7 +105,9 @@ class Spec:
       tabular: State and reward description that the classical algorithms need; None for
         families with infinitely many states.
       plane: ``task -> [2]``, the goal of a task in families whose observation starts with a
-        position in the plane; plots use it.
+        position in the plane; pictures use it.
+      grid: Map of a family whose observation tells the cell; pictures use it.
+      arms: ``task -> [A]``, expected reward of each arm of a bandit; pictures use it.
       observation_dtype: Dtype of the observations; replay buffers keep it.
       num_indices: S, if an observation ``[1]`` is the index of one of S states; policies then
         read it one-hot, and those without a hidden layer are tables.
@@ -104,6 +123,8 @@ class Spec:
     optimal_return: Callable[[Tree], jax.Array] | None = None
     tabular: Tabular | None = None
     plane: Callable[[Tree], jax.Array] | None = None
+    grid: Grid | None = None
+    arms: Callable[[Tree], jax.Array] | None = None
     observation_dtype: str = "float32"
     num_indices: int | None = None
 

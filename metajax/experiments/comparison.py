@@ -274,10 +274,9 @@ def _training(members: Sequence[Member], metric: str, by: str) -> tuple[Any, Any
     if metric == "returns":
         column = max((key for key in curves[0][0] if key.startswith("returns_")), key=_number)
     at = np.unique(np.linspace(0, length - 1, _MOST_POINTS).astype(int))
-    from metajax.run import plots
 
     values = [[row.get(column, np.nan) for row in rows[:length]] for rows in curves]
-    shown = plots.smooth(np.array(values, float))[:, at]
+    shown = smooth(np.array(values, float))[:, at]
     counted = "env_steps" if by == "env-steps" else "iteration"
     counts = np.mean([[rows[index][counted] for index in at] for rows in curves], axis=0)
     return counts, zip(*(statistics.mean(one) for one in shown.T), strict=True)

@@ -19,6 +19,7 @@ High-throughput meta-reinforcement learning in JAX.
 examples:
   metajax train maml-point-navigation
   metajax evaluate runs/maml-point-navigation-seed-0 --num-tasks 1000
+  metajax report runs/maml-point-navigation-seed-0
   metajax export runs/maml-point-navigation-seed-0 --task 7
   metajax table rl2-bandits --profile quick
   metajax --import my_tasks train my_config.toml
@@ -76,6 +77,17 @@ a prefix agrees where the whole does not. Exit code 0 where the runs agree, 1 wh
 examples:
   metajax reproduce runs/maml-point-navigation-seed-0
   metajax reproduce downloads/their-run --iterations 20 --run-dir runs/theirs
+"""
+
+_REPORT = """\
+Write one HTML file about runs, which needs nothing but a browser: adaptation to held-out tasks
+beside oracle and random actions, the policy in sample tasks before and after it adapts, training,
+throughput, settings and environment. Several runs share the pictures; those that differ in their
+seed alone are one curve with its range.
+
+examples:
+  metajax report runs/rl2-gridnavi-seed-0
+  metajax report runs/maml-sinusoid-seed-* runs/imaml-sinusoid-seed-* --output both.html
 """
 
 _EXPORT = """\
@@ -153,6 +165,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     _evaluate(add("evaluate", "meta-test a trained run", _EVALUATE))
     _reproduce(add("reproduce", "train a run once more and compare", _REPRODUCE))
     _plot(add("plot", "redraw the pictures of a run, or compare several", _PLOT))
+    _report(add("report", "write an HTML page about runs", _REPORT))
     _export(add("export", "write the policy of a run to a file", _EXPORT))
     _table(add("table", "run the missing cells of a table, and print it", _TABLE))
     _list(add("list", "list algorithms, task families and their options", _LIST))
@@ -233,6 +246,14 @@ def _plot(one: Parser) -> None:
     one.add_argument("--metric", metavar="NAME", type=_path, help=text)
     text = "what the training curve counts; default: env-steps"
     one.add_argument("--by", choices=("env-steps", "iterations"), help=text)
+    _add_common(one)
+
+
+def _report(one: Parser) -> None:
+    text = "directories of runs"
+    one.add_argument("run_dirs", metavar="RUN_DIR", type=_path, nargs="+", help=text)
+    text = "file to write; default: report.html, for one run in its directory"
+    one.add_argument("--output", metavar="FILE", type=_path, help=text)
     _add_common(one)
 
 

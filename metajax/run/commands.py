@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from metajax.core import files
 from metajax.core.algorithm import MetaAlgorithm
 from metajax.core.axes import AXES
 from metajax.core.family import Family
@@ -241,26 +242,39 @@ def evaluate_command(run: RunDirectory, config: Config, options: argparse.Namesp
 
 def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace) -> int:
     """``metajax plot``; returns the exit code."""
-    try:
-        record = meta_test.read(run)
-        with records.shaped(run.evaluation):
-            config = _as_evaluated(config, record)
-    except ValueError:
-        raise OptionError(
-            str(run.evaluation), f"is damaged; write it again: {command('evaluate', run.path)}"
-        ) from None
-    evaluation, baseline = meta_test.from_record(record)
+    found = meta_test.recorded(run, config)
+    config = found.config
     algorithm, held_out = config.build()
     try:
-        state = loop.restore_state(run, algorithm, int(record["checkpoint"]), config)
-        theta = algorithm.deploy(state)
-        paths = meta_test.draw(run, config, evaluation, baseline, algorithm, held_out, theta)
+        theta = algorithm.deploy(loop.restore_state(run, algorithm, found.checkpoint, config))
+        measured = (found.evaluation, found.baseline)
+        paths = meta_test.draw(run, config, *measured, algorithm, held_out, theta)
     except _EXPECTED as error:
         return _failed(run, error, "fewer streams or steps")
     if options.json:
         print(json.dumps({"run_dir": str(run.path), "files": [str(path) for path in paths]}))
     else:
         print("\n".join(f"wrote {path}" for path in paths))
+    return 0
+
+
+def report_command(runs: list[RunDirectory], options: argparse.Namespace) -> int:
+    """``metajax report``; returns the exit code."""
+    from metajax.run import report
+
+    path = pathlib.Path(options.output or (runs[0].report if len(runs) == 1 else "report.html"))
+    try:
+        content = report.render([report.read(run) for run in runs])
+        if options.output is None and len(runs) == 1:
+            runs[0].check()
+        with files.replacing(path) as file:
+            file.write(content)
+    except _EXPECTED as error:
+        return _failed(runs[0], error, "fewer streams or steps")
+    if options.json:
+        print(json.dumps({"run_dirs": [str(run.path) for run in runs], "files": [str(path)]}))
+    else:
+        print(f"wrote {path} ({len(content) / 1024:.0f} KiB)")
     return 0
 
 
@@ -323,15 +337,6 @@ def _failed(run: RunDirectory, error: Exception, less: str) -> int:
     if isinstance(error, OSError):
         return failed(f"{error.filename or run.path} cannot be written ({error.strerror})")
     return failed(out_of_memory(error, less))
-
-
-def _as_evaluated(config: Config, record: dict[str, Any]) -> Config:
-    """``config`` with the settings of a recorded evaluation."""
-    evaluated = record["config"]
-    held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
-    del held_out["name"]
-    sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
-    return from_dict({**config.to_dict(), **sections})
 
 
 def _resume_point(run: RunDirectory, config: Config, options: argparse.Namespace) -> int | None:

@@ -48,6 +48,7 @@ class RunDirectory:
         self.wandb = self.path / "wandb"
         self.wandb_id = self.path / "wandb-id"  # of versions without ids of runs
         self.policy = self.path / "policy.zip"
+        self.report = self.path / "report.html"
         self.run_id = self.path / "run-id"
         self.lock = self.path / "lock"
         self._lock: int | None = None
@@ -171,6 +172,7 @@ class RunDirectory:
     def clear(self) -> None:
         """Removes the files of a run, and no others."""
         results = (self.metrics, records.aside(self.metrics), self.evaluation, self.policy)
+        results += (self.report,)
         results += tuple(self.pictures.values())
         directories = (self.checkpoints, self.tensorboard, self.wandb)
         begun = (self.wandb_id, self.run_id, self.config)
@@ -224,6 +226,10 @@ class RunDirectory:
         """The records in ``metrics.jsonl``, without damaged lines."""
         return [one for _, one in self._metric_lines() if one is not None]
 
+    def num_damaged(self) -> int:
+        """Lines that ``read_metrics`` leaves out."""
+        return sum(one is None for _, one in self._metric_lines())
+
     def wandb_run(self) -> str:
         """The id of the run at Weights & Biases."""
         return _first_word(self.wandb_id) or self.id or ""
@@ -258,7 +264,7 @@ class RunDirectory:
 
     def _unfinished(self) -> list[pathlib.Path]:
         """What a killed process has left of the files of a run."""
-        names = [self.config, self.run_id, self.metrics, self.evaluation, self.policy]
+        names = [self.config, self.run_id, self.metrics, self.evaluation, self.policy, self.report]
         names += self.pictures.values()
         found = (one.parent.glob(f"{one.name}*{files.UNFINISHED}") for one in names)
         return [path for paths in found for path in paths]

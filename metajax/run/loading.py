@@ -118,10 +118,10 @@ def metric_rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
         "seed": config.train.seed,
     }
     # The "run" of a record is an id; that of a row is where the run lies.
-    return [{**about, **_flat(record), "run": str(path)} for record in run.read_metrics()]
+    return [{**about, **flat(record), "run": str(path)} for record in run.read_metrics()]
 
 
-def _flat(record: dict) -> dict:
+def flat(record: dict) -> dict:
     """A record with a column for each number of its arrays."""
     found = {}
     for name, value in record.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from metajax.core.family import Family, TaskFamily, Tree
 from metajax.core.options import OptionError, kebab
 from metajax.evaluation import Evaluation, evaluate
 from metajax.run import diagnosis, records
-from metajax.run.config import Config
+from metajax.run.config import Config, from_dict
+from metajax.run.console import command
 from metajax.run.directory import RunDirectory
 from metajax.run.numbers import NotFinite, plain
 
@@ -196,6 +197,42 @@ def read(run: RunDirectory) -> dict[str, Any]:
     return {**record, "checkpoint": checkpoint, "config": config}
 
 
+class Recorded(NamedTuple):
+    """The meta-test in ``evaluation.json``, and the same from random weights.
+
+    Attributes:
+      evaluation, baseline: Results of ``from_record``.
+      checkpoint: Iteration of the checkpoint that was evaluated.
+      config: Config of the run with the settings of this evaluation.
+      environment: Where it was computed, see ``machine.environment``.
+    """
+
+    evaluation: Evaluation
+    baseline: Evaluation
+    checkpoint: int
+    config: Config
+    environment: dict[str, Any]
+
+
+def recorded(run: RunDirectory, config: Config) -> Recorded:
+    """The meta-test that a run has on disk.
+
+    Raises OptionError if it is damaged.
+    """
+    try:
+        record = read(run)
+        with records.shaped(run.evaluation):
+            evaluated, environment = record["config"], dict(record.get("environment") or {})
+            held_out = {**evaluated["family"], **evaluated.get("evaluate.family", {})}
+            del held_out["name"]
+            sections = {"evaluate": evaluated["evaluate"], "evaluate.family": held_out}
+            measured = from_dict({**config.to_dict(), **sections})
+            return Recorded(*from_record(record), record["checkpoint"], measured, environment)
+    except ValueError:
+        again = command("evaluate", run.path)
+        raise OptionError(str(run.evaluation), f"is damaged; write it again: {again}") from None
+
+
 def draw(
     run: RunDirectory,
     config: Config,
@@ -213,11 +250,12 @@ def draw(
       (except in lifetimes, where chunks are parts of episodes).
     """
     from metajax.run import plots, trajectories
+    from metajax.run.references import references
 
     paths = [run.picture("adaptation")]
-    plots.adaptation_curve(
-        paths[0], {config.algorithm.name: evaluation, "random initialisation": baseline}
-    )
+    known = references(config, algorithm, held_out, evaluation_key(config))
+    about = {"baseline": baseline, "references": known, "family": config.held_out.name}
+    plots.adaptation_curve(paths[0], {config.algorithm.name: evaluation}, **about)
     if isinstance(held_out, TaskFamily) and held_out.spec.plane and evaluation.axis != "points":
         paths.append(run.picture("trajectories"))
         key = jax.random.fold_in(evaluation_key(config), 1)

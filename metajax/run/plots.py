@@ -13,6 +13,7 @@ import numpy as np
 
 from metajax.core import files
 from metajax.core.axes import AXES, score_label
+from metajax.run import curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,23 +138,70 @@ def short_number(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def adaptation_curve(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
-    """Draws the return along the axis of a trial by label, with the 95% interval over tasks."""
-    with figure(path, (5.6, 3.8)) as whole:
+def adaptation_curve(
+    path: Path,
+    evaluations: Mapping[str, Evaluation],
+    baseline: Evaluation | None = None,
+    references: Mapping[str, float] | None = None,
+    family: str = "",
+) -> None:
+    """Draws the return along the axis of a trial by label, with the 95% interval over tasks.
+
+    Args:
+      path: The picture.
+      evaluations: What the picture is scaled to, by label.
+      baseline: The same from a random initialisation. Where it would flatten the others it
+        leaves the picture, and its value stands at the edge.
+      references: Returns that are drawn across the whole picture, by label.
+      family: Name of the family, for the title.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    every, references = [*evaluations.values()], references or {}
+    first, styles = every[0], {}
+    with figure(path, (5.8, 3.8)) as whole:
         axes = whole.subplots()
-        for number, (label, one) in enumerate(evaluations.items()):
-            style: dict[str, Any] = {"color": colour(number), "markersize": 5, "label": label}
-            band(axes, one.positions, (one.mean(), *one.interval()), "o-", **style)
-        every = evaluations.values()
-        axis, score = next((one.axis, one.score) for one in every)
-        if axis == "adaptations":
-            axes.set_xticks(range(max(one.num_adaptations for one in every) + 1))
-        axes.set_xlabel(AXES[axis].label)
-        axes.set_ylabel(score_label(score))
+        for number, (label, value) in enumerate(references.items()):
+            styles[f"{label}: {curves.value(value)}"] = style = {
+                **DASHED,
+                "color": "#444444",
+                "linestyle": ("--", ":")[number % 2],
+            }
+            axes.axhline(value, **style)
+        seen = [each for one in every for each in (one.mean(), one.interval())]
+        aside = [] if baseline is None else [baseline.mean()]
+        around = curves.limits([*references.values(), *seen], aside)
+        drawn = dict(evaluations) | (
+            {} if baseline is None else {"random initialisation": baseline}
+        )
+        for number, (label, one) in enumerate(drawn.items()):
+            dots = "o-" if len(one.positions) <= 20 else "-"
+            styles[label] = {"color": colour(number), "marker": dots[:-1], "markersize": 5}
+            band(axes, one.positions, (one.mean(), *one.interval()), **styles[label])
+            _write_values(axes, one, around, colour(number), above=one is not baseline)
+        axes.set_ylim(around)
+        axes.margins(x=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.set_xlabel(AXES[first.axis].label)
+        axes.set_ylabel(score_label(first.score))
         tasks = " / ".join(map(str, sorted({len(one.returns) for one in every})))
-        axes.set_title(f"mean over {tasks} held-out tasks, 95% interval", loc="left", color="#444")
-        if len(evaluations) > 1:
-            axes.legend()
+        about = f"mean over {tasks} held-out tasks, 95% interval"
+        legend(whole, styles, columns=2, title=f"{family}: {about}" if family else about)
+
+
+def _write_values(
+    axes: Axes, one: Evaluation, around: tuple[float, float], hue: str, *, above: bool
+) -> None:
+    """Writes values beside a curve, and at the edge where it has left the picture."""
+    from matplotlib.patheffects import withStroke
+
+    mean = one.mean()
+    more: Any = {"textcoords": "offset points", "color": hue, "fontsize": 9, "ha": "center"}
+    more |= {"path_effects": [withStroke(linewidth=2.5, foreground="white")], "zorder": 3}
+    for at, text, side in curves.notes(mean, *around):
+        y, up = {0: (mean[at], 7 if above else -7), 1: (around[1], -3), -1: (around[0], 3)}[side]
+        place: Any = {"xytext": (0, up), "va": "bottom" if up > 0 else "top"}
+        axes.annotate(text, (one.positions[at], y), **place, **more)
 
 
 def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -170,7 +218,7 @@ def training_curves(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]])
         for number, (label, seeds) in enumerate(runs.items()):
             steps = min((one["iteration"] for one in seeds), key=len)
             values = np.array([one["returns"][: len(steps)] for one in seeds])
-            values = smooth(np.moveaxis(values, 1, -1))
+            values = curves.smooth(np.moveaxis(values, 1, -1))
             several = values.shape[1] > 1
             name = f"{label}, {words.last}" if several and len(runs) == 1 else label
             band(axes, steps, mean_and_range(values[:, -1]), color=colour(number), label=name)
@@ -214,12 +262,3 @@ def _draw_schedule(axes: Axes, name: str, seeds: Sequence[Mapping[str, Any]], hu
         axes.yaxis.set_minor_formatter("")
     axes.xaxis.set_major_formatter(short_number)
     axes.locator_params(axis="x", nbins=4)
-
-
-def smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean along the last axis over about a fortieth of it."""
-    width = max(1, values.shape[-1] // 40)
-    sums = np.cumsum(np.pad(values, [(0, 0)] * (values.ndim - 1) + [(1, 0)]), axis=-1)
-    index = np.arange(1, values.shape[-1] + 1)
-    start = np.maximum(index - width, 0)
-    return (sums[..., index] - sums[..., start]) / (index - start)

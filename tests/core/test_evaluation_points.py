@@ -53,6 +53,8 @@ def test_a_frame_has_a_row_for_each_task_and_position():
     frame = one.to_frame()
     assert frame.columns.tolist() == ["task", "points", "accuracy"]
     assert frame.values.tolist() == [[0, 0, 1], [0, 20, 2], [1, 0, 3], [1, 20, 4.5]]
+    assert one._replace(axis="episodes", steps=None).positions.tolist() == [1, 2]
+    assert one._replace(axis="adaptations", steps=None).positions.tolist() == [0, 1]
     assert repr(one) == "Evaluation(accuracy 2, 3.25 over points, 2 tasks)"
 
 

@@ -67,7 +67,7 @@ _LATER = {"iteration": [5, 6], "rate": [0.1, 0.2], "width": [16, 64], "depth": [
     [
         lambda path: plots.adaptation_curve(path, {"a": _evaluation()}),
         lambda path: plots.adaptation_curve(path, {"a": _evaluation(), "b": _evaluation(5)}),
-        lambda path: plots.adaptation_curve(path, {"": _lifetime()}),
+        lambda path: plots.adaptation_curve(path, {"": _lifetime()}, _lifetime(), {"oracle": 0.0}),
         lambda path: pictures.lifetime_curves(path, {"a": _curve(), "b": _curve()}, 5.0, "title"),
         lambda path: plots.training_curves(path, {"a": [_trained(60), _trained(50)]}),
         lambda path: plots.training_curves(path, {"a": [_trained(1)], "b": [_trained(1)]}),
@@ -84,6 +84,26 @@ def test_pictures_are_written(tmp_path, draw):
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_a_curve_that_leaves_the_picture_is_said(tmp_path, monkeypatch):
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    far = _evaluation()._replace(returns=np.full((2, 3), [-45, -283, -140], np.float32))
+    with contextlib.suppress(FileNotFoundError):
+        known = {"oracle": -1.0, "random actions": -59.0}
+        plots.adaptation_curve(tmp_path / "a.png", {"maml": _evaluation()}, far, known, "family")
+    (axes,), (legend,) = drawn[0].axes, drawn[0].legends
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[3:] == ["−45.0", "−283 ↓", "−140 ↓"]
+    assert axes.get_ylim()[0] > -70
+    assert [one.get_text() for one in legend.texts] == [
+        "oracle: −1.00",
+        "random actions: −59.0",
+        "maml",
+        "random initialisation",
+    ]
+    assert legend.get_title().get_text().startswith("family: mean over 50 held-out tasks")
 
 
 def test_trajectories_in_the_plane(tmp_path):
@@ -107,17 +127,17 @@ def test_trajectories_of_a_continuing_trial_are_its_episodes(tmp_path, monkeypat
     trajectories.draw(path, rl2, jax.random.key(1), theta, family, None, num_tasks=2)
     assert path.read_bytes().startswith(PNG)
     ways = drawn[0][2]
-    assert ways.shape == (2, 3, 4, num_streams, 2)
+    assert ways.shape == (2, 3, 5, num_streams, 2)
     np.testing.assert_array_equal(ways[:, :, 0], 0)  # every episode starts at the origin
-    assert (np.abs(ways[:, :, 1:]).max(axis=-1) > 0).all()
+    assert (np.abs(ways[:, :, 1]).max(axis=-1) > 0).all()
 
 
 def test_ways_of_episodes_by_hand():
-    positions = np.arange(6.0)[None, :, None, None] * np.ones(2)
+    places = np.arange(6.0)[None, :, None, None] * np.ones(2)
     done = np.array([0, 1, 0, 0, 1, 0], bool)[None, :, None]
     mask = np.array([1, 1, 1, 1, 1, 0], bool)[None, :, None]
-    ways = trajectories._episode_ways(positions, done, mask, 2, 3)
-    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1], [2, 3, 4]])
+    ways = trajectories._episode_ways(places, places + 0.5, done, mask, 2, 3)
+    np.testing.assert_array_equal(ways[0, :, :, 0, 0], [[0, 1, 1.5, 1.5], [2, 3, 4, 4.5]])
 
 
 def test_training_curves_are_called_by_what_returns_count(tmp_path, monkeypatch):
@@ -167,12 +187,6 @@ def test_trajectories_need_a_plane(tmp_path):
     maml = metajax.make("maml", family, num_tasks=2, num_streams=2, hidden_sizes=(8,))
     with pytest.raises(ValueError, match=r"cartpole has no spec\.plane"):
         trajectories.draw(tmp_path / "x.png", maml, jax.random.key(1), None, family, 1)
-
-
-def test_running_mean_over_a_fortieth():
-    values = np.arange(80.0)
-    expected = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
-    np.testing.assert_allclose(plots.smooth(values), expected)
 
 
 _LONG = (

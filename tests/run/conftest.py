@@ -16,6 +16,7 @@ import pytest
 import metajax
 import metajax.experiments.seeds  # before the fakes take the place of its imports
 import metajax.experiments.table_command
+import metajax.run.report
 from metajax.algorithms import ALGORITHMS
 from metajax.tasks import FAMILIES
 

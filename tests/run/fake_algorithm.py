@@ -146,7 +146,7 @@ def report() -> dict[str, types.ModuleType]:
     }
     vars(parts["machine"]).update(environment=dict, place=str, num_cores=lambda: 2)
     for name in ("adaptation_curve", "training_curves"):
-        vars(parts["plots"])[name] = lambda path, *_: pathlib.Path(path).write_text("png")
+        vars(parts["plots"])[name] = lambda path, *_, **__: pathlib.Path(path).write_text("png")
     vars(parts["tables"])["adaptation_table"] = lambda evaluation, baseline: (
         f"returns {evaluation.mean()}"
     )

@@ -87,7 +87,8 @@ def test_answers_without_jax_in_under_a_second(tmp_path, arguments, code):
 def test_help_teaches_every_command(command):
     result = command("--help")
     assert result.code == 0
-    for name in ("train", "evaluate", "reproduce", "plot", "export", "table", "list", "bench"):
+    every = ("train", "evaluate", "reproduce", "plot", "report", "export", "table", "list", "bench")
+    for name in every:
         assert name in result.out
         if name != "bench":
             assert command(name, "--help").code == 0

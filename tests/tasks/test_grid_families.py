@@ -573,3 +573,44 @@ def test_wrong_options_are_named(name, options, words):
         tasks.make(name, **options)
     for word in words:
         assert word in str(error.value)
+
+
+# --- Maps ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gridnavi", {"size": 4, "observation": "one-hot", "episode_length": 12}),
+        ("dark-room", {"size": 4, "episode_length": 12}),
+        ("four-rooms", {"episode_length": 60}),
+    ],
+)
+def test_a_goal_pays_in_the_cell_where_the_map_has_it(name, options):
+    """And moves lead to a neighbour, as the map has them, and never into a wall."""
+    family = tasks.make(name, **options)
+    grid = family.spec.grid
+
+    def walk(key):
+        key_task, key_reset, *keys = jax.random.split(key, 2 + family.spec.episode_length)
+        task = family.sample(key_task)
+        state, timestep = family.reset(key_reset, task)
+
+        def step(state, key):
+            key_step, key_action = jax.random.split(key)
+            action = jax.random.randint(key_action, (), 0, family.spec.action_space.num_actions)
+            state, timestep = family.advance(key_step, task, state, action)
+            return state, (grid.cell(timestep.final_observation), timestep.reward)
+
+        cells, rewards = jax.lax.scan(step, state, jnp.stack(keys))[1]
+        first = grid.cell(timestep.observation)
+        return grid.marks(task)["goal"], jnp.concatenate([first[None], cells]), rewards
+
+    keys = jax.random.split(jax.random.key(0), 20)
+    goals, cells, rewards = jax.device_get(jax.jit(jax.vmap(walk))(keys))
+    there = (cells[:, 1:] == goals[:, None]).all(axis=-1)
+    ended = np.cumsum(there, axis=1) - there > 0 if name == "four-rooms" else np.zeros_like(there)
+    np.testing.assert_array_equal((rewards == 1)[~ended], there[~ended])
+    assert there.any()
+    assert np.abs(np.diff(cells, axis=1)).sum(axis=-1)[~ended].max() == 1
+    assert not {*map(tuple, cells[:, :-1][~ended].tolist())} & {*grid.walls}

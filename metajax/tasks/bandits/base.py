@@ -62,6 +62,7 @@ def bandit_family(
         oracle_return=oracle_return,
         optimal_return=lambda task: jnp.max(task.means),
         tabular=tabular,
+        arms=lambda task: task.means,
     )
 
     def sample(key):

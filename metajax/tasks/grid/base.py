@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.core.family import Discrete, Spec, TaskFamily
+from metajax.core.family import Discrete, Grid, Spec, TaskFamily, Tree
 from metajax.tasks.auto_reset import time_step, with_auto_reset
 from metajax.tasks.grid.room import Room
 from metajax.tasks.tabular.arrivals import with_exact_returns
@@ -62,6 +62,17 @@ def position_features(size: int, observation: str) -> tuple[int, Callable[[jax.A
     )
 
 
+def room_map(size: int, observation: str, marks: Callable[[Tree], dict[str, jax.Array]]) -> Grid:
+    """The map of a room whose observations begin with ``position_features``."""
+
+    def cell(seen):
+        if observation == "coordinates":
+            return jnp.round((seen[:2] + 1) * ((size - 1) / 2)).astype(jnp.int32)
+        return jnp.stack(jnp.divmod(jnp.argmax(seen[: size**2]), size))
+
+    return Grid(size, cell, marks)
+
+
 def goal_family(
     room: Room,
     *,
@@ -96,6 +107,7 @@ def goal_family(
         action_space=Discrete(len(MOVES)),
         episode_length=episode_length,
         episodes_per_trial=room.num_episodes,
+        grid=room_map(size, room.observation, lambda task: {"goal": task.goal}),
     )
     spec = with_exact_returns(
         spec,

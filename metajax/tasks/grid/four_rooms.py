@@ -37,8 +37,10 @@ class FourRooms(Options):
 
     def build(self) -> TaskFamily:
         """The family; ``task.fields["goal"]`` is the row and column of the goal."""
+        import jax.numpy as jnp
         import numpy as np
 
+        from metajax.core.family import Grid
         from metajax.tasks.adapters.gymnax import from_gymnax
         from metajax.tasks.adapters.gymnax_environment import environment
         from metajax.tasks.tabular.arrivals import with_exact_returns
@@ -65,4 +67,17 @@ class FourRooms(Options):
             # A uniform random move is the intended one in a quarter of the cases.
             slip=self.fail_prob * 4 / 3,
         )
-        return family._replace(spec=spec)
+        side = len(env.env_map)
+
+        def cell(place):
+            row, column = place
+            return jnp.stack([column, side - 1 - row]).astype(jnp.int32)
+
+        walls = np.argwhere(~np.asarray(env.env_map, bool))
+        grid = Grid(
+            side,
+            lambda seen: cell(jnp.round(seen[:2] * (middle - 1) + middle)),
+            lambda task: {"goal": cell(task.fields["goal"])},
+            tuple((int(column), side - 1 - int(row)) for row, column in walls),
+        )
+        return family._replace(spec=dataclasses.replace(spec, grid=grid))

@@ -60,7 +60,7 @@ class KeyDoor(Room):
 
         from metajax.core.family import Discrete, Spec
         from metajax.tasks.auto_reset import time_step, with_auto_reset
-        from metajax.tasks.grid.base import MOVES, move, position_features
+        from metajax.tasks.grid.base import MOVES, move, position_features, room_map
 
         num_features, observe_position = position_features(self.size, self.observation)
 
@@ -106,6 +106,9 @@ class KeyDoor(Room):
             random_return=self._expected_return(slip=1.0),
             oracle_return=self._expected_return(slip=0.0),
             optimal_return=optimal_return,
+            grid=room_map(
+                self.size, self.observation, lambda task: {"key": task.key, "door": task.door}
+            ),
         )
         return with_auto_reset(spec, sample, reset, advance)
 
