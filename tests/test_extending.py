@@ -1,4 +1,4 @@
-"""The page on parts of one's own: its blocks run as they stand."""
+"""The tutorials on parts of one's own: their blocks run as they stand, one page after another."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ from metajax.run import config, extensions
 from metajax.tasks import FAMILIES
 
 pytestmark = pytest.mark.further
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"
+DIRECTORY = pathlib.Path(__file__).parents[1] / "docs" / "tutorials"
+PAGES = ("environment", "network", "memory", "rule", "algorithm", "names", "table")
 REGISTERED = ("line", "layer-rates")
 
 
 class Block(NamedTuple):
-    """A block of code, and how many lines of the page stand before it."""
+    """A block of code, its page, and how many lines of that stand before it."""
 
     text: str
+    page: str
     lines_before: int
 
 
 def _blocks(language: str) -> list[Block]:
-    page = PAGE.read_text(encoding="utf-8")
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    return [Block(one[1], page.count("\n", 0, one.start(1))) for one in found]
+    texts = {name: (DIRECTORY / f"{name}.md").read_text(encoding="utf-8") for name in PAGES}
+    return [
+        Block(one[1], name, text.count("\n", 0, one.start(1)))
+        for name, text in texts.items()
+        for one in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    ]
 
 
 def _toml(file: str) -> str:
@@ -52,7 +57,7 @@ def page() -> Iterator[types.ModuleType]:
         patch.setitem(sys.modules, "extending", module)
         for block in _blocks("python"):
             text = "\n" * block.lines_before + block.text
-            exec(compile(text, str(PAGE), "exec"), vars(module))
+            exec(compile(text, f"{block.page}.md", "exec"), vars(module))
         yield module
 
 
