@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
-import importlib
 import inspect
 import pathlib
 import re
 import tomllib
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import metajax
@@ -46,13 +46,20 @@ KINDS = {
 _CORE = {
     "Training and testing": ("algorithms", "composition", "training", "evaluation"),
     "Runs and policies": ("run.loading", "run.checkpoints", "exporting"),
-    "Trials": ("data.fresh", "data.continuing", "data.lifetime", "data.few_shot")
-    + ("data.demonstrated",),
+    "Trials": (
+        *("data.fresh", "data.continuing", "data.lifetime", "data.few_shot", "data.demonstrated"),
+    ),
     "Task families": ("core.family",),
     "Learners and problems": ("core.types", "core.problem", "core.replay"),
     "Meta-algorithms": ("core.algorithm", "core.layout", "core.options"),
 }
 _PLACE = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+def loaded(page: str) -> list[str]:
+    """What a page of HTML or CSS loads from another host; its links do not count."""
+    tags = r"""<(?!a\b)\w[^>]*?\s(?:src|href|srcset)=["']?(?:https?:)?//[^>]*>"""
+    return re.findall(tags + r"""|(?:url\(|@import )["']?(?:https?:)?//[^)"';]*""", page)
 
 
 def by_kind(registry: Any) -> dict[str, list[str]]:
@@ -76,7 +83,7 @@ def algorithm(name: str, text: str) -> str:
     ]
     trained = "Nothing is trained across tasks, so there is no config: name it in a table, or in "
     parts = {
-        "Source": _source(cls),
+        "Source": re.sub(r"^Sources?: ", "", _source(cls)),
         "Configs": _commands(configs) if configs else f"{trained}`metajax.make`.",
         "Measured": _measured(name),
         "Options": _options(catalogue.options_of(cls)),
@@ -127,7 +134,9 @@ def reference() -> dict[str, str]:
     text = [title, "The names of `import metajax`. Other pages have those of its rooms."]
     for heading, modules in _CORE.items():
         text.append(f"## {heading}")
-        text += [_block(f"metajax.{one}.{name}") for one in modules for name in homes[f"metajax.{one}"]]
+        text += [
+            _block(f"metajax.{one}.{name}") for one in modules for name in homes[f"metajax.{one}"]
+        ]
     pages = {"reference/index.md": "\n\n".join(text)}
     for room in metajax._ROOMS:
         pages[f"reference/{room}.md"] = _room(room)
@@ -136,28 +145,44 @@ def reference() -> dict[str, str]:
 
 def _room(room: str) -> str:
     """The page of a public package, its names by the module that defines them."""
-    module = importlib.import_module(f"metajax.{room}")
-    path = pathlib.Path(str(module.__file__))
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _parsed(room)
     homes = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("metajax.")
         for alias in node.names
     }
-    text = [f"# metajax.{room}", (module.__doc__ or "").split("\n\n")[0]]
-    known = getattr(module, "__all__", ("ALGORITHMS", "make", "list_algorithms"))
     by_module: dict[str, list[str]] = {}
-    for name in known:
+    for name in public(room):
         home = homes.get(name, f"metajax.{room}.{name}")
         by_module.setdefault(home.rpartition(".")[0], []).append(home)
+    text = [f"# metajax.{room}", _lead(tree)]
     for home in sorted(by_module):
-        inside = home not in (f"metajax.{room}", "metajax.experiments")
-        if inside:
-            doc = (importlib.import_module(home).__doc__ or "").split("\n\n")[0]
-            text.append(f"## {home.removeprefix(f'metajax.{room}.')}\n\n{' '.join(doc.split())}")
+        if home != f"metajax.{room}":
+            module = home.removeprefix("metajax.")
+            text.append(f"## {module.removeprefix(f'{room}.')}\n\n{_lead(_parsed(module))}")
         text += [_block(one) for one in sorted(by_module[home], key=str.lower)]
     return "\n\n".join(text)
+
+
+def public(room: str) -> list[str]:
+    """The names in ``__all__`` of a public package."""
+    for node in _parsed(room).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    raise ValueError(f"metajax.{room} has no __all__")
+
+
+def _parsed(module: str) -> ast.Module:
+    """A module of the package, which is not imported."""
+    path = ROOT / "metajax" / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _lead(module: ast.Module) -> str:
+    """The first paragraph of a module's docstring."""
+    return (ast.get_docstring(module) or "").split("\n\n")[0]
 
 
 def _block(path: str) -> str:
@@ -196,20 +221,18 @@ def _facts(name: str) -> str:
     if isinstance(family, DataFamily):
         kind = "classes" if spec.classes else "outputs"
         best = "is computed" if family.bayes else "is not known"
-        return (
-            f"Inputs {_shape(spec.input_shape)}, {spec.num_outputs} {kind}. The best predictor that "
-            f"sees the support set {best}."
-        )
+        told = f"Inputs {_shape(spec.input_shape)}, {spec.num_outputs} {kind}."
+        return f"{told} The best predictor that sees the support set {best}."
     space = spec.action_space
-    actions = f"{space.num_actions} actions" if isinstance(space, Discrete) else f"{space.size} numbers as action"
+    discrete = isinstance(space, Discrete)
+    actions = f"{space.num_actions} actions" if discrete else f"actions of {space.size} numbers"
     oracle = "An oracle demonstrates." if family.oracle else "No oracle demonstrates."
     returns = {"random": spec.random_return, "informed": spec.oracle_return}
     known = [f"{who} {value:.4g}" for who, value in returns.items() if value is not None]
     expected = f" Expected return of an episode: {', '.join(known)}." if known else ""
-    return (
-        f"Observations {_shape(spec.observation_shape)}, {actions}, episodes of {spec.episode_length} "
-        f"steps, {spec.episodes_per_trial} in a trial. {oracle}{expected}"
-    )
+    length = f"episodes of {spec.episode_length} steps, {spec.episodes_per_trial} in a trial"
+    told = f"Observations {_shape(spec.observation_shape)}, {actions}, {length}."
+    return f"{told} {oracle}{expected}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -250,9 +273,10 @@ def _rows() -> dict[str, dict[str, set[tuple[str | None, str]]]]:
         if isinstance(table, table_definition.ThroughputTable):
             continue
         blocks = {row.name: (block := row.block or block) for row in table.rows}
-        for cell in cells(table, "full"):
-            untrained = cell.row.untrained and getattr(cell.config.algorithm.options, "learns", True)
-            if not (untrained or cell.row.reference):
+        one_seed = tuple(dataclasses.replace(row, seeds=(0,)) for row in table.rows)
+        for cell in cells(dataclasses.replace(table, rows=one_seed), "full"):
+            trains = getattr(cell.config.algorithm.options, "learns", True)
+            if not (cell.row.reference or (cell.row.untrained and trains)):
                 for each in (cell.config.algorithm, cell.measured.algorithm):
                     rows = found.setdefault(each.name, {}).setdefault(name, set())
                     rows.add((blocks[cell.row.name], cell.row.label))
@@ -271,7 +295,7 @@ def _places() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _only(shown: str, labels: Container[tuple[str | None, str]]) -> str:
+def _only(shown: str, labels: set[tuple[str | None, str]]) -> str:
     """A table with some of its rows; nothing where it has none of them.
 
     What a paper states of a row, and both rows of one that is tuned, go with it.
@@ -284,10 +308,20 @@ def _only(shown: str, labels: Container[tuple[str | None, str]]) -> str:
         if re.fullmatch(r"\*[^*].*\*", label):
             heading, block = row, label.strip("*")
             continue
-        name = re.sub(r" \(tuned on [^)]*\)$|, [^,]* \(published\)$", "", label)
-        if (block, name) in labels:
+        if (block, _of(label)) in labels:
             kept += [heading, row] if heading else [row]
             heading = None
             has_numbers = any(map(str.isdigit, row.partition(label)[2]))
             measured |= has_numbers and not label.endswith("(published)")
+    names = {label for _, label in labels}
+    foot = re.sub(
+        r"; ([^;]*): [\w ]+ seeds?,[^;]*each",
+        lambda one: one[0] if _of(one[1]) in names else "",
+        foot,
+    )
     return "\n".join([header, rule, *kept, "", foot]) if measured else ""
+
+
+def _of(label: str) -> str:
+    """The label of a row without what stands behind it in a table."""
+    return re.sub(r" \(tuned on [^)]*\)$|, [^,]* \(published\)$", "", label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import logging
 import pathlib
 import posixpath
 import re
@@ -27,7 +26,6 @@ _OUTSIDE = {
 }
 # Pages on which the name of an algorithm or a family leads to it.
 _LINKED = ("index.md", "choosing.md")
-_LOADED = re.compile(r"""<(?!a\b)\w[^>]*?\s(?:src|href|srcset)=["']?(?:https?:)?//[^>]*>""")
 
 
 def on_config(config: Any) -> Any:
@@ -49,7 +47,9 @@ def _filled(nav: list[Any], places: dict[str, list[Any]]) -> list[Any]:
         if isinstance(one, dict):
             ((title, inside),) = one.items()
             inside = _filled(inside, places) if isinstance(inside, list) else inside
-            result.append({title: places.get(inside, inside) if isinstance(inside, str) else inside})
+            result.append(
+                {title: places.get(inside, inside) if isinstance(inside, str) else inside}
+            )
         elif one != "reliability.md" or (DOCS / one).exists():
             result.append(one)
     return result
@@ -77,6 +77,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     kind, _, name = path.removesuffix(".md").rpartition("/")
     if kind == "algorithms" and name != "index":
         markdown = generated.algorithm(name, markdown)
+    if path == "index.md":
+        page.meta["hide"] = ["navigation"]  # which is one entry, itself
     outside = path in _OUTSIDE.values()
     here = ROOT if outside else (DOCS / path).parent
     link = r"(!?)\[([^]]*)\]\(([^)\s:#]+)(#[^)]*)?\)"
@@ -97,6 +99,7 @@ def _link(found: re.Match[str], here: pathlib.Path, path: str) -> str:
     """A link as the site has it: to another page, or without one nothing but its words."""
     image, words, target, anchor = found.groups(default="")
     whole = pathlib.Path(posixpath.normpath(here / target))
+    whole = whole / "index.md" if whole == DOCS / "algorithms" else whole
     within = str(whole.relative_to(ROOT))
     if within in _OUTSIDE:
         within = _OUTSIDE[within]
@@ -115,7 +118,10 @@ def on_page_content(content: str, **_: Any) -> str:
         return convert(html.unescape(found[2]), display=display)
 
     return re.sub(
-        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', formula, content, flags=re.DOTALL
+        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
+        formula,
+        content,
+        flags=re.DOTALL,
     )
 
 
@@ -125,7 +131,8 @@ def on_post_build(config: Any) -> None:
     Raises:
       PluginError: naming the pages, and what they load.
     """
-    for path in sorted(pathlib.Path(config.site_dir).rglob("*.html")):
-        if loaded := _LOADED.findall(path.read_text("utf-8")):
-            raise PluginError(f"{path}: loads from another host: {loaded[0][:200]}")
-    logging.getLogger("mkdocs.hooks").info("Nothing is loaded from another host")
+    for path in sorted(pathlib.Path(config.site_dir).rglob("*.*")):
+        if path.suffix in (".css", ".html") and (
+            loaded := generated.loaded(path.read_text("utf-8"))
+        ):
+            raise PluginError(f"{path} loads from another host: {loaded[0][:200]}")
