@@ -7,7 +7,7 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ from metajax.tasks import FAMILIES
 
 pytestmark = pytest.mark.further
 DIRECTORY = pathlib.Path(__file__).parents[1] / "docs" / "tutorials"
-PAGES = ("environment", "network", "memory", "rule", "algorithm", "names", "table")
+PAGES = ("environment", "network", "memory", "rule", "algorithm", "names", "table", "optimiser")
 REGISTERED = ("line", "layer-rates")
 
 
@@ -34,8 +34,8 @@ class Block(NamedTuple):
     lines_before: int
 
 
-def _blocks(language: str) -> list[Block]:
-    texts = {name: (DIRECTORY / f"{name}.md").read_text(encoding="utf-8") for name in PAGES}
+def _blocks(language: str, pages: Sequence[str] = PAGES) -> list[Block]:
+    texts = {name: (DIRECTORY / f"{name}.md").read_text(encoding="utf-8") for name in pages}
     return [
         Block(one[1], name, text.count("\n", 0, one.start(1)))
         for name, text in texts.items()
@@ -71,6 +71,7 @@ def page() -> Iterator[types.ModuleType]:
         ("proximal_history", (1, 3)),
         ("lines_history", (1, 2)),
         ("layer_rates_history", (2, 2)),
+        ("lion_history", (1, 2)),
     ],
 )
 def test_what_is_trained_has_returns(page, name, shape):
@@ -124,6 +125,19 @@ def test_the_step_sizes_are_learned(page):
     # Two steps of Adam at 1e-3.
     assert 1e-4 < np.abs(rates - 0.1).max() < 3e-3
     assert page.curve.returns.shape == (4, 3)
+
+
+def test_a_learned_optimiser_moves_parameters_of_any_shape(page):
+    assert page.params.shape == (5,)
+    assert 0 < np.abs(page.params).max() < 1
+
+
+def test_a_population_over_devices():
+    (block,) = _blocks("python", ["scaling"])[:1]
+    found: dict = {}
+    exec(block.text, found)
+    assert np.isfinite(found["returns"]).all()
+    assert found["returns"][0] != found["returns"][1]
 
 
 def test_the_table_is_one(page, tmp_path):
