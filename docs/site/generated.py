@@ -95,8 +95,11 @@ def algorithm(name: str, text: str) -> str:
 
 def algorithms() -> str:
     """The list of all algorithms."""
-    text = ["# Algorithms", "Each page has the equation, the source and how the code deviates "]
-    text[-1] += "from it, configs, measured rows of tables, and all options."
+    text = [
+        "# Algorithms",
+        "Each page has the equation, the source and how the code deviates from it, configs, "
+        "measured rows of tables, and all options.",
+    ]
     for kind, names in by_kind(ALGORITHMS).items():
         rows = []
         for name in names:
@@ -120,7 +123,7 @@ def families() -> str:
         for name in names:
             cls, pictures = FAMILIES.get(name), sorted(DOCS.glob(f"images/{name}-*.png"))
             drawn = (f"![{one.stem}](images/{one.name}){{ width=640 }}" for one in pictures)
-            parts = [catalogue.listed(name)["doc"], _source(cls), _facts(name), *drawn]
+            parts = [catalogue.listed(name)["doc"], *_paragraphs(cls)[1:], _facts(name), *drawn]
             options = _options(catalogue.options_of(cls))
             text += [f"### {name}", *filter(None, parts), options]
     return "\n\n".join(text)
@@ -130,7 +133,8 @@ def reference() -> dict[str, str]:
     """Pages of the public names of the package, by path."""
     homes, title = metajax._NAMES, "# metajax"
     left = {f"metajax.{one}" for modules in _CORE.values() for one in modules} ^ homes.keys()
-    assert not left, f"not on a page of the reference: {left}"
+    if left:
+        raise ValueError(f"metajax._NAMES and the reference differ in modules: {sorted(left)}")
     text = [title, "The names of `import metajax`. Other pages have those of its rooms."]
     for heading, modules in _CORE.items():
         text.append(f"## {heading}")
@@ -191,8 +195,13 @@ def _block(path: str) -> str:
 
 def _source(cls: type) -> str:
     """The paragraphs of a docstring that name its source and deviations."""
-    paragraphs = re.split(r"\n\s*\n", inspect.getdoc(cls) or "")
-    return "\n\n".join(one for one in paragraphs if re.match("Sources?:", one))
+    return "\n\n".join(one for one in _paragraphs(cls) if re.match("Sources?:", one))
+
+
+def _paragraphs(cls: type) -> list[str]:
+    """The paragraphs of a docstring before its attributes."""
+    text = re.split(r"^(?:Args|Attributes):$", inspect.getdoc(cls) or "", flags=re.MULTILINE)[0]
+    return re.split(r"\n\s*\n", text.strip())
 
 
 def _commands(lines: Iterable[str]) -> str:
