@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11 python3.13 python
 
 .DEFAULT_GOAL := help
-.PHONY: extras help install install-dev quickstart test test-slow test-all wheel-test lint format bench tables clean
+.PHONY: extras help install install-dev quickstart test test-slow test-all wheel-test lint format bench tables docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: install ## Measure environment steps a second of MAML on this machine
 tables: install ## Write the tables of README.md and docs/ from benchmarks/results/
 	$(BIN)/python benchmarks/tables.py
 
+docs: $(VENV)/.installed-docs ## Build the documentation site into build/site/
+	NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(BIN)/python -m mkdocs build --quiet --strict
+
 clean: ## Remove .venv and caches; runs/ and compiled programs of the user's cache stay
 	rm -rf $(VENV) .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -81,4 +84,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(if $(EXTRAS),extras) | $(VE
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing metajax and its tools into $(VENV); the first time this takes some minutes"
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing metajax and its tools for documentation into $(VENV)"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(VENV)/.installed

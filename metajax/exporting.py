@@ -77,7 +77,7 @@ class Policy(NamedTuple):
         """Writes a zip file of the programs and ``manifest.json``, for ``load_policy``.
 
         It holds StableHLO for CPUs, GPUs and TPUs, which ``jax.export`` reads back without this
-        package: see "Policies in a file" in docs/usage.md.
+        package: see docs/tutorials/export.md.
         """
         programs = self.programs()
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in programs.items()}

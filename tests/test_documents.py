@@ -19,7 +19,7 @@ from metajax.tasks import FAMILIES
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TABLES = ROOT / "benchmarks" / "tables"
 NAMES = {*ALGORITHMS.names(), *FAMILIES.names()}
@@ -91,7 +91,7 @@ def test_code_runs_as_it_stands_with_fewer_tasks():
     assert found["trial"].support.observation.shape == (3, 100, 3, 2)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path):
     """Relative links, and the headings that they name."""
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):

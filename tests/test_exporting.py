@@ -87,7 +87,7 @@ def file():
 
 def _documented(path):
     """The blocks of the page that read a policy's file, with ``path`` for it."""
-    page = pathlib.Path(__file__).parents[1] / "docs" / "usage.md"
+    page = pathlib.Path(__file__).parents[1] / "docs" / "tutorials" / "export.md"
     blocks = re.findall(
         r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.M
     )

@@ -1,4 +1,4 @@
-"""The page on parts of one's own: its blocks run as they stand."""
+"""The tutorials on parts of one's own: their blocks run as they stand, one page after another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,21 +21,26 @@ from metajax.run import config, extensions
 from metajax.tasks import FAMILIES
 
 pytestmark = pytest.mark.further
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "extending.md"
+DIRECTORY = pathlib.Path(__file__).parents[1] / "docs" / "tutorials"
+PAGES = ("environment", "network", "memory", "rule", "algorithm", "names", "table", "optimiser")
 REGISTERED = ("line", "layer-rates")
 
 
 class Block(NamedTuple):
-    """A block of code, and how many lines of the page stand before it."""
+    """A block of code, its page, and how many lines of that stand before it."""
 
     text: str
+    page: str
     lines_before: int
 
 
-def _blocks(language: str) -> list[Block]:
-    page = PAGE.read_text(encoding="utf-8")
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    return [Block(one[1], page.count("\n", 0, one.start(1))) for one in found]
+def _blocks(language: str, pages: Sequence[str] = PAGES) -> list[Block]:
+    texts = {name: (DIRECTORY / f"{name}.md").read_text(encoding="utf-8") for name in pages}
+    return [
+        Block(one[1], name, text.count("\n", 0, one.start(1)))
+        for name, text in texts.items()
+        for one in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    ]
 
 
 def _toml(file: str) -> str:
@@ -52,7 +57,7 @@ def page() -> Iterator[types.ModuleType]:
         patch.setitem(sys.modules, "extending", module)
         for block in _blocks("python"):
             text = "\n" * block.lines_before + block.text
-            exec(compile(text, str(PAGE), "exec"), vars(module))
+            exec(compile(text, f"{block.page}.md", "exec"), vars(module))
         yield module
 
 
@@ -66,6 +71,7 @@ def page() -> Iterator[types.ModuleType]:
         ("proximal_history", (1, 3)),
         ("lines_history", (1, 2)),
         ("layer_rates_history", (2, 2)),
+        ("lion_history", (1, 2)),
     ],
 )
 def test_what_is_trained_has_returns(page, name, shape):
@@ -119,6 +125,19 @@ def test_the_step_sizes_are_learned(page):
     # Two steps of Adam at 1e-3.
     assert 1e-4 < np.abs(rates - 0.1).max() < 3e-3
     assert page.curve.returns.shape == (4, 3)
+
+
+def test_a_learned_optimiser_moves_parameters_of_any_shape(page):
+    assert page.params.shape == (5,)
+    assert 0 < np.abs(page.params).max() < 1
+
+
+def test_a_population_over_devices():
+    (block,) = _blocks("python", ["scaling"])[:1]
+    found: dict = {}
+    exec(block.text, found)
+    assert np.isfinite(found["returns"]).all()
+    assert found["returns"][0] != found["returns"][1]
 
 
 def test_the_table_is_one(page, tmp_path):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from metajax.core.algorithm import MetaAlgorithm
     from metajax.core.family import Family
 
+__all__ = ["ALGORITHMS", "list_algorithms", "make"]
+
 ALGORITHMS = Registry(
     "algorithm",
     {
@@ -103,7 +105,7 @@ def make(name: str, family: Family, **options: Any) -> MetaAlgorithm:
       OptionError: (a ``ValueError``) naming the option, what was given and what
         is allowed.
 
-    Example:
+    Examples:
       >>> import metajax
       >>> family = metajax.tasks.make("point-navigation")
       >>> maml = metajax.make("maml", family, inner_steps=1, num_tasks=20)

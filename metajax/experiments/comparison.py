@@ -270,6 +270,8 @@ def _training(members: Sequence[Member], metric: str, by: str) -> tuple[Any, Any
     length = min(map(len, curves), default=0)
     if not length:
         return [], ([], [], [])
+    from metajax.run.curves import smooth
+
     column = metric
     if metric == "returns":
         column = max((key for key in curves[0][0] if key.startswith("returns_")), key=_number)

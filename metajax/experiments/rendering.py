@@ -1,6 +1,6 @@
 """Tables of committed results, and their places in Markdown documents.
 
-A place is what stands between two lines of a document::
+A place is what stands between two lines of a document:
 
     <!-- table: NAME -->
     ...

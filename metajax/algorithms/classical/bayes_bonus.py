@@ -13,8 +13,12 @@ from metajax.core.options import NonNegative
 class BayesBonus(TabularMethod):
     """Bayesian bonus: plans in the posterior mean plus standard deviations of the reward.
 
-    The bonus is ``bonus_scale`` posterior standard deviations of the expected reward: an
-    upper quantile of it, as in Bayes-UCB (Kaufmann et al. 2012).
+    The bonus is ``bonus_scale`` posterior standard deviations of the expected reward, an upper
+    quantile of it.
+
+    Source: Kaufmann et al. (2012), "On Bayesian upper confidence bounds for bandit problems".
+    Deviations: a fixed number of standard deviations, where their quantile rises with time, and
+    plans in tabular processes.
 
     Attributes:
       bonus_scale: Size of the bonus in posterior standard deviations.

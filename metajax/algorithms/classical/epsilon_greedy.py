@@ -13,6 +13,8 @@ from metajax.core.options import Fraction
 class EpsilonGreedy(Greedy):
     """Epsilon-greedy: the greedy method with a random action in a fraction of the steps.
 
+    Source: as in Duan et al. (2016), one of whose baselines it is.
+
     Attributes:
       exploration: Probability of a uniformly random action; Duan et al. (2016) try 0, 0.1, ... 1.
     """

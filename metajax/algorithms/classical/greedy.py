@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class Greedy(TabularMethod):
     """Greedy: plans in the posterior mean, without exploration.
 
-    The default priors are nearly none, as in Duan et al. (2016). On bandits whose arms pay 1 or
-    nothing the prior is Beta(1, 1), and the options of the other prior are not used.
+    The default priors are nearly none. On bandits whose arms pay 1 or nothing the prior is
+    Beta(1, 1), and the options of the other prior are not used.
+
+    Source: as in Duan et al. (2016), one of whose baselines it is.
     """
 
     prior_precision: Positive = 1e-4

@@ -15,6 +15,8 @@ class OPSRL(TabularMethod):
 
     The models are drawn from the posterior for each episode.
 
+    Source: as in Duan et al. (2016), one of whose baselines it is.
+
     Attributes:
       num_samples: Number of models drawn; Duan et al. (2016) try 1 to 20.
     """

@@ -14,8 +14,9 @@ class Joint(MAML):
     """Joint training: one policy for all tasks, without meta-learning.
 
     It is MAML with no inner step, so it sees the same tasks through the same code.
-    Evaluated with ``num_adaptations`` above 0 it is fine-tuned like MAML: the
-    "pretrained" row of Finn et al. (2017), section 5.3.
+    Evaluated with ``num_adaptations`` above 0 it is fine-tuned like MAML.
+
+    Source: the "pretrained" baseline of Finn et al. (2017), section 5.3.
 
     Attributes:
       inner_steps: Number of adaptations K in a trial of training; 0 for joint training.

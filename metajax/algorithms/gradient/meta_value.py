@@ -19,8 +19,9 @@ class MetaValue(OffPolicyBased):
     on a chunk of query transitions. As nothing acts on the values, returns are those of a
     policy that does not learn.
 
-    Source: Finn et al. (2017), algorithm 1, with the targets of ``losses.off_policy`` in
-    the place of labels.
+    Source: Finn et al. (2017), algorithm 1, with targets in the place of labels: those of Precup,
+    Sutton and Singh (2000), "per-decision"; of Espeholt et al. (2018), "vtrace"; or of Munos et al.
+    (2016), "retrace".
 
     Attributes:
       target_policy: Function from observations ``[B, O]`` to logits ``[B, A]``, the policy whose

@@ -17,6 +17,8 @@ class HandDesignedOptimizer(TrainsNetworks):
     training runs ``num_tasks`` optimisations and reports their scores. The rate is to be tuned,
     as a row of a table does with ``tune``.
 
+    Source: the baselines of Andrychowicz et al. (2016), section 3, tuned as theirs.
+
     Attributes:
       inner_optimizer: "sgd"; "momentum", SGD with heavy-ball momentum; "nag", SGD with Nesterov's
         accelerated gradient; "rmsprop"; or "adam".

@@ -200,8 +200,9 @@ class L2OActorCritic(LearnedAgentOptimizer, ActorCriticBased):  # pyright: ignor
     Source: Goldie et al. (2024), "Can learned optimization make reinforcement learning less
     difficult?", for the inputs, the noise and "open-es" on returns; Vicol et al. (2021),
     "Unbiased gradient estimation in unrolled computation graphs with persistent evolution
-    strategies", for "pes". Deviations: A2C in the place of PPO, and those of
-    ``metajax.inner.mlp_rule``.
+    strategies", for "pes"; Harrison et al. (2022), "A closer look at learned optimization:
+    stability, robustness, and inductive biases", for the Adam that it begins as. Deviations: A2C
+    in the place of PPO, and those of ``metajax.inner.mlp_rule``.
 
     Attributes:
       exploration: Whether the optimiser adds noise of learned size to the policy's weights;

@@ -15,6 +15,8 @@ class JointDQN(JointlyTrained):
     replay buffer mixes them. A trial starts an ordinary DQN lifetime from the result, as
     ``dqn`` and ``reptile-dqn`` do: fine-tuning. An adaptation of training takes ``updates``
     gradient steps, as one of a trial does.
+
+    Source: the "pretrained" baseline of Finn et al. (2017), section 5.3, with a DQN.
     """
 
     def outer_rule(self, problem, layout):

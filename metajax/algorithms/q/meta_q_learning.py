@@ -27,8 +27,10 @@ class MetaQLearning(JointlyTrained):
     its context is likely in the task, and hold the weights back to the trained ones the
     less old experience is of use.
 
-    Source: Fakoor et al. (2020), "Meta-Q-Learning", with DQN in the place of TD3; see
-    ``metajax.inner.meta_q_learner`` and ``metajax.outer.joint``.
+    Source: Fakoor et al. (2020), "Meta-Q-Learning". Deviations: DQN in the place of TD3, for
+    discrete actions; adaptation to every chunk of a lifetime, where they collect once; a sample of
+    the old replay in each trial instead of all of it; standardised features and equal weight for
+    both sides of the regression; one stream a task in training.
 
     Attributes:
       num_tasks: Number of tasks N trained in side by side, one stream in each.

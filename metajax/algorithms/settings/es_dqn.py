@@ -33,7 +33,8 @@ class ESDQN(QBased):
     live through the same ``num_tasks`` lifetimes.
 
     Source: Salimans et al. (2017), "Evolution strategies as a scalable alternative to
-    reinforcement learning", for "open-es"; what theta is made of is ours.
+    reinforcement learning", for "open-es"; Wierstra et al. (2014), "Natural evolution strategies",
+    for "snes"; what theta is made of is ours.
 
     Attributes:
       num_tasks: Number of lifetimes N of each member.
