@@ -71,11 +71,13 @@ class Toys(Options):
 
     def build(self) -> Any:
         import jax
+        import jax.numpy as jnp
 
         from metajax.core.family import Discrete, Spec, TaskFamily
+        from metajax.tasks.auto_reset import time_step
 
-        def unused(*_):
-            raise NotImplementedError
+        def reset(*_):
+            return (), time_step(jnp.zeros(1))
 
         spec = Spec(
             "toys",
@@ -87,7 +89,7 @@ class Toys(Options):
             optimal_return=(lambda task: 2.0 + task) if self.known else None,
         )
         sample = lambda key: self.spread * jax.random.normal(key)  # noqa: E731
-        return TaskFamily(spec, sample, unused, unused, unused)
+        return TaskFamily(spec, sample, reset, reset, reset)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

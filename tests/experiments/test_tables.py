@@ -89,7 +89,7 @@ def test_many_episodes_are_thinned_out_and_summed(evaluation):
     returns = np.arange(100.0)[None] / 100 + [[-1.0], [1.0]]
     trials = evaluation._replace(returns=returns, axis="episodes")
     _, _, _, _, *rows, foot = tables.adaptation_table(trials, trials).splitlines()
-    assert [row.split()[0] for row in rows] == [*map(str, range(0, 100, 11)), "total"]
+    assert [row.split()[0] for row in rows] == [*map(str, range(1, 101, 11)), "total"]
     assert rows[1].split()[1:6] == ["0.11", "-1.85", "to", "2.07", "+0.11"]
     assert rows[-1].split() == ["total", "49.50", "-146.50", "to", "245.50", "49.50", "+0.00"]
     assert foot == "10 of 100 episodes are shown; evaluation.json holds all."
