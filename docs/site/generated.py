@@ -279,7 +279,7 @@ def _rows() -> dict[str, dict[str, set[tuple[str | None, str]]]]:
     directory = ROOT / table_definition.DIRECTORY
     for name in table_definition.names(directory):
         table, block = table_definition.load(name, directory), None
-        if isinstance(table, table_definition.ThroughputTable):
+        if not isinstance(table, table_definition.Table):
             continue
         blocks = {row.name: (block := row.block or block) for row in table.rows}
         one_seed = tuple(dataclasses.replace(row, seeds=(0,)) for row in table.rows)

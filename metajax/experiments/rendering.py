@@ -15,19 +15,23 @@ import math
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from metajax.core.options import OptionError
 from metajax.core.quantities import count, duration
 from metajax.experiments import table_results, throughput
 from metajax.experiments.statistics import Estimate
 from metajax.experiments.table_definition import (
     AFTER_STEPS,
     DIRECTORY,
+    RecordsTable,
     Table,
     ThroughputTable,
     load,
 )
 from metajax.experiments.table_results import Line
-from metajax.run import tables
+from metajax.run import records, tables
+from metajax.run.machine import place
 from metajax.run.tables import Grid
 
 _PLACE = re.compile(
@@ -59,8 +63,8 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
       ValueError: naming the table, for what is unknown, inconsistent or missing entirely.
     """
     table, results = load(name, root / DIRECTORY), root / DIRECTORY.parent / "results"
-    if isinstance(table, ThroughputTable):
-        return throughput.grid(table, results)
+    if not isinstance(table, Table):
+        return of_records(table, results)
     if profile not in table.profiles:
         raise ValueError(f"table {name}: profile {profile}; allowed: {', '.join(table.profiles)}")
     found = table_results.known(table, results / f"{name}.jsonl")
@@ -71,6 +75,28 @@ def render(name: str, profile: str, root: pathlib.Path) -> Grid:
             f"metajax table {name} --profile {profile}"
         )
     return grid(table, profile, lines)
+
+
+def of_records(table: ThroughputTable | RecordsTable, results: pathlib.Path) -> Grid:
+    """A table whose rows are records.
+
+    Raises:
+      OptionError: without records, or where they do not fit the table.
+    """
+    if isinstance(table, ThroughputTable):
+        return throughput.grid(table, results)
+    path, key = results / f"{table.records}.jsonl", next(iter(table.columns.values()))
+    with records.shaped(path):
+        latest = {one[key]: one for one in records.read(path)}
+        if not latest:
+            raise OptionError(f"table {table.name}", f"{path} has no records; {table.made_by}")
+        rows = [[_plain(one[name]) for name in table.columns.values()] for one in latest.values()]
+        used = sorted({place(one["environment"]) for one in latest.values()})
+    return Grid([*table.columns], rows, f"On {'; '.join(used)}.")
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def grid(table: Table, profile: str, lines: Sequence[Line]) -> Grid:

@@ -12,9 +12,9 @@ from typing import Any
 from metajax.core.files import replace
 from metajax.core.kinds import one_line
 from metajax.core.options import OptionError
-from metajax.experiments import rendering, table_definition, table_results, throughput
+from metajax.experiments import rendering, table_definition, table_results
 from metajax.experiments.table_cells import Cell, cells, narrowed, only
-from metajax.experiments.table_definition import Table, ThroughputTable
+from metajax.experiments.table_definition import RecordsTable, Table, ThroughputTable
 from metajax.run import machine, records, shipped, tables
 from metajax.run.console import command, failed, say
 from metajax.run.signals import raising
@@ -52,10 +52,8 @@ def table_command(options: argparse.Namespace, prepare_jax: Callable[[], None]) 
     elif table.directory == shipped.tables():  # where nothing is written
         ready, results = [results], work.parent / "results"
     try:
-        if isinstance(table, ThroughputTable):
-            for name in table.results.values():
-                _mend(results / f"{name}.jsonl")
-            return _show_speeds(table, options, [*ready, results][0])
+        if not isinstance(table, Table):
+            return _show_records(table, options, [*ready, results][0])
         wanted = only(table, options.profile, options.only, options.seeds)
         for profile in table.profiles:
             cells(table, profile)  # a mistake in the other profile is one as well
@@ -94,12 +92,17 @@ def _mend(file: pathlib.Path) -> None:
         raise records.Unreadable(f"{problem}, to set damaged lines of {file} aside") from None
 
 
-def _show_speeds(table: ThroughputTable, options: argparse.Namespace, results: pathlib.Path) -> int:
+def _show_records(
+    table: ThroughputTable | RecordsTable, options: argparse.Namespace, results: pathlib.Path
+) -> int:
+    is_of_speeds = isinstance(table, ThroughputTable)
+    made_by = "metajax bench" if is_of_speeds else table.made_by
     for name in ("only", "seeds"):
         if getattr(options, name):
-            problem = "this table is rendered from records of metajax bench"
-            raise OptionError(f"--{name}", problem)
-    grid = throughput.grid(table, results)
+            raise OptionError(f"--{name}", f"this table is rendered from records of {made_by}")
+    for name in table.results.values() if is_of_speeds else [table.records]:
+        _mend(results / f"{name}.jsonl")
+    grid = rendering.of_records(table, results)
     plain = {"table": table.name, "headers": grid.headers, "rows": grid.rows}
     print(json.dumps(plain) if options.json else tables.text(grid, table.title))
     return 0

@@ -277,6 +277,25 @@ class ThroughputTable:
     directory: pathlib.Path
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordsTable:
+    """A table of records as they are; for the rest see ``Table``.
+
+    Attributes:
+      records: name of their file of results.
+      columns: fields of a record by heading. The first tells rows apart, of which the latest
+        record counts.
+      made_by: the command that measures them.
+    """
+
+    name: str
+    title: str
+    records: str
+    columns: dict
+    made_by: str
+    directory: pathlib.Path
+
+
 def places(given: str | None = None) -> tuple[pathlib.Path, ...]:
     """Where tables are looked for: one directory, or that of the present one, then metajax's."""
     return (DIRECTORY, shipped.tables()) if given is None else (pathlib.Path(given),)
@@ -298,7 +317,7 @@ def titles() -> dict[str, str]:
 
 def load(
     name: str, *places: pathlib.Path, own: pathlib.Path | None = None
-) -> Table | ThroughputTable:
+) -> Table | ThroughputTable | RecordsTable:
     """Reads and checks a table by the name of its file, without the ending.
 
     Args:
@@ -320,9 +339,9 @@ def load(
         raise OptionError("NAME", f'no table "{name}"{where}; {allowed}')
     path, directory = known[name], known[name].parent
     given = _parsed(path, places, directories)
-    if "results" in given:
-        given |= {"name": name, "directory": directory}
-        return build(ThroughputTable, given, name, toml=True)
+    for field, cls in (("results", ThroughputTable), ("records", RecordsTable)):
+        if field in given:
+            return build(cls, given | {"name": name, "directory": directory}, name, toml=True)
     if "metric" in given and given["metric"] not in get_args(Metric):
         problem = f"{show(given['metric'])} does not fit; allowed: {words(Metric)}"
         raise OptionError(f"{name}.metric", problem)
@@ -360,8 +379,8 @@ def _parsed(
         hint = f"{suggest(str(base), known)}allowed: {', '.join(sorted(known))}"
         raise OptionError(f"{path.stem}.extends", f"{show(base)} is no table; {hint}")
     lower = _parsed(known[base], places, directories, above)
-    if "results" in lower:
-        problem = f'"{base}" is a table of speeds; allowed: a table of methods'
+    if {"results", "records"} & lower.keys():
+        problem = f'"{base}" is a table of records; allowed: a table of methods'
         raise OptionError(f"{path.stem}.extends", problem)
     return _laid_over(_as_base(lower, known[base], places), given, path.stem)
 

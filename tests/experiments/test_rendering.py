@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 import table_toys
 
-from metajax.experiments import table_cells, table_definition, throughput
+from metajax.cli import main
+from metajax.core.options import OptionError
+from metajax.experiments import rendering, table_cells, table_definition, throughput
 from metajax.run import records, tables
 
 POINT_TOML = """
@@ -233,6 +235,37 @@ def test_the_tables_of_this_project_agree_with_its_results(repository):
     check = [sys.executable, SCRIPT, "--root", repository, "--check"]
     done = subprocess.run(check, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+RECORDS_TOML = """
+title = "Faults"
+records = "faults"
+made-by = "python faults.py"
+
+[columns]
+what = "fault"
+tried = "tried"
+"""
+
+
+def test_records_as_they_are(tmp_path, monkeypatch, capsys):
+    directory = table_toys.write(tmp_path, RECORDS_TOML, "tried")
+    table = table_definition.load("tried", directory)
+    assert isinstance(table, table_definition.RecordsTable)
+    results = tmp_path / "benchmarks" / "results"
+    with pytest.raises(OptionError, match="has no records; python faults.py"):
+        rendering.of_records(table, results)
+    for fault, tried in (("kill", 3), ("link", 2), ("kill", 1234)):  # the last one counts
+        one = {"fault": fault, "tried": tried, "environment": HERE}
+        records.append(results / "faults.jsonl", one)
+    grid = rendering.of_records(table, results)
+    assert (grid.headers, grid.rows) == (["what", "tried"], [["kill", "1,234"], ["link", "2"]])
+    assert grid.foot == "On AMD EPYC, 2 cores."
+    monkeypatch.chdir(tmp_path)
+    assert main(["table", "tried"]) == 0
+    assert "1,234" in capsys.readouterr().out
+    assert main(["table", "tried", "--only", "kill"]) == 2
+    assert "rendered from records of python faults.py" in capsys.readouterr().err
 
 
 def test_a_yardstick_and_its_family_are_named(tmp_path):

@@ -51,11 +51,15 @@ Outcomes = collections.Counter
 
 KINDS = {
     "gradients, maml": ("point-navigation", "maml", ["num-streams=2", "horizon=5"]),
-    "memory, rl2": ("bernoulli-bandit", "rl2", ["hidden-size=8"]),
-    "lifetimes, reptile-dqn": ("catch", "reptile-dqn", ["lifetime=64", "num-points=2"]),
+    "memory, rl2": ("bernoulli-bandit", "rl2", ["hidden-size=8", "num-minibatches=2"]),
+    "lifetimes, reptile-dqn": ("catch", "reptile-dqn", ["lifetime=60", "num-points=2"]),
     "labelled examples, maml": ("sinusoid", "maml", ["num-streams=5"]),
     "evolution, es-maml": ("point-navigation", "es-maml", ["population-size=4", "horizon=5"]),
-    "learned optimisers, lstm-optimizer": ("quadratics", "lstm-optimizer", ["inner-steps=20"]),
+    "learned optimisers, lstm-optimizer": (
+        "quadratics",
+        "lstm-optimizer",
+        ["inner-steps=20", "window=9"],
+    ),
     "imitation, matching-imitation": ("gridnavi", "matching-imitation", []),
 }
 """One algorithm of each kind: family, algorithm and sizes."""
