@@ -253,7 +253,7 @@ def test_records_as_they_are(tmp_path, monkeypatch, capsys):
     table = table_definition.load("tried", directory)
     assert isinstance(table, table_definition.RecordsTable)
     results = tmp_path / "benchmarks" / "results"
-    with pytest.raises(OptionError, match="has no records; python faults.py"):
+    with pytest.raises(OptionError, match=r"has no records; python faults\.py"):
         rendering.of_records(table, results)
     for fault, tried in (("kill", 3), ("link", 2), ("kill", 1234)):  # the last one counts
         one = {"fault": fault, "tried": tried, "environment": HERE}
