@@ -33,7 +33,7 @@ class Evaluation(NamedTuple):
       returns: ``[num_tasks, K + 1]`` numpy; mean undiscounted return of the
         episodes of a task after 0..K adaptations, or ``[num_tasks, episodes]``, the
         return of each episode of a continuing trial, or ``[num_tasks, P + 1]``, at points
-        of a lifetime.
+        of a lifetime. The last is NaN in a task in which the adaptation diverged.
       axis: what the second axis counts: "adaptations", "episodes" or "points".
       explore: whether the policy that was measured sampled its actions.
       env_steps: transitions that happened, over all tasks.
