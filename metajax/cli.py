@@ -117,9 +117,11 @@ def _imports(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.config is not None:
+        _say_taken(options.config)
     if options.seeds is not None:
         return _train_seeds(options)
-    config = None if options.config is None else _given_config(options)
+    config = None if options.config is None else configs.load(options.config, options.set)
     given = options.run_dir
     run = RunDirectory(_default_run_dir(options, config) if given is None else given)
     run.check_free(options.resume, options.overwrite)
@@ -134,11 +136,10 @@ def _train(options: argparse.Namespace) -> int:
     return train_command(run, config, options)
 
 
-def _given_config(options: argparse.Namespace) -> configs.Config:
-    path, named = configs.locate(options.config), shipped.config(options.config)
+def _say_taken(given: str) -> None:
+    path, named = configs.locate(given), shipped.config(given)
     if named is not None and (text := shipped.shadowing(path, named)):
         say(text)
-    return configs.load(path, options.set)
 
 
 def _default_run_dir(options: argparse.Namespace, config: configs.Config | None) -> pathlib.Path:
@@ -220,12 +221,20 @@ def _report(options: argparse.Namespace) -> int:
     runs = [RunDirectory(path) for path in dict.fromkeys(options.run_dirs)]
     for run in runs:
         run.read_config()
-    if options.output is not None and not (folder := pathlib.Path(options.output).parent).is_dir():
-        raise OptionError(f"--output {options.output}", f"there is no directory {folder}")
+    _check_output(options.output)
     prepare_jax(options.cache)
     from metajax.run.commands import report_command
 
     return report_command(runs, options)
+
+
+def _check_output(given: str | None) -> None:
+    """Raises OptionError for a file that cannot be written, before anything is computed."""
+    path = pathlib.Path(given or "file")
+    problem = f"there is no directory {path.parent}" if not path.parent.is_dir() else ""
+    problem = "is a directory; allowed: a file" if path.is_dir() else problem
+    if given is not None and problem:
+        raise OptionError(f"--output {given}", problem)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -233,6 +242,7 @@ def _export(options: argparse.Namespace) -> int:
     config = run.read_config()
     if options.task is not None and options.task < 0:
         raise OptionError("--task", f"{options.task} is not possible; allowed: at least 0")
+    _check_output(options.output)
     prepare_jax(options.cache)
     from metajax.run.commands import export_command
 
@@ -249,7 +259,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.name in catalogue.LISTS:
         titles = _titles(options.name)
         text = "\n".join(f"  {name:<{max(map(len, titles))}}  {titles[name]}" for name in titles)
-        print(json.dumps(titles) if options.json else f"{text}\n\n{_TABLES}")
+        print(json.dumps(titles) if options.json else f"{text}\n\n{_HINTS[options.name]}")
     elif options.json:
         print(json.dumps(catalogue.listed(options.name)))
     else:
@@ -257,10 +267,14 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-_TABLES = """\
+_HINTS = {
+    "configs": "metajax train NAME trains with one, and --set SECTION.OPTION=VALUE changes it.",
+    "tables": """\
 metajax table NAME prints one with the results that are recorded, and runs what is missing: of its
 quick profile for a laptop, or with --profile full of all of it. A TOML file of your own with
-extends = "NAME" adds rows to one: metajax table my.toml"""
+extends = "NAME" adds rows to one: metajax table my.toml""",
+    "zoo": 'metajax.zoo.load("NAME") gives one to Python, as metajax.load_run gives a run.',
+}
 
 
 def _titles(name: str) -> dict[str, str]:

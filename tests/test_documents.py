@@ -76,6 +76,7 @@ def test_the_config_is_one():
     assert parsed.held_out.options.split == "test"
 
 
+@pytest.mark.further
 def test_code_runs_as_it_stands_with_fewer_tasks():
     """All but what needs a class of the reader's own, or a run that is there."""
     blocks = [one for one in _blocks(USAGE, "python") if "My" not in one and "runs/" not in one]

@@ -24,8 +24,8 @@ Path = str | pathlib.Path
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of ``path`` at the end, once it is on disk.
 
-    A link at ``path`` is replaced, not followed. Raises OSError if it cannot be written; what
-    was there before stays.
+    A link at ``path`` is replaced, not followed. Raises OSError, which names ``path``, if it
+    cannot be written; what was there before stays.
     """
     path = pathlib.Path(path)
     # Nobody can have put a link at a name that has just been drawn, nor is "x" led by one.
@@ -36,6 +36,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except OSError as error:
+        if error.filename != str(unfinished):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from metajax.core.axes import AXES
 from metajax.core.options import OptionError
-from metajax.experiments.table_results import Record, estimate
+from metajax.experiments.table_results import Record, estimate, over_seeds
 from metajax.run import config, tables
 from metajax.run.config import Config
 from metajax.run.console import command, failed, say
@@ -107,9 +107,7 @@ def grid(measured: Mapping[int, Record]) -> tuple[tables.Grid, str]:
     first, untrained = pairs[0]
     trained = [tables.with_total(one) for one, _ in pairs]
     means = [one.mean() for one in (tables.with_total(untrained), *trained)]
-    values = estimate(
-        [{"mean": one.mean(), "interval": one.interval().tolist()} for one in trained]
-    )
+    values = over_seeds(trained)
     headers = [AXES[first.axis].unit, f"mean {first.score}", "95% interval", "random init."]
     headers += [f"seed {seed}" for seed in measured]
     labels, rows = tables.labels_of(first), []

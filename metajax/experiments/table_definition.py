@@ -375,7 +375,7 @@ def _parsed(
         return given
     above, base = (*above, path), given.pop("extends")
     known = _files(directories, without=above)
-    if base not in known:
+    if not isinstance(base, str) or base not in known:
         hint = f"{suggest(str(base), known)}allowed: {', '.join(sorted(known))}"
         raise OptionError(f"{path.stem}.extends", f"{show(base)} is no table; {hint}")
     lower = _parsed(known[base], places, directories, above)

@@ -7,7 +7,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from metajax.experiments.table_cells import cells
 from metajax.experiments.table_definition import AFTER_STEPS, Column, Row, Table, chosen
 from metajax.run import records as results
 from metajax.run.machine import place
+
+if TYPE_CHECKING:
+    from metajax.evaluation import Evaluation
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -208,6 +211,13 @@ def estimate(records: Records) -> list[Estimate]:
             width = math.hypot(of_seeds.half_width, 0.0 if math.isnan(width) else width)
         found.append(Estimate(of_seeds.value, of_seeds.value - width, of_seeds.value + width))
     return found
+
+
+def over_seeds(evaluations: Sequence[Evaluation]) -> list[Estimate]:
+    """``estimate`` of the meta-tests of several seeds."""
+    return estimate(
+        [{"mean": one.mean(), "interval": one.interval().tolist()} for one in evaluations]
+    )
 
 
 def seed_noise(records: Records) -> tuple[float, ...]:

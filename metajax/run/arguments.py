@@ -129,7 +129,6 @@ examples:
   metajax bench --sweep --json --plot throughput.png
   metajax bench --set outer=trpo --set fisher-tasks=8
   metajax bench --algorithm cavia --yardstick maml
-  metajax bench --algorithm cavia --yardstick maml
 
 A line of --json has env_steps_per_second (median over the repeats, with _min and _max),
 compile_seconds, fraction_of_matmul_ceiling (necessary arithmetic over the rate of matrix
@@ -260,7 +259,7 @@ def _report(one: Parser) -> None:
 def _export(one: Parser) -> None:
     _add_run_dir(one)
     text = "file to write; default: policy.zip in the run directory"
-    one.add_argument("--output", metavar="FILE", help=text)
+    one.add_argument("--output", metavar="FILE", type=_path, help=text)
     text = "checkpoint of iteration N; default: the last one"
     one.add_argument("--checkpoint", metavar="N", type=int, help=text)
     text = "first adapt in the held-out task of this seed, as [evaluate] of the config says"

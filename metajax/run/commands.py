@@ -260,11 +260,11 @@ def plot_command(run: RunDirectory, config: Config, options: argparse.Namespace)
 
 def report_command(runs: list[RunDirectory], options: argparse.Namespace) -> int:
     """``metajax report``; returns the exit code."""
-    from metajax.run import report
+    from metajax.run import groups, report
 
     path = pathlib.Path(options.output or (runs[0].report if len(runs) == 1 else "report.html"))
     try:
-        content = report.render([report.read(run) for run in runs])
+        content = report.render([groups.read(run) for run in runs])
         if options.output is None and len(runs) == 1:
             runs[0].check()
         with files.replacing(path) as file:

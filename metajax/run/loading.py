@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import optax
 
 from metajax.core.algorithm import MetaAlgorithm, MetaState
@@ -16,6 +15,7 @@ from metajax.core.options import OptionError
 from metajax.run import checkpoints, loop
 from metajax.run.config import Config
 from metajax.run.directory import RunDirectory
+from metajax.run.numbers import flat
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -119,15 +119,3 @@ def metric_rows(path: str | pathlib.Path) -> list[dict[str, Any]]:
     }
     # The "run" of a record is an id; that of a row is where the run lies.
     return [{**about, **flat(record), "run": str(path)} for record in run.read_metrics()]
-
-
-def flat(record: dict) -> dict:
-    """A record with a column for each number of its arrays."""
-    found = {}
-    for name, value in record.items():
-        numbers = np.ravel(value) if isinstance(value, list) else None
-        if numbers is None:
-            found[name] = value
-        else:
-            found |= {f"{name}_{index}": number for index, number in enumerate(numbers.tolist())}
-    return found

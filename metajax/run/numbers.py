@@ -36,3 +36,17 @@ def whole(counts: Any) -> np.ndarray:
     import numpy as np
 
     return np.rint(np.asarray(counts)).astype(np.int64)
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with a column for each number of its arrays."""
+    import numpy as np
+
+    found = {}
+    for name, value in record.items():
+        numbers = np.ravel(value) if isinstance(value, list) else None
+        if numbers is None:
+            found[name] = value
+        else:
+            found |= {f"{name}_{index}": number for index, number in enumerate(numbers.tolist())}
+    return found

@@ -14,35 +14,17 @@ from metajax.core.axes import AXES, score_label
 from metajax.core.family import TaskFamily, Tree
 from metajax.core.quantities import count, duration
 from metajax.run import checkpoints, curves, loop, machine, meta_test, records, svg, trajectories
-from metajax.run.config import Config, digest, toml_value
+from metajax.run.config import Config, toml_value
 from metajax.run.console import command
-from metajax.run.directory import RunDirectory
+from metajax.run.groups import Run, grouped
 from metajax.run.html import Element, folded, page, table, tag
-from metajax.run.loading import flat
+from metajax.run.numbers import flat
 from metajax.run.references import references
 from metajax.run.svg import Line
 
 _HERE = pathlib.Path(__file__).parent
 _NUM_TASKS, _NUM_STAGES, _NUM_SINGLE, _NUM_PULLS = 4, 4, 2, 300
 _NO_METRICS = {"iteration", "env_steps", "seconds", "run"}
-
-
-class Run(NamedTuple):
-    """One run as it lies on disk.
-
-    Attributes:
-      name: Where it lies, as it was given.
-      directory: The same as a directory.
-      config: Its settings, of the meta-test those that were evaluated.
-      metrics: Records of its training.
-      measured: Its meta-test; None before there is one.
-    """
-
-    name: str
-    directory: RunDirectory
-    config: Config
-    metrics: list[dict[str, Any]]
-    measured: meta_test.Recorded | None
 
 
 class Group(NamedTuple):
@@ -67,35 +49,6 @@ class Group(NamedTuple):
         return self.held_out.spec.name, self.algorithm.axis, self.held_out.spec.score
 
 
-def read(directory: RunDirectory) -> Run:
-    """A run from its files.
-
-    Raises:
-      OptionError: If there is no run, or a file of it is damaged.
-    """
-    config = directory.read_config()
-    measured = None
-    if directory.evaluation.exists():
-        measured = meta_test.recorded(directory, config)
-        config = measured.config
-    return Run(str(directory.path), directory, config, directory.read_metrics(), measured)
-
-
-def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Runs that differ in nothing but their seeds, together, in the order given."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        settings = run.config.to_dict()
-        settings["train"] = {**settings["train"], "seed": 0}
-        found.setdefault(digest(settings), []).append(run)
-    names = [every[0].config.algorithm.name for every in found.values()]
-    groups = []
-    for number, (name, every) in enumerate(zip(names, found.values(), strict=True)):
-        label = name if names.count(name) == 1 else f"{name}, {every[0].directory.path.name}"
-        groups.append(Group(label, number % svg.NUM_COLOURS, every, *every[0].config.build()))
-    return groups
-
-
 def render(runs: Sequence[Run]) -> bytes:
     """The page of some runs; acts with their checkpoints.
 
@@ -103,7 +56,10 @@ def render(runs: Sequence[Run]) -> bytes:
       CheckpointError: If a checkpoint is damaged.
       Unreadable: If a file holds something of another shape.
     """
-    groups = grouped(runs)
+    groups = [
+        Group(label, number % svg.NUM_COLOURS, every, *every[0].config.build())
+        for number, (label, every) in enumerate(grouped(runs).items())
+    ]
     title = ", ".join(dict.fromkeys(run.config.algorithm.name for run in runs))
     families = ", ".join(dict.fromkeys(group.held_out.spec.name for group in groups))
     sections = {

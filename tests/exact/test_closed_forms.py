@@ -61,7 +61,23 @@ def rates(request):
     return RATES[request.param]
 
 
-@pytest.mark.parametrize("num_adaptations", [1, 2, pytest.param(5, marks=pytest.mark.further)])
+@pytest.mark.parametrize(
+    ("rates", "num_adaptations"),
+    [
+        ("one rate", 1),
+        ("a rate for each step", 2),
+        *(
+            pytest.param(rates, number, marks=pytest.mark.further)
+            for rates, number in (
+                ("one rate", 2),
+                ("one rate", 5),
+                ("a rate for each step", 1),
+                ("a rate for each step", 5),
+            )
+        ),
+    ],
+    indirect=["rates"],
+)
 def test_gradients_and_displacement(rates, num_adaptations):
     learner = quadratic.learner(rates)
     problem = quadratic.problem(learner, num_adaptations, 2)

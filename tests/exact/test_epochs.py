@@ -42,7 +42,7 @@ def test_one_pass_with_an_open_ratio_is_one_gradient_step():
     assert np.abs(actual - theta).max() > 1e-3
 
 
-@pytest.mark.parametrize("num_minibatches", [1, 2, 3, 6])
+@pytest.mark.parametrize("num_minibatches", [1, 3])
 def test_every_pass_sees_every_task_once(num_minibatches):
     """Each task asks for its own coordinate of theta and no other."""
     num_epochs = 3

@@ -109,7 +109,7 @@ def test_one_window_over_the_whole_lifetime_is_plain_es():
     np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-@pytest.mark.parametrize("estimator", ["es", "pes"])
+@pytest.mark.parametrize("estimator", [pytest.param("es", marks=pytest.mark.further), "pes"])
 def test_carried_particles(estimator):
     """Of the learned optimiser: particles part and meet, drift adds up, and new ones begin."""
     family = metajax.tasks.make("quadratics", size=3)

@@ -203,7 +203,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(theta):
         found, item, after = windows.estimated(estimator, PROBLEM, WINDOW, theta)
         return found, item, after.life.phi
 
-    (gradient, _, info), item, phi = run(theta)
+    (gradient, _, info), item, phi = jax.device_get(run(theta))
     assert item.support.truncated.any(), "an episode ends within the window"
     _, loss, weights = _by_hand(theta, theta, item)
     np.testing.assert_allclose(info["loss"], loss, rtol=1e-9)

@@ -210,14 +210,8 @@ def test_a_new_lifetime_has_a_new_task(run):
         np.testing.assert_array_equal(same, after.age > 0)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param({"microbatch": 2}, marks=pytest.mark.further),
-        {"derivative": "exact-remat"},
-    ],
-    ids=str,
-)
+@pytest.mark.further
+@pytest.mark.parametrize("options", [{"microbatch": 2}, {"derivative": "exact-remat"}], ids=str)
 def test_layout_and_recomputation_change_rounding_only(run, options):
     carries, gradients, infos = run
     estimate = jax.jit(_estimator(**options).estimate)

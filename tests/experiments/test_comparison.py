@@ -104,7 +104,7 @@ def test_seeds_are_one_line_and_axes_have_panels_of_their_own(runs, place, bands
     width = np.hypot(statistics.mean([3, 4, 8]).half_width, 1.96 / np.sqrt(3))
     np.testing.assert_allclose(adaptations[1][:, 1], [5, 5 - width, 5 + width])
     assert adaptations[0] == [0, 1]
-    assert episodes[0] == [0, 1, 2]
+    assert episodes[0] == [1, 2, 3]
 
 
 def test_settings_tell_methods_of_one_algorithm_apart(runs, place, bands, capsys):
@@ -122,6 +122,28 @@ def test_settings_tell_methods_of_one_algorithm_apart(runs, place, bands, capsys
     assert bands[0][1][0].tolist() == [0, 1, 2, 3]
     assert _plot(fast, "--output", "one.png") == 0
     assert capsys.readouterr().out == "maml: seed 0\nwrote one.png\n"
+
+
+def test_no_method_is_lost_whatever_it_is_called(place, bands, capsys):
+    long = "hidden-sizes = [{}, {}]".format(", ".join(["8"] * 60), "{}")
+    options = ["num-tasks = 4", "num-tasks = 8", long.format(1), long.format(2)]
+    runs = [
+        _run(place / str(number), "maml", 0, [[0, 1]] * 4, options=one, evaluate="num-streams = 3")
+        for number, one in enumerate(options)
+    ]
+    assert _plot(*runs, "--json") == 0
+    labels = [one["label"] for one in json.loads(capsys.readouterr().out)["groups"]]
+    assert len({*labels}) == 4
+    assert labels[0].startswith("maml (num-tasks = 4, hidden-sizes = [")
+
+
+def test_metrics_of_another_shape_are_said(runs, place, capsys):
+    file = place / "rl2" / "metrics.jsonl"
+    lines = file.read_text().splitlines()
+    for second in ({"iteration": 2, "loss": "a", "env_steps": 20}, {"iteration": 2, "loss": 1}):
+        file.write_text(f"{lines[0]}\n{json.dumps(second)}\n")
+        assert _plot(*runs, "--metric", "loss") == 1
+        assert f"{file} holds something of another shape" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said(runs, place, bands, capsys):

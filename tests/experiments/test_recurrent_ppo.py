@@ -45,6 +45,7 @@ def test_both_are_timed_in_one_record(benchmark):
     assert record["environment"]["versions"]["jax"]
 
 
+@pytest.mark.slow
 def test_the_yardstick_learns(benchmark):
     """A yardstick that does not do the work would be no yardstick."""
     config = parse("", OVERRIDES)

@@ -107,6 +107,7 @@ def test_a_table_may_extend_one_that_extends(project):
     [
         ('extends = "toy"', 'mine.extends: "toy" is no table; did you mean toys'),
         ("extends = 3", "mine.extends: 3 is no table"),
+        ('extends = ["toys"]', "mine.extends: .* is no table"),
         ('extends = "mine"', 'mine.extends: "mine" is no table; .*allowed: .*toys'),
         (
             f"metric = 'regret'\n{MINE}",

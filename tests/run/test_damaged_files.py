@@ -186,6 +186,7 @@ def test_arguments_that_are_empty(command, workplace):
         ("train", "fake.toml", "--run-dir", ""),
         ("train", "fake.toml", "--run-dir="),
         *(("train", ""), ("evaluate", ""), ("plot", ""), ("evaluate", "run", "--output", "")),
+        ("export", "run", "--output", ""),
         *(("table", "toys", "--tables", ""), ("table", "toys", "--output", "")),
         *(("bench", "--output", ""), ("bench", "--plot", "")),
     ):

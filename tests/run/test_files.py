@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from metajax.core import files
 from metajax.core.options import OptionError
 from metajax.run import checkpoints, plots, records
 from metajax.run.config import parse
@@ -103,6 +104,12 @@ def test_a_named_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "lock")
     with pytest.raises(OSError, match="no regular file"):
         RunDirectory(tmp_path).claim()
+
+
+def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path):
+    for path in (tmp_path, tmp_path / "no" / "file"):
+        with pytest.raises(OSError, match=f"'{path}'$"):
+            files.replace(path, "text")
 
 
 def test_a_linked_run_directory_is_the_users_choice(tmp_path):

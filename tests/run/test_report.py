@@ -88,13 +88,14 @@ def test_seeds_are_one_curve_and_other_settings_another(command, workplace):
     assert json.loads(result.out)["files"] == ["report.html"]
     page = Page((workplace / "report.html").read_text())
     for text in (
-        "fake, seed-0",
-        "fake, rate",
+        "fake (rate = 0.1)",
+        "fake (rate = 0.2)",
         "fake: mean and range over seeds",
         "Settings that differ",
     ):
         assert text in page.texts
-    assert "fake, seed-1" not in page.texts
+    result = command("report", "seed-0", "seed-1", "./seed-1")
+    assert "seed-1: has the settings and the seed of seed-1; leave one of them out" in result.err
     assert {"0.1", "0.2"} <= {*page.texts}
 
 
@@ -147,7 +148,9 @@ def test_what_is_not_there_or_damaged_is_said(command, workplace):
         assert said in result.err
         assert not (run / "report.html").exists()
     assert "is not a run directory" in command("report", "run", "nowhere").err
-    assert "there is no directory no" in command("report", "run", "--output", "no/a.html").err
+    for name in ("report", "export"):
+        assert "there is no directory no" in command(name, "run", "--output", "no/a").err
+        assert "is a directory; allowed: a file" in command(name, "run", "--output", "run").err
 
 
 def test_a_gap_is_no_line_and_a_curve_outside_has_its_value():

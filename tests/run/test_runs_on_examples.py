@@ -31,4 +31,3 @@ def test_scores_are_called_by_their_name(tmp_path, capsys):
     assert main(["evaluate", str(run), "--num-streams", "5"]) == 0
     # Five support examples before each of two steps, ten query examples after them.
     assert json.loads((run / "evaluation.json").read_text())["env_steps"] == 3 * (2 * 5 + 10)
-    assert main(["plot", str(run)]) == 0

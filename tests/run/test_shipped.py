@@ -52,9 +52,10 @@ def test_a_run_is_called_by_the_name(command, foreign):
 
 def test_a_file_wins_over_a_name_and_this_is_said(command, foreign):
     (foreign / f"{NAME}.toml").write_text('[family]\nname = "fakes"\n')
-    result = command("train", f"{NAME}.toml")
-    assert f"{NAME}.toml is taken; metajax has another one of this name, " in result.err
-    assert 'family.name: "fakes" is unknown' in result.err
+    for more in ((), ("--seeds", "2")):
+        result = command("train", f"{NAME}.toml", *more)
+        assert f"{NAME}.toml is taken; metajax has another one of this name, " in result.err
+        assert 'family.name: "fakes" is unknown' in result.err
     assert config.load(NAME).algorithm.name == "maml"
 
 
@@ -73,7 +74,9 @@ def test_a_misspelt_config_is_guessed(foreign, given):
 def test_lists(command, foreign, name):
     titles = json.loads(command("list", name, "--json").out)
     known = {"configs": NAME, "tables": "rl2-bandits", "zoo": NAME}[name]
-    assert titles[known] in command("list", name).out
+    shown = command("list", name).out
+    assert titles[known] in shown
+    assert ("metajax table NAME" in shown) == (name == "tables")
     assert f"did you mean {name}?" in command("list", f"{name}s").err
 
 
