@@ -206,15 +206,24 @@ def run(name: str) -> Run:
 
 SIBLINGS = {
     "bootstrapped-actor-critic": "meta-gradient-actor-critic",
+    "cavia": "anil",
     "es-dqn": "dqn",
     "fomaml": "maml",
+    "joint-dqn": "dqn",
     "l2o-dqn": "l2o-actor-critic",
     "lstm-meta-learner": "lstm-optimizer",
     "maml-dqn": "reptile-dqn",
+    "maml-plus-plus": "maml",
     "meta-gradient-dqn": "meta-gradient-actor-critic",
+    "meta-sgd": "maml",
     "meta-value": "meta-policy",
+    "mlp-optimizer": "lstm-optimizer",
+    "opsrl": "psrl",
+    "optimistic-thompson-sampling": "thompson-sampling",
     "promp": "epochs",
     "prototypical-imitation": "matching-imitation",
+    "relation": "matching",
+    "rl2-reward-prediction": "rl2",
     "transformer": "snail",
 }
 """Algorithms whose tests are further cases, by the nearest one that is not."""

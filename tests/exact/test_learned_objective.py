@@ -188,6 +188,7 @@ def _by_hand(theta, base, item):
     return loss + (total + last) / (WINDOW + 1), loss, weights
 
 
+@pytest.mark.further
 def test_the_meta_gradient_is_that_of_finite_differences(theta):
     """Through two updates, their LSTM and all regularisers, in one random direction and theta."""
     estimator = outer.truncated(

@@ -221,6 +221,7 @@ def test_layout_and_recomputation_change_rounding_only(run, options):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # initial weights are float32
 
 
+@pytest.mark.further
 def test_epsilon_is_learned_by_the_score_of_what_was_done(run, windows):
     carries, _, _ = run
     estimator = _estimator(behaviour_loss=losses.behaviour_loss(REFERENCE))

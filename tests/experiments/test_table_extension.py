@@ -120,7 +120,7 @@ def test_a_table_may_extend_one_that_extends(project):
         (f"shared = []\n{MINE}", "mine.shared: comes from the file"),
         (f"{MINE}[profiles.quik]", 'mine.profiles.quik: "quik" is unknown'),
         (f"{MINE}{COLUMN}".replace("four", "two"), "mine.columns.two: is there twice"),
-        ('extends = "speeds"', 'mine.extends: "speeds" is a table of speeds'),
+        ('extends = "speeds"', 'mine.extends: "speeds" is a table of records'),
         ("profiles = 3\n" + MINE, "mine.profiles: is not a table"),
         ('extends = "broken"', "broken.rows: a list of tables is needed"),
     ],
