@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import mdp
 import numpy as np
 import optax
+import pytest
 import quadratic
 import windows
 
@@ -91,6 +92,7 @@ LEARNER, TEACHER = _actor_critic(_settings), _actor_critic(lambda theta: REFEREN
 PROBLEM = lifetime(FAMILY, LEARNER, num_adaptations=20, num_streams=2, num_steps=3)
 
 
+@pytest.mark.further
 def test_one_step_of_descent_as_the_target_is_the_plain_meta_gradient():
     """Flennerhag et al. (2022), section 4: half the squared distance, times the step size."""
     own = outer.bootstrapped(
