@@ -278,7 +278,7 @@ extends = "NAME" adds rows to one: metajax table my.toml""",
 
 
 def _titles(name: str) -> dict[str, str]:
-    """What comes with metajax of one kind of ``catalogue.LISTS``: a line on each, by name."""
+    """Titles of everything shipped of one kind of ``catalogue.LISTS``, by name."""
     if name == "configs":
         return shipped.config_titles()
     if name == "zoo":

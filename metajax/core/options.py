@@ -106,10 +106,10 @@ class Below(Bound):
 
 @dataclasses.dataclass(frozen=True)
 class OrObject:
-    """What an option takes from Python beside what a config file can say, inside ``Annotated``.
+    """Python objects that an option takes beside the values of a config file, in ``Annotated``.
 
     Attributes:
-      words: what that is, for messages: ``"an optax.GradientTransformation"``.
+      words: their kind, for messages: ``"an optax.GradientTransformation"``.
       fits: whether a value is one.
     """
 

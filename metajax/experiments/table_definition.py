@@ -361,7 +361,7 @@ def _parsed(
     directories: Sequence[pathlib.Path],
     above: tuple[pathlib.Path, ...] = (),
 ) -> dict[str, Any]:
-    """What a file says, laid over the table in ``directories`` that it extends.
+    """The contents of a file, laid over the table in ``directories`` that it extends.
 
     ``above`` are the files that extend this one.
     """
@@ -388,7 +388,7 @@ def _parsed(
 def _as_base(
     lower: dict[str, Any], path: pathlib.Path, places: Sequence[pathlib.Path]
 ) -> dict[str, Any]:
-    """What the file of a table says, where another stands elsewhere and extends it."""
+    """The contents of a table's file, for a table elsewhere that extends it."""
     _check_parts(lower, path.stem)
     for row in lower.get("rows", ()):
         config = path.parent.parent.parent.absolute() / "configs" / str(row.get("config"))

@@ -92,7 +92,7 @@ def of_arrays(
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two machines (``machine.environment``), a line of text each."""
+    """Differences between two machines (``machine.environment``), a line of text each."""
     parts = [{**one, **_mapping(one.get("versions"))} for one in (then, now)]
     lines = [
         f"{name.replace('_', ' ')}: {_pair(parts[0].get(name), value)}"
@@ -110,7 +110,7 @@ def _compared(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _agreement(parts: str, named: Iterable[tuple[str, float]], tolerance: float) -> Agreement:
-    """Of the differences of parts by name; 0 is of those that are the same."""
+    """The agreement behind differences of parts by name; a difference of 0 is bit for bit."""
     found = [*named]
     apart = [one for _, one in found]
     beyond = (name for name, one in found if not one <= tolerance)

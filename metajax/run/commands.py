@@ -208,7 +208,7 @@ def reproduce_command(
 
 
 def _differing(original: RunDirectory, last: int | None) -> list[str]:
-    """What may make the numbers of a run on this machine others, a line of text each."""
+    """Differences between the machine of a run and this one, a line of text each."""
     about = {} if last is None else checkpoints.about(original.checkpoints, last)
     then, now = loop.trained_on(about), machine.environment()
     lines = [line for one in then for line in agreement.differing(one, now)]

@@ -21,9 +21,9 @@ def reason(family: Family) -> str:
 
 
 def fault_of(family: Family) -> str | None:
-    """What in the data of a family is not finite, in words; None where all that is seen is.
+    """The data of a family that are not finite, in words; None where there are none.
 
-    An environment shows what random actions meet; a fault that only some policy comes to stays
+    An environment is sampled with random actions: faults in states that they do not reach stay
     unseen. Terminal observations may be anything.
     """
 

@@ -36,6 +36,7 @@ def meta_test(
     theta: Tree,
     *,
     explore: bool | None = None,
+    may_diverge: bool = False,
 ) -> Evaluation:
     """The evaluation of ``theta`` on held-out tasks, with the settings in ``[evaluate]``.
 
@@ -44,32 +45,14 @@ def meta_test(
       algorithm, held_out: Result of ``config.build()``.
       theta: Meta-parameters.
       explore: Override of ``evaluate.explore``.
+      may_diverge: Whether returns that are not finite are results like any other.
 
     Raises:
       OptionError: For settings that do not fit the algorithm.
-      NotFinite: For returns that are not numbers.
+      NotFinite: For returns that are not finite, unless they may be.
     """
-    evaluation = _evaluation(config, algorithm, held_out, theta, explore)
-    finite = np.isfinite(evaluation.returns)
-    if not finite.all():
-        first = evaluation.positions[finite.all(axis=0).argmin()]
-        raise NotFinite(
-            f"the {evaluation.score} of {(~finite.all(axis=1)).sum()} of {len(finite)} held-out "
-            f"tasks is not a finite number, first at {first} {evaluation.axis}, as rewards, "
-            f"observations or adapted weights are not. {diagnosis.reason(held_out)}"
-        )
-    return evaluation
-
-
-def _evaluation(
-    config: Config,
-    algorithm: MetaAlgorithm,
-    held_out: Family,
-    theta: Tree,
-    explore: bool | None = None,
-) -> Evaluation:
     options = config.evaluate
-    return evaluate(
+    evaluation = evaluate(
         algorithm,
         evaluation_key(config),
         theta,
@@ -79,6 +62,15 @@ def _evaluation(
         num_streams=options.num_streams,
         explore=options.explore if explore is None else explore,
     )
+    finite = np.isfinite(evaluation.returns)
+    if not (finite.all() or may_diverge):
+        first = evaluation.positions[finite.all(axis=0).argmin()]
+        raise NotFinite(
+            f"the {evaluation.score} of {(~finite.all(axis=1)).sum()} of {len(finite)} held-out "
+            f"tasks is not a finite number, first at {first} {evaluation.axis}, as rewards, "
+            f"observations or adapted weights are not. {diagnosis.reason(held_out)}"
+        )
+    return evaluation
 
 
 def check_meta_test(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> None:
@@ -118,7 +110,7 @@ def from_random(config: Config, algorithm: MetaAlgorithm, held_out: Family) -> E
     key = jax.random.fold_in(evaluation_key(config), 2)
     # jit drops all parts of the initial state but those that are deployed.
     theta = jax.jit(lambda key: algorithm.deploy(algorithm.init(key)))(key)
-    return _evaluation(config, algorithm, held_out, theta)
+    return meta_test(config, algorithm, held_out, theta, may_diverge=True)
 
 
 def to_record(

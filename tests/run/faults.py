@@ -1,6 +1,6 @@
 """What runs survive: kills, damaged files, planted links, races, configs that nobody would write.
 
-    python tests/run/faults.py              # all, about half an hour on two cores
+    python tests/run/faults.py              # all
     python tests/run/faults.py links races  # some
 
 Real algorithms in small sizes, through the command line. Adds one record for each kind of fault to
